@@ -1,0 +1,143 @@
+# The only entry point: people and CI use the same verbs. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+include tools/versions.mk
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools
+NODE_BIN := $(TOOLS)/node/node_modules/.bin
+BUF := $(NODE_BIN)/buf
+PYTEST := $(BIN)/python -m pytest
+PYTEST_ARGS ?=
+
+##@ Use
+
+.PHONY: help
+help: ## List the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Make .venv with the server, the SDK and what the tests need
+
+.PHONY: demo
+demo: setup ## Watch an order survive kill -9, wait for a person, and end
+	$(BIN)/python -m tests.e2e.demo
+
+.PHONY: run
+run: setup ## A server, a demo worker and the live ledger in one terminal
+	$(BIN)/perdure dev
+
+##@ Test
+
+.PHONY: test
+test: setup ## The tests that need nothing but Python
+	$(PYTEST) -m "not long and not node" --ignore=tests/conformance --ignore=tests/robustness $(PYTEST_ARGS)
+
+.PHONY: contract
+contract: setup ## The suite that defines a storage backend, on every store
+	$(PYTEST) tests/contract -m "not long" $(PYTEST_ARGS)
+
+.PHONY: conformance
+conformance: setup ## The clients' exam: hosts in other languages against a real server
+	$(PYTEST) tests -m "node and not long" $(PYTEST_ARGS)
+
+.PHONY: robustness
+robustness: setup ## Crash enumeration, traces, seeded mutants: the bounded part
+	$(PYTEST) tests/robustness -m "not long" $(PYTEST_ARGS)
+
+.PHONY: robustness-long
+robustness-long: setup ## The same without bounds (all mutants); hours
+	$(PYTEST) tests/robustness -m long --timeout=0 $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: setup ## Throughput and latency beside a bare skeleton in the same run
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+##@ Check
+
+.PHONY: fmt
+fmt: setup $(TOOLS)/node/.installed ## Format Python and the contract
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BUF) format proto -w
+
+.PHONY: lint
+lint: setup $(TOOLS)/node/.installed ## Style, layers, and the contract's lint and compatibility
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BUF) lint proto
+	$(BUF) format proto --diff --exit-code
+	@release=$$(awk '!/^(#|$$)/ {line = $$2} END {print line}' RELEASES); \
+	if [ -z "$$release" ]; then echo "buf breaking: nothing released yet, nothing to compare with"; \
+	else echo "buf breaking: against $$release"; $(BUF) breaking proto --against ".git#ref=$$release,subdir=proto"; fi
+
+.PHONY: types
+types: setup $(TOOLS)/node/.installed ## Type check (pyright, strict)
+	$(NODE_BIN)/pyright --pythonpath $(BIN)/python --warnings
+
+.PHONY: verify
+verify: setup gen-tools ## Regenerate what is generated and compare it with what is committed
+	$(BIN)/python -m tools.verify_generated
+
+.PHONY: ci
+ci: ## What CI runs
+	bash .ci/run
+
+##@ Generate
+
+.PHONY: gen
+gen: setup gen-tools ## Regenerate the contract's code in all five languages
+	$(BUF) generate proto --template proto/buf.gen.yaml
+
+.PHONY: gen-tools
+gen-tools: $(TOOLS)/node/.installed $(TOOLS)/codegen/.installed $(TOOLS)/bin/.go $(TOOLS)/bin/.java $(TOOLS)/bin/.rust ## Install the generators into .tools
+
+# What is installed, each behind a stamp, so that a second call costs nothing.
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,test,dev]'
+	touch $@
+
+$(TOOLS)/node/.installed: tools/package.json
+	mkdir -p $(@D)
+	cp tools/package.json $(@D)/package.json
+	npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(TOOLS)/codegen/.installed: tools/python-codegen.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/python-codegen.txt
+	touch $@
+
+$(TOOLS)/bin/.go: clients/go/go.mod clients/go/go.sum
+	mkdir -p $(@D)
+	cd clients/go && GOBIN="$(CURDIR)/$(@D)" go install tool
+	touch $@
+
+# protoc and grpc-java publish executables per platform under these names.
+JAVA_PLATFORM := $(subst Darwin,osx,$(subst Linux,linux,$(shell uname -s)))-$(subst arm64,aarch_64,$(subst aarch64,aarch_64,$(shell uname -m)))
+MAVEN_COPY = mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:$(MAVEN_DEPENDENCY_PLUGIN_VERSION):copy -DoutputDirectory=$(@D)/java
+
+$(TOOLS)/bin/.java: tools/versions.mk
+	mkdir -p $(@D)
+	$(MAVEN_COPY) -Dartifact=com.google.protobuf:protoc:$(PROTOC_JAVA_VERSION):exe:$(JAVA_PLATFORM)
+	$(MAVEN_COPY) -Dartifact=io.grpc:protoc-gen-grpc-java:$(GRPC_JAVA_VERSION):exe:$(JAVA_PLATFORM)
+	install -m 755 $(@D)/java/protoc-$(PROTOC_JAVA_VERSION)-$(JAVA_PLATFORM).exe $(@D)/protoc-java
+	install -m 755 $(@D)/java/protoc-gen-grpc-java-$(GRPC_JAVA_VERSION)-$(JAVA_PLATFORM).exe $(@D)/protoc-gen-grpc-java
+	touch $@
+
+$(TOOLS)/bin/.rust: tools/versions.mk
+	mkdir -p $(@D)
+	cargo install --quiet --locked --root $(TOOLS) --target-dir $(TOOLS)/cargo-target \
+		protoc-gen-prost@$(PROTOC_GEN_PROST_VERSION) protoc-gen-tonic@$(PROTOC_GEN_TONIC_VERSION)
+	touch $@

@@ -1,0 +1,1 @@
+"""Generated code: the messages and services of the contract. Do not edit."""

@@ -1,0 +1,161 @@
+"""Commands and replies of the use cases. Each use case is one file of this package with one async
+function of the same name: `start_run(engine, StartRunCommand) -> StartReply`, and so on.
+
+Commands arrive validated by the edge (fields, JSON, sizes). `request` is the caller's request id with
+the hash of its request, or None. All use cases raise `kernel.decision.Rejection` or an `EngineError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from perdure_server.kernel.model import Drive, EventScope, Failure, StepPlan, TraceContext
+from perdure_server.kernel.records import Resolution
+from perdure_server.kernel.values import Leaf
+from perdure_server.storage.port import RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class RequestId:
+    """A caller's request id and the SHA-256 of the request it came with."""
+
+    method: str
+    request_id: str
+    body_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartRunCommand:
+    """`workflow_version` and `run_id` empty: the default version, a new UUIDv7."""
+
+    namespace: str
+    workflow_id: str
+    vars: Leaf
+    workflow_version: str = ""
+    run_id: str = ""
+    actor_id: str = ""
+    session_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    drive: Drive = Drive.AUTO
+    start_at: int = 0
+    deadline_at: int = 0
+    return_existing: bool = False
+    entry_node: str = ""
+    trace_context: TraceContext | None = None
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TickRunCommand:
+    """Adds `steps` node entries, then waits up to `wait_us`."""
+
+    key: RunKey
+    steps: int
+    wait_us: int
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRunCommand:
+    """Ends a wait with an answer."""
+
+    key: RunKey
+    payload: Leaf
+    wait_id: int = 0
+    any_wait: bool = False
+    wait_key: str = ""
+    resumed_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRunCommand:
+    """Cancels a run."""
+
+    key: RunKey
+    reason: str = ""
+    cancelled_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRunCommand:
+    """Pauses a run."""
+
+    key: RunKey
+    reason: str = ""
+    paused_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpauseRunCommand:
+    """Unpauses a run."""
+
+    key: RunKey
+    unpaused_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveStepCommand:
+    """Decides about a parked step; `result` or `plan` with COMPLETED, `failure` with FAILED."""
+
+    key: RunKey
+    step_id: int
+    resolution: Resolution
+    result: Leaf | None = None
+    plan: StepPlan | None = None
+    failure: Failure | None = None
+    resolved_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmitEventCommand:
+    """Appends a client's event; `event_id` empty: a UUIDv7."""
+
+    namespace: str
+    scope: EventScope
+    scope_id: str
+    name: str
+    payload: Leaf
+    event_id: str = ""
+    emitted_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A run as of a commit. Numbers are those of RunStatus and Activity."""
+
+    run_id: str
+    seq: int
+    status: int
+    activity: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply(Reply):
+    """`created` False: the run existed."""
+
+    created: bool
+    workflow_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TickReply(Reply):
+    """The run when the wait ended."""
+
+    step_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmitReply:
+    """`delivered_run_ids` is an observation within the call."""
+
+    event_id: str
+    position: int
+    duplicate: bool
+    delivered_run_ids: tuple[str, ...]

@@ -1,0 +1,35 @@
+"""The kernel's one entry: a run and an input give a decision. Pure; no clock, no ids but the environment's."""
+
+from __future__ import annotations
+
+from perdure_server.kernel import lifecycle, steps
+from perdure_server.kernel.decision import Decision, Env, Reason, Rejection
+from perdure_server.kernel.draft import Draft
+from perdure_server.kernel.inputs import EffectSettled, Input, NodePlanned, StartRun
+from perdure_server.kernel.model import RunState
+from perdure_server.kernel.table import TABLE, absent, row_of
+
+
+def decide(run: RunState | None, event: Input, env: Env) -> Decision:
+    """What `event` does to `run`.
+
+    Args:
+        run: the run as it stands; None if there is none.
+        event: what happened.
+        env: time, workflow, ids and limits.
+
+    Returns: the records of the one commit, possibly none, and what goes with them.
+
+    Raises: Rejection if the run does not take the input; nothing has changed then.
+    """
+    if run is None:
+        if not isinstance(event, StartRun):
+            raise Rejection(Reason.RUN_NOT_FOUND, "no such run")
+        return lifecycle.start_run(event, env)
+    if isinstance(event, NodePlanned | EffectSettled) and run.abandoned == (event.step_id, event.attempt):
+        return steps.late(Draft(run, env), event.report)
+    handler = TABLE.get((row_of(run), run.paused, type(event)))
+    if handler is None:
+        raise absent(event)
+    draft = Draft(run, env)
+    return handler(draft, event) or draft.decision()

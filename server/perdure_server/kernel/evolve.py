@@ -1,0 +1,386 @@
+"""The fold: a run after one more record (P3). Pure; nothing here decides, evaluates or looks anything up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from perdure_server.kernel import records as r
+from perdure_server.kernel.model import (
+    Activity,
+    Child,
+    Drive,
+    Failure,
+    NodeEntry,
+    RunState,
+    RunStatus,
+    Step,
+    Wait,
+)
+from perdure_server.kernel.values import Json, Leaf
+from perdure_server.kernel.vars import apply_ops, grown_size, key_size, key_tokens, ops_size, set_at
+
+
+def evolve(run: RunState | None, record: r.Record) -> RunState:
+    """The run after `record`.
+
+    Args:
+        run: the run after the record before; None for the first.
+        record: the next one; its seq is run.seq + 1.
+
+    Raises: ValueError if the record does not follow the run.
+    """
+    if run is None:
+        if record.seq != 1 or not isinstance(record.body, r.RunStarted):
+            raise ValueError(f"a ledger starts with run_started at seq 1, not {record.kind.name} at {record.seq}")
+        return _started(record, record.body)
+    if record.seq != run.seq + 1:
+        raise ValueError(f"record {record.seq} does not follow {run.seq}")
+    twin = run.copy()
+    twin.seq = record.seq
+    apply = _APPLY.get(type(record.body))
+    if apply is None:
+        raise ValueError(f"{record.kind.name} cannot stand at seq {record.seq}")
+    if not isinstance(record.body, r.LateResult):
+        twin.updated_at = record.at
+    apply(twin, record, record.body)
+    return twin
+
+
+def error_object(failure: Failure) -> dict[str, Json]:
+    """A failure as a JSON value: {type, message, retryable, details}."""
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "details": failure.details.value if failure.details else None,
+    }
+
+
+def _started(record: r.Record, body: r.RunStarted) -> RunState:
+    run = RunState(
+        namespace=body.namespace,
+        run_id=body.run_id,
+        root_run_id=body.root_run_id,
+        workflow_id=body.workflow_id,
+        workflow_version=body.workflow_version,
+        entry_node=body.entry.node_id,
+        parent_run_id=body.parent_run_id,
+        parent_step_id=body.parent_step_id,
+        depth=body.depth,
+        branch=body.branch,
+        session_id=body.session_id,
+        actor_id=body.actor_id,
+        labels=body.labels,
+        drive=body.drive,
+        trace_context=body.trace_context,
+        created_at=record.at,
+        updated_at=record.at,
+        deadline_at=body.deadline_at,
+        event_floor=body.event_floor,
+        vars=body.vars.value,  # type: ignore[arg-type]
+        vars_bytes=body.vars.size,
+        seq=1,
+    )
+    _stand_at(run, record, body.entry)
+    if body.start_at:
+        run.activity = Activity.BACKOFF
+        run.step = replace(_step(run), retry_at=body.start_at)
+    else:
+        _make_due(run)
+    return run
+
+
+def _step(run: RunState) -> Step:
+    if run.step is None:
+        raise ValueError(f"run {run.run_id} has no open step at seq {run.seq}")
+    return run.step
+
+
+def _wait(run: RunState, wait_id: int) -> Wait:
+    if run.waiting is None or run.waiting.wait_id != wait_id:
+        raise ValueError(f"run {run.run_id} has no wait {wait_id} at seq {run.seq}")
+    return run.waiting
+
+
+def _stand_at(run: RunState, record: r.Record, entry: NodeEntry) -> None:
+    run.status = RunStatus.RUNNING
+    run.waiting = None
+    run.current_node = entry.node_id
+    run.visits = {**run.visits, entry.node_id: entry.visit}
+    run.step = Step(
+        step_id=record.seq,
+        node_id=entry.node_id,
+        visit=entry.visit,
+        queued_at=record.at,
+        server_side=entry.server_side,
+        queue=entry.queue,
+        priority=entry.priority,
+        timeouts=entry.timeouts,
+    )
+
+
+def _make_due(run: RunState) -> None:
+    """The node that the run stands at is due: a manual run pays for it, or is idle."""
+    if run.drive is not Drive.MANUAL or run.cancelling:
+        run.activity = Activity.QUEUED
+    elif run.step_budget > 0:
+        run.step_budget -= 1
+        run.activity = Activity.QUEUED
+    else:
+        run.activity = Activity.IDLE
+
+
+def _go_on(run: RunState, record: r.Record, entry: NodeEntry | None) -> None:
+    """Enters `entry`; without one the run's end is the next record."""
+    if entry is None:
+        run.status = RunStatus.RUNNING
+        run.activity = Activity.QUEUED
+        run.step = None
+        run.waiting = None
+        return
+    _stand_at(run, record, entry)
+    _make_due(run)
+
+
+def _store(run: RunState, key: str, value: Leaf | None) -> None:
+    if not key or value is None or value.value is None:
+        return
+    run.vars = set_at(run.vars, key_tokens(key), value.value)  # type: ignore[assignment]
+    run.vars_bytes = grown_size(run.vars_bytes, key_size(key, value), run.vars)
+
+
+def _queued(run: RunState, record: r.Record, **changes: Any) -> None:
+    run.step = replace(_step(run), queued_at=record.at, retry_at=0, worker_id="", begun=False, **changes)
+    run.activity = Activity.QUEUED
+
+
+def _step_started(run: RunState, record: r.Record, _body: r.StepStarted) -> None:
+    run.step = replace(
+        _step(run), attempt=record.attempt, started_at=record.at, worker_id=record.worker_id, begun=False
+    )
+    run.activity = Activity.LEASED
+
+
+def _step_begun(run: RunState, _record: r.Record, _body: r.StepBegun) -> None:
+    run.step = replace(_step(run), begun=True)
+
+
+def _step_completed(run: RunState, record: r.Record, body: r.StepCompleted) -> None:
+    if body.failure is not None:
+        _step_failed(run, record, body, body.failure)
+        return
+    if body.vars_ops:
+        run.vars = apply_ops(run.vars, body.vars_ops)
+        run.vars_bytes = grown_size(run.vars_bytes, ops_size(body.vars_ops), run.vars)
+    if body.child is not None:
+        _link(run, record, body.child)
+    if body.effect is not None:
+        opener, effect = _step(run), body.effect
+        run.step = Step(
+            step_id=record.seq,
+            node_id=opener.node_id,
+            visit=opener.visit,
+            queued_at=record.at,
+            server_side=effect.server_side,
+            effect=effect,
+            queue=effect.queue,
+            priority=effect.priority,
+            timeouts=effect.timeouts,
+        )
+        run.activity = Activity.QUEUED
+        return
+    _store(run, body.result_key, body.result)
+    _go_on(run, record, body.next)
+
+
+def _step_failed(run: RunState, record: r.Record, body: r.StepCompleted, failure: Failure) -> None:
+    if body.retry_at:
+        step = _step(run)
+        run.step = replace(
+            step,
+            failures=step.failures + 1,
+            retry_at=body.retry_at,
+            last_failure=failure,
+            worker_id="",
+            begun=False,
+        )
+        run.activity = Activity.BACKOFF
+        return
+    if body.error_key:
+        _store(run, body.error_key, Leaf.of(error_object(failure)))
+    _go_on(run, record, body.next)
+
+
+def _requeued(run: RunState, record: r.Record, body: r.Requeued) -> None:
+    if body.cause is r.RequeueCause.LAPSED:
+        _queued(run, record, lapses=_step(run).lapses + 1)
+    elif body.not_before:
+        run.step = replace(_step(run), retry_at=body.not_before, worker_id="", begun=False)
+        run.activity = Activity.BACKOFF
+    else:
+        _queued(run, record)
+        if body.cause is r.RequeueCause.START_DUE:
+            _make_due(run)
+
+
+def _waiting(run: RunState, record: r.Record, body: r.Waiting) -> None:
+    run.status = RunStatus.WAITING
+    run.activity = Activity.WAITING
+    run.step = replace(_step(run), worker_id="")
+    if body.child is not None:
+        _link(run, record, body.child)
+    run.waiting = Wait(
+        wait_id=record.seq,
+        reason=body.reason,
+        node_id=record.node_id,
+        since_at=record.at,
+        wait_key=body.wait_key,
+        event_name=body.event_name,
+        event_scope=body.event_scope,
+        event_scope_id=body.event_scope_id,
+        event_floor=body.event_floor,
+        until_at=body.until_at,
+        deadline_at=body.deadline_at,
+        on_deadline_node=body.on_deadline_node,
+        resume_to_node=body.resume_to_node,
+        result_key=body.result_key,
+        prompt=body.prompt,
+        choices=body.choices,
+        allow_free_text=body.allow_free_text,
+        details=body.details,
+        answer_schema=body.answer_schema,
+        assignee=body.assignee,
+        child_run_id=body.child.run_id if body.child else "",
+        needed=body.needed,
+        missed_events=body.missed_events,
+    )
+
+
+def _link(run: RunState, record: r.Record, link: r.ChildLink) -> None:
+    child = Child(link.run_id, record.step_id, link.awaited, link.on_parent_cancel)
+    run.children = {**run.children, link.run_id: child}
+
+
+def _resumed(run: RunState, record: r.Record, body: r.Resumed) -> None:
+    wait = _wait(run, body.wait_id)
+    _store(run, wait.result_key, body.payload)
+    _go_on(run, record, body.next)
+
+
+def _event_consumed(run: RunState, record: r.Record, body: r.EventConsumed) -> None:
+    wait = _wait(run, body.wait_id)
+    key = (int(wait.event_scope), wait.event_scope_id, wait.event_name)
+    run.consumed = {**run.consumed, key: body.position}
+    _store(run, wait.result_key, body.payload)
+    _go_on(run, record, body.next)
+
+
+def _child_ended(run: RunState, record: r.Record, body: r.ChildEnded) -> None:
+    run.children = {key: child for key, child in run.children.items() if key != body.child_run_id}
+    if body.wait_id == 0 or body.child_status is not RunStatus.COMPLETED:
+        return
+    wait = _wait(run, body.wait_id)
+    _store(run, wait.result_key, body.result)
+    _go_on(run, record, body.next)
+
+
+def _parked(run: RunState, _record: r.Record, body: r.Parked) -> None:
+    run.step = replace(_step(run), park_reason=body.reason, lapses=body.lapses, worker_id="")
+    run.activity = Activity.PARKED
+
+
+def _unparked(run: RunState, record: r.Record, body: r.Unparked) -> None:
+    if body.resolution is r.Resolution.RERUN:
+        _queued(run, record, lapses=0, park_reason=None)
+    else:
+        run.step = replace(_step(run), park_reason=None)
+        run.activity = Activity.QUEUED
+
+
+def _paused(run: RunState, _record: r.Record, _body: r.Paused) -> None:
+    run.paused = True
+
+
+def _unpaused(run: RunState, record: r.Record, _body: r.Unpaused) -> None:
+    run.paused = False
+    if run.activity is Activity.QUEUED and run.step is not None:
+        run.step = replace(run.step, queued_at=record.at)
+
+
+def _budget_added(run: RunState, record: r.Record, body: r.BudgetAdded) -> None:
+    run.step_budget += body.steps
+    if run.activity is Activity.IDLE:
+        run.step = replace(_step(run), queued_at=record.at)
+        _make_due(run)
+
+
+def _cancel_requested(run: RunState, record: r.Record, body: r.CancelRequested) -> None:
+    _abandon(run)
+    run.cancelling = True
+    run.cancel_reason = body.reason
+    run.paused = False
+    _go_on(run, record, body.next)
+
+
+def _abandon(run: RunState) -> None:
+    if run.activity is Activity.LEASED and run.step is not None:
+        run.abandoned = (run.step.step_id, run.step.attempt)
+
+
+def _end(run: RunState, record: r.Record, status: RunStatus) -> None:
+    _abandon(run)
+    run.status = status
+    run.activity = Activity.NONE
+    run.paused = False
+    run.cancelling = False
+    run.step = None
+    run.waiting = None
+    run.children = {}
+    run.step_budget = 0
+    run.ended_at = record.at
+
+
+def _completed(run: RunState, record: r.Record, body: r.Completed) -> None:
+    run.output = body.output
+    _end(run, record, RunStatus.COMPLETED)
+
+
+def _failed(run: RunState, record: r.Record, body: r.Failed) -> None:
+    run.error = body.failure
+    _end(run, record, RunStatus.FAILED)
+
+
+def _cancelled(run: RunState, record: r.Record, body: r.Cancelled) -> None:
+    run.output = body.output
+    run.error = body.failure or Failure("CANCELLED", body.reason)
+    run.cancel_reason = body.reason
+    _end(run, record, RunStatus.CANCELLED)
+
+
+def _late_result(run: RunState, _record: r.Record, _body: r.LateResult) -> None:
+    """Changes nothing that a reader of the run sees but seq; a second report is no longer expected."""
+    run.abandoned = None
+
+
+_APPLY: dict[type, Callable[[RunState, r.Record, Any], None]] = {
+    r.StepStarted: _step_started,
+    r.StepBegun: _step_begun,
+    r.StepCompleted: _step_completed,
+    r.Requeued: _requeued,
+    r.Waiting: _waiting,
+    r.Resumed: _resumed,
+    r.EventConsumed: _event_consumed,
+    r.ChildEnded: _child_ended,
+    r.Parked: _parked,
+    r.Unparked: _unparked,
+    r.Paused: _paused,
+    r.Unpaused: _unpaused,
+    r.BudgetAdded: _budget_added,
+    r.CancelRequested: _cancel_requested,
+    r.Completed: _completed,
+    r.Failed: _failed,
+    r.Cancelled: _cancelled,
+    r.LateResult: _late_result,
+}

@@ -1,0 +1,118 @@
+"""Start, pause, unpause, cancel and the step budget of a run."""
+
+from __future__ import annotations
+
+from perdure_server.kernel.decision import Decision, Env, NewRun, Reason, Rejection
+from perdure_server.kernel.draft import Draft, node_entry
+from perdure_server.kernel.evolve import evolve
+from perdure_server.kernel.inputs import Cancel, Pause, StartRun, TickBudget, Unpause
+from perdure_server.kernel.model import Drive, RunState
+from perdure_server.kernel.records import (
+    BudgetAdded,
+    Cancelled,
+    CancelRequested,
+    Paused,
+    Record,
+    RunStarted,
+    Unpaused,
+)
+
+DEFAULT_CANCEL_REASON = "Cancelled"
+
+
+def begin_run(start: StartRun, env: Env, at: int) -> NewRun:
+    """A new run, standing at its first node.
+
+    Raises: Rejection NODE_NOT_FOUND if the workflow has no such entry node.
+    """
+    spec = env.spec
+    node = spec.nodes.get(start.entry_node or spec.entry_node)
+    if node is None:
+        raise Rejection(
+            Reason.NODE_NOT_FOUND,
+            f"workflow {spec.workflow_id!r} has no node {start.entry_node!r}",
+            field="entry_node",
+        )
+    body = RunStarted(
+        namespace=start.namespace,
+        run_id=start.run_id,
+        root_run_id=start.root_run_id or start.run_id,
+        session_id=start.session_id or start.root_run_id or start.run_id,
+        actor_id=start.actor_id,
+        workflow_id=spec.workflow_id,
+        workflow_version=spec.version,
+        entry=node_entry(node, 1),
+        vars=start.vars,
+        parent_run_id=start.parent_run_id,
+        parent_step_id=start.parent_step_id,
+        depth=start.depth,
+        branch=start.branch,
+        drive=start.drive,
+        start_at=start.start_at if start.start_at > at else 0,
+        deadline_at=start.deadline_at,
+        labels=start.labels,
+        event_floor=env.horizon,
+        trace_context=start.trace_context,
+    )
+    record = Record(1, at, body, node.node_id, 1, step_id=1)
+    return NewRun(evolve(None, record), (record,))
+
+
+def start_run(start: StartRun, env: Env) -> Decision:
+    """StartRun on NONE: the run exists and its first step is due."""
+    new = begin_run(start, env, env.now)
+    return Decision(new.run, list(new.records))
+
+
+def pause(draft: Draft, event: Pause) -> None:
+    """Nothing new starts; pausing again changes nothing."""
+    if not draft.run.paused:
+        draft.add(Paused(event.reason, event.paused_by))
+
+
+def unpause(draft: Draft, event: Unpause) -> None:
+    """Undoes a pause; without one it changes nothing."""
+    if draft.run.paused:
+        draft.add(Unpaused(event.unpaused_by))
+
+
+def tick_budget(draft: Draft, event: TickBudget) -> None:
+    """Adds node entries to a manual run."""
+    if draft.run.drive is not Drive.MANUAL:
+        raise Rejection(
+            Reason.RUN_NOT_MANUAL,
+            "the run drives itself; only runs started with manual drive take TickRun",
+        )
+    if event.steps:
+        draft.add(BudgetAdded(event.steps))
+
+
+def cancel(draft: Draft, event: Cancel) -> None:
+    """Ends the run at once, or enters on_cancel_node; a second cancel ends that path at once."""
+    run = draft.run
+    draft.cancel_children()
+    if run.cancelling:
+        draft.add(Cancelled(run.cancel_reason, cancelled_by=event.cancelled_by))
+        draft.tell_parent()
+        return
+    reason = event.reason or DEFAULT_CANCEL_REASON
+    on_cancel = draft.env.spec.on_cancel_node
+    if on_cancel:
+        draft.add(CancelRequested(reason, draft.entry(on_cancel), event.cancelled_by))
+        return
+    draft.add(Cancelled(reason, cancelled_by=event.cancelled_by))
+    draft.tell_parent()
+
+
+def ended(_draft: Draft, _event: object) -> None:
+    """A changing input on a run that has ended."""
+    run: RunState = _draft.run
+    raise Rejection(
+        Reason.RUN_ENDED,
+        f"the run has ended ({run.status.name.lower()}); start another one",
+        status=run.status.name,
+    )
+
+
+def nothing(_draft: Draft, _event: object) -> None:
+    """Accepted, and changes nothing."""

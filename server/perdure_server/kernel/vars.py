@@ -1,0 +1,185 @@
+"""Changes of a run's vars: RFC 6901 pointers, applied by copying only the containers on their path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from perdure_server.kernel.limits import DEFAULT_LIMITS
+from perdure_server.kernel.model import VarsOp
+from perdure_server.kernel.values import Leaf, dump_json
+
+_MISSING = object()
+
+
+class VarsError(ValueError):
+    """A change that cannot be applied; the plan that asked for it is bad."""
+
+
+def pointer_tokens(path: str) -> list[str]:
+    """Splits an RFC 6901 pointer into its unescaped tokens; "" has none.
+
+    Raises: VarsError if it does not start with "/" or has a "~" that is no escape.
+    """
+    if path == "":
+        return []
+    if not path.startswith("/"):
+        raise VarsError(f"path {path!r} is no JSON Pointer: it must be empty or start with '/'")
+    tokens = path[1:].split("/")
+    if "~" not in path:
+        return tokens
+    for token in tokens:
+        if "~" in token.replace("~0", "").replace("~1", ""):
+            raise VarsError(f"path {path!r} has a '~' that is neither '~0' nor '~1'")
+    return [token.replace("~1", "/").replace("~0", "~") for token in tokens]
+
+
+def key_tokens(result_key: str) -> list[str]:
+    """Splits a dotted result key; "a..b" has an empty middle token."""
+    return result_key.split(".")
+
+
+def set_at(root: object, tokens: Sequence[str], value: object, depth: int = 0) -> object:
+    """A copy of `root` with `value` at `tokens`; parents are made or replaced as VarsOp says."""
+    if depth == len(tokens):
+        return value
+    token = tokens[depth]
+    if isinstance(root, list):
+        index = _index(token, len(root))  # type: ignore[arg-type]
+        if index is not None:
+            items: list[object] = list(root)  # type: ignore[arg-type]
+            child = items[index] if index < len(items) else _MISSING
+            items[index : index + 1] = [set_at(child, tokens, value, depth + 1)]
+            return items
+        root = {}
+    members: dict[str, object] = dict(root) if isinstance(root, Mapping) else {}  # type: ignore[arg-type]
+    members[token] = set_at(members.get(token, _MISSING), tokens, value, depth + 1)
+    return members
+
+
+def append_at(root: object, tokens: Sequence[str], value: object) -> object:
+    """A copy of `root` with `value` appended to the array at `tokens`."""
+    target = get_at(root, tokens)
+    if target is _MISSING or target is None:
+        return set_at(root, tokens, [value])
+    if not isinstance(target, list):
+        raise VarsError(f"append at /{'/'.join(tokens)}: there is {_kind(target)}, not an array")
+    return set_at(root, tokens, [*target, value])
+
+
+def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
+    """A copy of `root` without what is at `tokens`; `root` itself if nothing is there."""
+    token = tokens[depth]
+    last = depth == len(tokens) - 1
+    if isinstance(root, list):
+        items: list[object] = list(root)  # type: ignore[arg-type]
+        index = _index(token, len(items))
+        if index is None or index >= len(items):
+            return items
+        if last:
+            del items[index]
+        else:
+            items[index] = remove_at(items[index], tokens, depth + 1)
+        return items
+    if not isinstance(root, Mapping) or token not in root:
+        return root
+    members: dict[str, object] = dict(root)  # type: ignore[arg-type]
+    if last:
+        del members[token]
+    else:
+        members[token] = remove_at(members[token], tokens, depth + 1)
+    return members
+
+
+def get_at(root: object, tokens: Iterable[str]) -> object:
+    """What is at `tokens`, or a marker that is no JSON value."""
+    node = root
+    for token in tokens:
+        if isinstance(node, Mapping):
+            node = node.get(token, _MISSING)  # type: ignore[union-attr]
+        elif isinstance(node, list):
+            index = _index(token, len(node))  # type: ignore[arg-type]
+            node = node[index] if index is not None and index < len(node) else _MISSING  # type: ignore[arg-type]
+        else:
+            return _MISSING
+    return node  # type: ignore[return-value]
+
+
+def is_missing(value: object) -> bool:
+    """Whether `get_at` found nothing."""
+    return value is _MISSING
+
+
+def apply_ops(root: Mapping[str, object], ops: Iterable[VarsOp]) -> Mapping[str, object]:
+    """The vars after `ops`, in order. Raises: VarsError for a change that cannot be applied."""
+    node: object = root
+    for op in ops:
+        tokens = pointer_tokens(op.path)
+        _check_depth(tokens, op)
+        if op.op == "remove":
+            if not tokens:
+                raise VarsError("remove at the root: set an empty object instead")
+            node = remove_at(node, tokens)
+        elif op.value is None:
+            raise VarsError(f"{op.op} at {op.path!r} has no value")
+        elif op.op == "append":
+            if not tokens:
+                raise VarsError("append at the root: vars are an object")
+            node = append_at(node, tokens, op.value.value)
+        elif not tokens and not isinstance(op.value.value, dict):
+            raise VarsError("set at the root takes an object")
+        else:
+            node = set_at(node, tokens, op.value.value)
+    return node  # type: ignore[return-value]
+
+
+def grown_size(bound: int, added: int, root: Mapping[str, object]) -> int:
+    """Size of vars after a change, in bytes: an upper bound, made exact once it passes the limit.
+
+    A function of the ledger alone, so that every fold gives the same number.
+    """
+    total = bound + added
+    return total if total <= DEFAULT_LIMITS.vars_bytes else len(dump_json(root))  # type: ignore[arg-type]
+
+
+def ops_size(ops: Iterable[VarsOp]) -> int:
+    """What `ops` can add to the size of vars, in bytes: at most."""
+    return sum(2 * len(op.path.encode()) + 6 + (op.value.size if op.value else 0) for op in ops)
+
+
+def key_size(result_key: str, value: Leaf) -> int:
+    """What storing `value` at `result_key` can add, in bytes: at most."""
+    return 2 * len(result_key.encode()) + 6 + 6 * result_key.count(".") + value.size
+
+
+def _check_depth(tokens: list[str], op: VarsOp) -> None:
+    data = op.value.data if op.value else b""
+    if len(tokens) + data.count(b"{") + data.count(b"[") <= DEFAULT_LIMITS.json_depth:
+        return
+    depth = len(tokens) + (_depth(op.value.value) if op.value else 0)
+    if depth > DEFAULT_LIMITS.json_depth:
+        raise VarsError(f"{op.op} at {op.path[:80]!r}: vars would be nested deeper than {DEFAULT_LIMITS.json_depth}")
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max((_depth(item) for item in value.values()), default=0)  # type: ignore[union-attr]
+    if isinstance(value, list):
+        return 1 + max((_depth(item) for item in value), default=0)  # type: ignore[union-attr]
+    return 0
+
+
+def _index(token: str, length: int) -> int | None:
+    """Place in an array that `token` names ("-" and the length: one past the end), or None."""
+    if token == "-":
+        return length
+    if not (token.isascii() and token.isdigit()) or (len(token) > 1 and token[0] == "0"):
+        return None
+    index = int(token) if len(token) < 10 else length + 1
+    if index > length:
+        raise VarsError(f"index {token} is beyond the end of an array of {length}")
+    return index
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "a value")

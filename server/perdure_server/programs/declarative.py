@@ -1,0 +1,179 @@
+"""Declarative nodes: their StepPlan comes from a JSON template and the run's vars.
+
+A string that is exactly "${vars.a.b}" is replaced by the value there (missing: null; tokens are member
+names or array indexes). A leading "$${" stands for a literal "${". Nothing else is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from perdure_server.kernel.endings import BAD_PLAN
+from perdure_server.kernel.model import Effect, Failure, NodeKind, NodeSpec, StepPlan
+from perdure_server.kernel.values import Leaf
+from perdure_server.kernel.vars import get_at, is_missing
+from perdure_server.programs.effect_json import EffectJsonError, effect_request
+
+Render: TypeAlias = Callable[[Mapping[str, object]], Any]
+
+_PATH = re.compile(r"\$\{vars((?:\.[^.{}$]+)*)\}")
+
+
+class TemplateError(ValueError):
+    """A template that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A compiled template. `constant` True: `render` gives the same value for all vars."""
+
+    render: Render
+    constant: bool
+    plan: StepPlan | None
+
+
+def check_template(kind: NodeKind, template: Leaf) -> list[str]:
+    """Problems of a node's template, for people; empty if it can be used.
+
+    Args:
+        kind: EFFECT, COMPLETE or FAIL.
+        template: the template's JSON, parsed once already.
+    """
+    try:
+        compiled = _compiled(kind, template.data)
+    except TemplateError as error:
+        return [str(error)]
+    value = template.value
+    if not isinstance(value, dict):
+        return ["the template must be a JSON object"]
+    if kind is NodeKind.EFFECT:
+        return _effect_problems(value, compiled)
+    if kind is NodeKind.FAIL and not isinstance(value.get("type", ""), str):
+        return ["type must be a string"]
+    return []
+
+
+def plan_for(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
+    """The plan of a declarative node; one that cannot be made fails the run with BAD_PLAN.
+
+    Args:
+        node: a node of kind EFFECT, COMPLETE or FAIL.
+        run_vars: the run's vars.
+    """
+    if node.template is None:
+        return _bad(node, "it has no template")
+    try:
+        compiled = _compiled(node.kind, node.template.data)
+        if compiled.plan is not None and node.kind is not NodeKind.EFFECT:
+            return compiled.plan
+        value = compiled.render(run_vars)
+        if node.kind is NodeKind.COMPLETE:
+            return StepPlan(complete_output=Leaf.of(value))
+        if node.kind is NodeKind.FAIL:
+            return StepPlan(fail=_failure(value))
+        return StepPlan(effect=_effect(node, value))
+    except (TemplateError, EffectJsonError) as error:
+        return _bad(node, str(error))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(kind: NodeKind, data: bytes) -> _Template:
+    value = Leaf(data).value
+    render, constant = _compile(value)
+    plan = StepPlan(complete_output=Leaf(data, value)) if constant and kind is NodeKind.COMPLETE else None
+    return _Template(render, constant, plan)
+
+
+def _compile(value: Any) -> tuple[Render, bool]:
+    if isinstance(value, str):
+        return _compile_text(value)
+    if isinstance(value, dict):
+        members = {key: _compile(item) for key, item in value.items()}  # type: ignore[union-attr]
+        if all(constant for _, constant in members.values()):
+            resolved = {key: render({}) for key, (render, _) in members.items()}
+            return (lambda _vars: resolved), True
+        renders = {key: render for key, (render, _) in members.items()}
+        return (lambda run_vars: {key: render(run_vars) for key, render in renders.items()}), False
+    if isinstance(value, list):
+        items = [_compile(item) for item in value]  # type: ignore[union-attr]
+        if all(constant for _, constant in items):
+            fixed = [render({}) for render, _ in items]
+            return (lambda _vars: fixed), True
+        return (lambda run_vars: [render(run_vars) for render, _ in items]), False
+    return (lambda _vars: value), True
+
+
+def _compile_text(text: str) -> tuple[Render, bool]:
+    match = _PATH.fullmatch(text)
+    if match is not None:
+        tokens = match[1].split(".")[1:]
+        return (lambda run_vars: _look_up(run_vars, tokens)), False
+    if text.startswith("$${"):
+        literal = text[1:]
+        return (lambda _vars: literal), True
+    if "${" in text:
+        raise TemplateError(
+            f"{text[:80]!r}: only a whole string '${{vars.a.b}}' is replaced; write '$${{' for a literal '${{'"
+        )
+    return (lambda _vars: text), True
+
+
+def _look_up(run_vars: Mapping[str, object], tokens: list[str]) -> object:
+    value = get_at(run_vars, tokens)
+    return None if is_missing(value) else value
+
+
+def _effect(node: NodeSpec, value: Any) -> Effect:
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or not value["type"]:  # type: ignore[union-attr]
+        raise TemplateError("the effect's type must be a string")
+    payload: Any = value.get("payload")  # type: ignore[union-attr]
+    if payload is None:
+        payload = {}
+    if not isinstance(payload, dict):
+        raise TemplateError("the effect's payload must be an object")
+    kind: str = value["type"]
+    return Effect(
+        type=kind,
+        request=effect_request(kind, payload),  # type: ignore[arg-type]
+        result_key=node.result_key,
+        risk=node.risk,
+        priority=node.priority,
+    )
+
+
+def _failure(value: Any) -> Failure:
+    details = value.get("details")
+    return Failure(
+        type=str(value.get("type") or "FAILED")[:128],
+        message=value.get("message") if isinstance(value.get("message"), str) else "",
+        retryable=value.get("retryable") is True,
+        details=Leaf.of(details) if details is not None else None,
+    )
+
+
+def _effect_problems(value: Mapping[str, Any], compiled: _Template) -> list[str]:
+    kind = value.get("type")
+    if not isinstance(kind, str) or not kind or "${" in kind:
+        return ["type must be a string without '${'"]
+    payload = value.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        return ["payload must be an object"]
+    unknown = set(value) - {"type", "payload"}
+    if unknown:
+        return [f"unknown keys: {', '.join(sorted(unknown))}; an effect has type and payload"]
+    if not compiled.constant:
+        return []
+    try:
+        effect_request(kind, payload or {})  # type: ignore[arg-type]
+    except EffectJsonError as error:
+        return [str(error)]
+    return []
+
+
+def _bad(node: NodeSpec, why: str) -> StepPlan:
+    message = f"the plan of node {node.node_id!r} cannot be carried out: {why}"
+    return StepPlan(fail=Failure(BAD_PLAN, message))

@@ -1,0 +1,1 @@
+"""The test suites, one folder each; `make help` names the verb that runs each."""

@@ -1,0 +1,36 @@
+"""What every suite shares: the promise marker, property-test profiles and the seeds in the header.
+
+pytest-randomly shuffles the tests and prints its seed; `--randomly-seed=N` repeats a run. Property tests
+have no time limit of their own, because a slow machine is no reason to fail, and print the blob that
+repeats a failure.
+"""
+
+import os
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import settings
+
+PROMISES = tuple(f"P{number}" for number in range(1, 11))
+
+settings.register_profile("local", deadline=None, print_blob=True)
+settings.register_profile("ci", parent=settings.get_profile("local"), database=None)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+def pytest_report_header() -> str:
+    """Names the property-test profile beside the seed that pytest-randomly prints."""
+    return f"hypothesis settings: {settings.get_current_profile_name()}"
+
+
+def check_promises(test: str, names: Sequence[object]) -> None:
+    """Raises `pytest.UsageError` unless the promise marker on `test` names promises, at least one."""
+    if not names or any(name not in PROMISES for name in names):
+        raise pytest.UsageError(f"{test}: promise{tuple(names)!r} is none of P1..P10")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuses a promise marker that names no promise."""
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            check_promises(item.nodeid, mark.args)
