@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 TOOLS := .tools
 NODE_BIN := $(TOOLS)/node/node_modules/.bin
 BUF := $(NODE_BIN)/buf
+NODE_HOST := clients/typescript/node_modules/.installed
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS ?=
 
@@ -27,7 +28,7 @@ help: ## List the verbs
 setup: $(VENV)/.installed ## Make .venv with the server, the SDK and what the tests need
 
 .PHONY: demo
-demo: setup ## Watch an order survive kill -9, wait for a person, and end
+demo: setup $(NODE_HOST) ## Watch an order survive kill -9, wait for a person, and end
 	$(BIN)/python -m tests.e2e.demo
 
 .PHONY: run
@@ -45,7 +46,7 @@ contract: setup ## The suite that defines a storage backend, on every store
 	$(PYTEST) tests/contract -m "not long" $(PYTEST_ARGS)
 
 .PHONY: conformance
-conformance: setup ## The clients' exam: hosts in other languages against a real server
+conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages against a real server
 	$(PYTEST) tests -m "node and not long" $(PYTEST_ARGS)
 
 .PHONY: robustness
@@ -111,6 +112,11 @@ $(TOOLS)/node/.installed: tools/package.json
 	mkdir -p $(@D)
 	cp tools/package.json $(@D)/package.json
 	npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+# What a Node program needs beside the generated code: protobuf and a gRPC transport.
+$(NODE_HOST): clients/typescript/package.json
+	npm install --prefix clients/typescript --no-package-lock --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(TOOLS)/codegen/.installed: tools/python-codegen.txt

@@ -54,11 +54,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--passes", type=int, help="interleaved passes (3)")
     parser.add_argument("--seconds", type=float, help="length of a sample (2.5)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write all samples there")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="watch the server's memory instead")
     parser.add_argument(
-        "--directory", type=Path, default=Path(tempfile.gettempdir()),
+        "--soak",
+        type=float,
+        metavar="MINUTES",
+        help="watch the memory of one server instead (perdure, or the last --subject)",
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
         help="where the stores lie; must be a real disk",
-    )  # fmt: skip
+    )
     options = parser.parse_args(arguments)
     if options.soak is not None and options.soak * 60 <= SETTLED_AFTER_S:
         parser.error("--soak needs more than 2 minutes: growth counts from minute 2")

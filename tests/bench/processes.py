@@ -111,8 +111,15 @@ class SyncTrace:
         trace = directory / f"sync-{pid}.trace"
         child = await Child.start(
             directory / f"strace-{pid}.log",
-            "strace", "-f", "-e", "trace=fsync,fdatasync", "-o", str(trace), "-p", str(pid),
-        )  # fmt: skip
+            "strace",
+            "-f",
+            "-e",
+            "trace=fsync,fdatasync",
+            "-o",
+            str(trace),
+            "-p",
+            str(pid),
+        )
         await child.line_starting("strace: Process", timeout_s=10)
         return cls(child, trace)
 

@@ -9,9 +9,22 @@ from tests.bench.workloads import CELLS, Cell, Sample
 
 _BASELINE = "skeleton"
 _COLUMNS = (
-    "cell", "subject", "steps/s", "[passes]", "runs/s", "CPU-ms/step", "server+worker", "driver",
-    "p50 ms", "p99 ms", "commits/step", "tx/step", "syncs/step", "rate", "CPU",
-)  # fmt: skip
+    "cell",
+    "subject",
+    "steps/s",
+    "[passes]",
+    "runs/s",
+    "CPU-ms/step",
+    "server+worker",
+    "driver",
+    "p50 ms",
+    "p99 ms",
+    "commits/step",
+    "tx/step",
+    "syncs/step",
+    "rate",
+    "CPU",
+)
 
 
 def table(results: Results, subjects: Sequence[str]) -> str:
@@ -34,16 +47,21 @@ def _rows(results: Results, subject: str, cell: Cell, with_baseline: bool) -> li
     syncs = results.sync_calls_per_step.get((subject, cell.label))
     first, *others = best.latencies_s
     head = (
-        f"{cell.label} {first}", subject,
-        f"{best.steps_per_s:,.0f}", f"[{min(rates):,.0f}-{max(rates):,.0f}]",
-        f"{best.runs_per_s:,.0f}", f"{best.cpu_ms_per_step:.3f}",
+        f"{cell.label} {first}",
+        subject,
+        f"{best.steps_per_s:,.0f}",
+        f"[{min(rates):,.0f}-{max(rates):,.0f}]",
+        f"{best.runs_per_s:,.0f}",
+        f"{best.cpu_ms_per_step:.3f}",
         f"{_per_step(best, best.server_cpu_s):.3f}+{_per_step(best, best.worker_cpu_s):.3f}",
-        f"{_per_step(best, best.driver_cpu_s):.3f}", *_quantiles(best, first),
-        f"{best.commits / best.steps:.2f}", f"{best.transactions / best.steps:.3f}",
+        f"{_per_step(best, best.driver_cpu_s):.3f}",
+        *_quantiles(best, first),
+        f"{best.commits / best.steps:.2f}",
+        f"{best.transactions / best.steps:.3f}",
         "" if syncs is None else f"{syncs:.3f}",
         "" if base is None else f"{best.steps_per_s / base.steps_per_s:.2f}",
         "" if base is None else f"{best.cpu_ms_per_step / base.cpu_ms_per_step:.2f}",
-    )  # fmt: skip
+    )
     blank = [""] * 6
     rest = [(f"{cell.label} {leg}", subject, *blank, *_quantiles(best, leg), *[""] * 5) for leg in others]
     return [head, *rest]

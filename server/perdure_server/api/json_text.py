@@ -38,7 +38,9 @@ class JsonTextError(EdgeError):
     """A text that the contract does not accept as JSON; reason INVALID_JSON or PAYLOAD_TOO_LARGE."""
 
     def __init__(self, reason: str, field: str, description: str, **metadata: str) -> None:
-        super().__init__(reason, f"{field}: {description}", (FieldViolation(field, description),), 0, **metadata)
+        super().__init__(
+            reason, f"{field}: {description}", (FieldViolation(field, description),), 0, **metadata
+        )
         self.field = field
         self.description = description
 

@@ -81,3 +81,33 @@ class InvalidTaskTokenError(EngineError):
     """A task token is not one of this server's."""
 
     reason = "INVALID_TASK_TOKEN"
+
+
+class InvalidCursorError(EngineError):
+    """A ledger cursor is not one of this scope and filter."""
+
+    reason = "INVALID_CURSOR"
+
+
+class CursorExpiredError(EngineError):
+    """Records after the cursor were removed by retention; metadata `oldest_position`."""
+
+    reason = "CURSOR_EXPIRED"
+
+
+class CursorFromOtherStoreError(EngineError):
+    """The cursor comes from another store, or from after a rollback."""
+
+    reason = "CURSOR_FROM_OTHER_STORE"
+
+
+class TooManyStreamsError(EngineError):
+    """A caller has as many streams open as it may."""
+
+    reason = "TOO_MANY_STREAMS"
+
+
+class InvalidPageTokenError(EngineError):
+    """A page token is not one of this list and filter."""
+
+    reason = "INVALID_PAGE_TOKEN"

@@ -8,7 +8,7 @@ from typing import Protocol
 from perdure_server.kernel.decision import EventAppend, Mail, TaskDue
 from perdure_server.kernel.model import RunState, Wait, WorkflowSpec
 from perdure_server.kernel.records import Record
-from perdure_server.storage.port import RunKey, StoredPayload, StoredRecord
+from perdure_server.storage.port import StoredPayload, StoredRecord
 
 
 class Codec(Protocol):
@@ -90,8 +90,4 @@ class Wakeups(Protocol):
 
     def mail_sent(self, namespace: str, mail: Sequence[Mail]) -> None:
         """Messages wait for their receivers."""
-        ...
-
-    def turn_due(self, key: RunKey) -> None:
-        """A run has a further turn of the server's own."""
         ...

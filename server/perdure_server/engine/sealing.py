@@ -1,4 +1,4 @@
-"""The hashes that seal a ledger (P9). Every client recomputes them; `docs/` and the contract give the formulas.
+"""The hashes that seal a ledger (P9). Every client can recompute them from the contract.
 
 `||` is concatenation and lp(x) = uint32 big-endian byte length || UTF-8 bytes.
 """
@@ -22,7 +22,10 @@ def length_prefixed(text: str) -> bytes:
 
 
 def genesis_hash(namespace: str, run_id: str) -> bytes:
-    """The `prev_hash` of a run's first record: SHA-256(lp("perdure/run/v1") || lp(namespace) || lp(run_id))."""
+    """The `prev_hash` of a run's first record.
+
+    SHA-256(lp("perdure/run/v1") || lp(namespace) || lp(run_id)).
+    """
     return hashlib.sha256(
         length_prefixed(_RUN_DOMAIN) + length_prefixed(namespace) + length_prefixed(run_id)
     ).digest()

@@ -273,6 +273,9 @@ class VerdictKind(Enum):
     """A new run's id is taken; `taken_run_id` names it."""
     REQUEST_KNOWN = "request_known"
     """The request id was committed before; `request` is that row, whatever its hash."""
+    FAILED = "failed"
+    """The Commit cannot be kept by any store, now or later: it contradicts itself, breaks a rule of the
+    rows, or holds text or numbers that cannot be stored. `error` says what. A fault of the caller's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +286,8 @@ class Verdict:
         positions: of its records: the run's own first, then each new run's, in order.
         event_positions: one per event; of the existing event where it was known.
         events_known: parallel to event_positions: the event existed.
+
+    When several kinds apply: REQUEST_KNOWN before CONFLICT before RUN_EXISTS before FAILED.
     """
 
     kind: VerdictKind
@@ -291,6 +296,7 @@ class Verdict:
     events_known: tuple[bool, ...] = ()
     taken_run_id: str = ""
     request: RequestRow | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

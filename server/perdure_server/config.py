@@ -1,0 +1,91 @@
+"""How a server is set up. The CLI fills it from flags; tests fill it by hand."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
+
+DEFAULT_PORT = 7171
+
+
+class ConfigError(ValueError):
+    """A setting that the server will not start with; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one server process.
+
+    Args:
+        store: "memory:" or "sqlite:///FILE".
+        listen: HOST:PORT; port 0 takes a free one. Loopback unless there is a token file, a client CA
+            or `insecure`.
+        tls_cert, tls_key: PEM files; both or none.
+        client_ca: PEM file; clients must then show a certificate it signed.
+        token_file: bearer tokens and the namespaces that each is bound to.
+        insecure: serve another address than loopback without authentication.
+        reflection: serve grpc.reflection.
+        log_format, log_level: of the process's log on standard error.
+        lease_seconds: how long a task's lease lasts without renewal.
+        drain_seconds: how long a stopping server waits for streams and calls to end.
+        limits: limits in force; lease_seconds overrides theirs.
+    """
+
+    store: str = "sqlite:///perdure.db"
+    listen: str = f"127.0.0.1:{DEFAULT_PORT}"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    token_file: Path | None = None
+    insecure: bool = False
+    reflection: bool = True
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "INFO"
+    lease_seconds: float = 30.0
+    drain_seconds: float = 10.0
+    limits: Limits = field(default=DEFAULT_LIMITS)
+
+    def effective_limits(self) -> Limits:
+        """The limits with the lease of this configuration: heartbeats at a third, pings at half of it."""
+        lease_us = round(self.lease_seconds * SECOND_US)
+        ping_us = min(self.limits.ping_us, max(lease_us // 2, SECOND_US // 2))
+        return replace(self.limits, lease_us=lease_us, heartbeat_us=lease_us // 3, ping_us=ping_us)
+
+    def check(self) -> None:
+        """Raises: ConfigError for settings that do not go together or would open the server to anybody."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert and --tls-key go together: give both, or none")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise ConfigError("--client-ca needs --tls-cert and --tls-key")
+        for path in (self.tls_cert, self.tls_key, self.client_ca, self.token_file):
+            if path is not None and not path.is_file():
+                raise ConfigError(f"file {str(path)!r} does not exist")
+        host, _ = self.address()
+        open_to_all = self.token_file is None and self.client_ca is None
+        if open_to_all and not self.insecure and not _is_loopback(host):
+            raise ConfigError(
+                f"{host} is not a loopback address, and nobody would be asked who they are: give --token-file or"
+                " --client-ca, or say --insecure if that is meant"
+            )
+        if not 0.1 <= self.lease_seconds <= 86_400:
+            raise ConfigError("--lease-seconds must be from 0.1 to 86400")
+
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`. Raises: ConfigError."""
+        host, separator, port = self.listen.rpartition(":")
+        if not separator or not port.isdigit() or int(port) > 65_535:
+            raise ConfigError(f"--listen takes HOST:PORT, not {self.listen!r}")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,132 @@
+"""Group commit: one thread writes; what arrives while it writes goes into its next transaction together.
+
+The store's writing side is used from this thread only. Callbacks run on the event loop, in commit order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+from perdure_server.storage.port import Commit, Store, StoreError, Verdict
+
+log = logging.getLogger(__name__)
+
+Done: TypeAlias = Callable[[Verdict | StoreError], None]
+
+MAX_COMMITS = 512
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class Committer:
+    """Queues commits for the store's one writing thread.
+
+    Args:
+        store: where they go.
+        counters: `commits`, `commit_batches`, `records` and `store_errors` are counted here.
+    """
+
+    def __init__(self, store: Store, counters: dict[str, int]) -> None:
+        self._store = store
+        self._counters = counters
+        self._pending: deque[tuple[Commit, Done]] = deque()
+        self._busy = False
+        self._scheduled = False
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="perdure-writer", daemon=True)
+        self._loop = asyncio.get_running_loop()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread.start()
+
+    def enqueue(self, commit: Commit, done: Done) -> None:
+        """Puts a commit into the next transaction; `done` gets its verdict, or the store's failure."""
+        self._pending.append((commit, done))
+        self._idle.clear()
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    async def call(self, write: Callable[..., Any], *args: Any) -> Any:
+        """Runs another of the store's writing methods between transactions, and returns its result."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any) -> None:
+            if future.done():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self._jobs.put((lambda: write(*args), settle))
+        return await future
+
+    async def drain(self) -> None:
+        """Returns once everything that was queued has been answered."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Writes what is queued, then ends the thread. Idempotent."""
+        await self.drain()
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._busy or not self._pending:
+            return
+        batch: list[tuple[Commit, Done]] = []
+        size = 0
+        while self._pending and len(batch) < MAX_COMMITS and size < MAX_BYTES:
+            entry = self._pending.popleft()
+            batch.append(entry)
+            size += _size(entry[0])
+        self._busy = True
+        commits = [commit for commit, _ in batch]
+        self._jobs.put((lambda: self._store.commit(commits), lambda result: self._answer(batch, result)))
+
+    def _answer(self, batch: list[tuple[Commit, Done]], result: list[Verdict] | Exception) -> None:
+        self._busy = False
+        if isinstance(result, Exception):
+            self._counters["store_errors"] += 1
+            error = result if isinstance(result, StoreError) else StoreError(str(result))
+            for _, done in batch:
+                done(error)
+        else:
+            self._counters["commit_batches"] += 1
+            self._counters["commits"] += len(batch)
+            for (_, done), verdict in zip(batch, result, strict=True):
+                done(verdict)
+        if self._pending:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+        else:
+            self._idle.set()
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            run, settle = job
+            try:
+                result: Any = run()
+            except Exception as error:  # the boundary of the writing thread: the caller gets it
+                log.exception("the store failed")
+                result = error
+            try:
+                self._loop.call_soon_threadsafe(settle, result)
+            except RuntimeError:
+                log.warning("the event loop ended before a write was answered")
+                return
+
+
+def _size(commit: Commit) -> int:
+    return sum(len(record.record) + sum(len(p.data or b"") for p in record.payloads) for record in commit.records)

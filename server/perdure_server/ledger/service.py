@@ -1,0 +1,147 @@
+"""The ledger of one process: what the edge calls and the engine feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from perdure_server.clock import Clock
+from perdure_server.engine.errors import DrainingError
+from perdure_server.kernel.limits import SECOND_US, Limits
+from perdure_server.ledger.chain import RecordInspector
+from perdure_server.ledger.cursor import CursorCodec
+from perdure_server.ledger.deadlines import Deadlines
+from perdure_server.ledger.feed import OWN_COMMITS_POLL_US, SHARED_POLL_US, StoreFeed
+from perdure_server.ledger.messages import GoodbyeReason
+from perdure_server.ledger.pages import ListRecordsCommand, RecordPage, read_page
+from perdure_server.ledger.reads import StoreAccess, find_start, require_run
+from perdure_server.ledger.selection import ScopeKind
+from perdure_server.ledger.slots import StreamSlots
+from perdure_server.ledger.subscription import (
+    StreamBounds,
+    SubscribeCommand,
+    Subscription,
+    SubscriptionParts,
+)
+from perdure_server.ledger.tailer import RingBounds, Tailer
+from perdure_server.ledger.verification import RunVerification, verify_run
+from perdure_server.storage.port import RunKey, StoredRecord
+
+
+class Ledger:
+    """Reads the ledger, follows it and verifies it. `start` comes first.
+
+    Args:
+        access: the engine.
+        new_id: makes a subscription's id from the time (ids.new_id).
+        inspect: reads sealed record bytes (the edge's codec).
+    """
+
+    def __init__(
+        self,
+        access: StoreAccess,
+        clock: Clock,
+        limits: Limits,
+        new_id: Callable[[int], str],
+        inspect: RecordInspector,
+        ring: RingBounds | None = None,
+        bounds: StreamBounds | None = None,
+    ) -> None:
+        info = access.store.info()
+        self._access = access
+        self._clock = clock
+        self._limits = limits
+        self._new_id = new_id
+        self._inspect = inspect
+        self._shared = info.shared
+        self._slots = StreamSlots(limits.streams_per_caller)
+        self._open: set[Subscription] = set()
+        self._draining = False
+        self.tailer = Tailer(0, ring)
+        self.feed = StoreFeed(
+            access, self.tailer, clock, SHARED_POLL_US if info.shared else OWN_COMMITS_POLL_US
+        )
+        self._parts = SubscriptionParts(
+            access=access,
+            tailer=self.tailer,
+            deadlines=Deadlines(clock),
+            clock=clock,
+            cursors=CursorCodec(info.epoch),
+            store_epoch=info.epoch,
+            bounds=bounds or StreamBounds(),
+        )
+
+    @property
+    def open_streams(self) -> int:
+        """Subscriptions that are open."""
+        return len(self._open)
+
+    async def start(self) -> None:
+        """Begins to follow the store, from its horizon. Before the first commit of this process."""
+        self.tailer.skip_to(await self._access.read(self._access.store.horizon))
+        self._parts.deadlines.start()
+        self.feed.start()
+
+    async def stop(self) -> None:
+        """Ends the loops; subscriptions are the edge's to close. Idempotent."""
+        self.drain()
+        await self.feed.stop()
+        await self._parts.deadlines.stop()
+
+    def drain(self) -> None:
+        """Every subscription says goodbye; new ones are refused. Idempotent."""
+        self._draining = True
+        for subscription in tuple(self._open):
+            subscription.stop(GoodbyeReason.DRAINING)
+
+    def records_committed(self, records: Sequence[StoredRecord]) -> None:
+        """This process committed records; in position order (engine.ports.Wakeups)."""
+        if not self._shared:
+            self.tailer.append(records)
+
+    async def list_records(self, command: ListRecordsCommand) -> RecordPage:
+        """One page. Raises: InvalidPageTokenError, CursorFromOtherStoreError, CursorExpiredError."""
+        access, cursors = self._access, self._parts.cursors
+        return await access.read(read_page, access.store, cursors, command, self._limits.message_bytes)
+
+    async def verify_run(self, key: RunKey) -> RunVerification:
+        """Recomputes a run's chain and commitments. Raises: RunNotFoundError."""
+        return await verify_run(self._access, key, self._inspect)
+
+    async def subscribe(self, command: SubscribeCommand, caller: str) -> Subscription:
+        """Opens a subscription; the caller leaves it as a context manager.
+
+        Args:
+            caller: whose stream it is; one caller has at most `streams_per_caller`.
+
+        Raises: DrainingError, TooManyStreamsError, RunNotFoundError (RUN scope), InvalidCursorError,
+            CursorFromOtherStoreError, CursorExpiredError.
+        """
+        if self._draining:
+            raise DrainingError("The server is going away; try another one.", retry_after_us=SECOND_US)
+        self._slots.take(caller)
+        try:
+            subscription = await self._open_subscription(command, caller)
+        except BaseException:
+            self._slots.give_back(caller)
+            raise
+        self._open.add(subscription)
+        if self._draining:
+            subscription.stop(GoodbyeReason.DRAINING)
+        return subscription
+
+    async def _open_subscription(self, command: SubscribeCommand, caller: str) -> Subscription:
+        access, selection = self._access, command.selection
+        if selection.scope is ScopeKind.RUN:
+            await access.read(require_run, access.store, selection.namespace, selection.scope_id)
+        start, horizon = await access.read(
+            find_start, access.store, self._parts.cursors, selection, command.start
+        )
+
+        def on_close() -> None:
+            self._open.discard(subscription)
+            self._slots.give_back(caller)
+
+        subscription = Subscription(
+            self._parts, command, start, horizon, self._new_id(self._clock.now()), on_close
+        )
+        return subscription

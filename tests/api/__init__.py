@@ -1,0 +1,1 @@
+"""The gRPC edge: codec, fields, errors, guards and services."""
