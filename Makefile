@@ -87,6 +87,7 @@ types: setup $(TOOLS)/node/.installed ## Type check (pyright, strict)
 .PHONY: verify
 verify: setup gen-tools ## Regenerate what is generated and compare it with what is committed
 	$(BIN)/python -m tools.verify_generated
+	$(BIN)/python -m tools.state_machine --check
 
 .PHONY: ci
 ci: ## What CI runs
@@ -95,8 +96,9 @@ ci: ## What CI runs
 ##@ Generate
 
 .PHONY: gen
-gen: setup gen-tools ## Regenerate the contract's code in all five languages
+gen: setup gen-tools ## Regenerate the contract's code in five languages, and the state machine's page
 	$(BUF) generate proto --template proto/buf.gen.yaml
+	$(BIN)/python -m tools.state_machine
 
 .PHONY: gen-tools
 gen-tools: $(TOOLS)/node/.installed $(TOOLS)/codegen/.installed $(TOOLS)/bin/.go $(TOOLS)/bin/.java $(TOOLS)/bin/.rust ## Install the generators into .tools
@@ -146,4 +148,5 @@ $(TOOLS)/bin/.rust: tools/versions.mk
 	mkdir -p $(@D)
 	cargo install --quiet --locked --root $(TOOLS) --target-dir $(TOOLS)/cargo-target \
 		protoc-gen-prost@$(PROTOC_GEN_PROST_VERSION) protoc-gen-tonic@$(PROTOC_GEN_TONIC_VERSION)
+	rm -rf $(TOOLS)/cargo-target
 	touch $@

@@ -60,9 +60,7 @@ def serves(request: plugin_pb2.CodeGeneratorRequest, module: Path) -> bool:
     stem, mark, _ = module.name.partition("_pb2_grpc.")
     if not mark:
         return True
-    return any(
-        file.service for file in request.proto_file if Path(file.name) == module.with_name(stem + ".proto")
-    )
+    return any(file.service for file in request.proto_file if Path(file.name) == module.with_name(stem + ".proto"))
 
 
 def generate(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGeneratorResponse:

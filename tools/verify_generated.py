@@ -26,9 +26,7 @@ def output_folders(template: str) -> list[Path]:
 def files_below(folder: Path) -> set[Path]:
     """Every file below `folder`, relative to it; byte code left by an import does not count."""
     return {
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
 
 

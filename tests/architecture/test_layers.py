@@ -16,6 +16,9 @@ MODULES = (
     "perdure_server.app",
     "perdure_server.clock",
     "perdure_server.ids",
+    "perdure_server.loop",
+    "perdure_server.telemetry",
+    "perdure_server.config",
     "perdure_server.api.codec",
     "perdure_server.dispatch.leases",
     "perdure_server.scheduler.timers",
@@ -52,7 +55,9 @@ FAULTS = [
     ("wire", "perdure_server.engine.start_run", "perdure.v1.common_pb2"),
     ("wire", "perdure_server.dispatch.leases", "grpc"),
     ("wire", "perdure_server.ledger.tailer", "google.protobuf"),
-    ("leaves", "perdure_server.clock", "perdure_server.kernel.decide"),
+    ("wire", "perdure_server.telemetry", "perdure.v1.common_pb2"),
+    ("leaves", "perdure_server.clock", "perdure_server.storage.port"),
+    ("leaves", "perdure_server.loop", "perdure_server.engine.start_run"),
     ("sdk", "perdure.client", "perdure_server.app"),
 ]
 
@@ -71,6 +76,7 @@ ALLOWED = [
     ("perdure_server.storage.sql.store", "perdure_server.storage.port"),
     ("perdure_server.storage.port", "perdure_server.kernel.decide"),
     ("perdure_server.engine.start_run", "perdure_server.clock"),
+    ("perdure_server.config", "perdure_server.kernel.decide"),
     ("perdure.testing", "perdure_server.app"),
 ]
 

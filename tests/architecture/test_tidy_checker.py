@@ -148,6 +148,7 @@ def test_kernel_imports(text: str, expected: list[str]) -> None:
         ("def is_tool_call(): ...", ["kernel-vocabulary"]),
         ("# what gRPC calls a deadline", ["kernel-vocabulary"]),
         ("def fulfilment(): ...", []),
+        ("# written by tools/state_machine.py, `python -m tools.state_machine`", []),
     ],
 )
 def test_kernel_vocabulary(text: str, expected: list[str]) -> None:

@@ -36,9 +36,10 @@ NONDETERMINISTIC_CALLS = frozenset(
     }
 )
 KERNEL = SERVER + "kernel/"
-# The kernel decides about steps, waits and effects; what an effect talks to is not its business.
+# The kernel decides about steps, waits and effects; what an effect talks to is not its business. (The
+# folder `tools/` is no such word.)
 FOREIGN_VOCABULARY = re.compile(
-    r"(?<![a-z])(llm|tool|grpc|protobuf|sqlite|sqlalchemy|postgres)", re.IGNORECASE
+    r"(?<![a-z])(llm|tool(?!s[./])|grpc|protobuf|sqlite|sqlalchemy|postgres)", re.IGNORECASE
 )
 KERNEL_IMPORTS = sys.stdlib_module_names | {"perdure_server.kernel"}
 

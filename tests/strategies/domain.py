@@ -114,6 +114,7 @@ _SPECIAL: Mapping[type[Any], Callable[[], st.SearchStrategy[Any]]] = {
     m.WaitUntil: _wait_until,
     m.AnswerUser: lambda: _from_hints(m.AnswerUser, level=st.sampled_from(["message", "warning", "error"])),
     m.VarsQuery: lambda: _from_hints(m.VarsQuery, path=texts.filter(bool)),
+    m.RetryPolicy: lambda: _from_hints(m.RetryPolicy, max_attempts=st.integers(1, 1_000_000)),
     m.StartSubworkflow: _start_subworkflow,
     m.OpenEffect: _open_effect,
     m.RunState: _run_state,

@@ -95,6 +95,7 @@ def open_channel(target: str, *, token: str | None = None, tls: TlsConfig | bool
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.primary_user_agent", sdk_identity()),
@@ -118,6 +119,7 @@ class Connection:
         retry: the rule.
         timeout: deadline of a unary call in seconds, repeats included.
         sleep: how to wait between repeats.
+        reopen: makes another channel to the same server; None: there is only this one.
     """
 
     def __init__(
@@ -129,13 +131,30 @@ class Connection:
         retry: CallRetryPolicy | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        reopen: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
         self.channel = channel
+        self.token = token
+        self.reopen = reopen
         self.namespace = namespace
         self.retry = retry or CallRetryPolicy()
         self.timeout = timeout
         self.sleep = sleep
         self.metadata: Sequence[tuple[str, str]] = (("authorization", f"Bearer {token}"),) if token else ()
+
+    def private(self) -> Connection:
+        """A connection of the caller's own to the same server, which it may close; else this one."""
+        if self.reopen is None:
+            return self
+        return Connection(
+            self.reopen(),
+            namespace=self.namespace,
+            token=self.token,
+            retry=self.retry,
+            timeout=self.timeout,
+            sleep=self.sleep,
+            reopen=self.reopen,
+        )
 
     async def unary(
         self,

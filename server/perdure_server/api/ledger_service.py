@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc.aio import ServicerContext
+from grpc.aio import Server, ServicerContext
 
+from perdure.v1 import common_pb2
 from perdure.v1 import ledger_service_pb2 as pb
-from perdure.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from perdure.v1.ledger_service_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
 from perdure_server.api.codec.shapes import exact_span, instant
 from perdure_server.api.ledger_validation import list_records_command, subscribe_command, verify_run_key
 from perdure_server.kernel.limits import Limits
@@ -18,12 +19,13 @@ from perdure_server.ledger import messages as m
 from perdure_server.ledger.service import Ledger
 from perdure_server.ledger.wire import batch_response, page_response
 
-CallerOf: TypeAlias = Callable[[ServicerContext], str]
+Context: TypeAlias = ServicerContext[Any, Any]
+CallerOf: TypeAlias = Callable[[Context], str]
 
 
-class LedgerService(LedgerServiceServicer):
+class LedgerService:
     """Serves the ledger. Answers that hold records are bytes already: the server's response serializer
-    lets bytes pass (`server.py`).
+    lets bytes pass.
 
     Args:
         caller_of: who calls, for the limit of streams a caller.
@@ -34,12 +36,12 @@ class LedgerService(LedgerServiceServicer):
         self._limits = limits
         self._caller_of = caller_of
 
-    async def ListRecords(self, request: pb.ListRecordsRequest, context: ServicerContext) -> bytes:
+    async def ListRecords(self, request: pb.ListRecordsRequest, context: Context) -> bytes:
         """One page."""
         page = await self._ledger.list_records(list_records_command(request, self._limits))
         return page_response(page.frames, page.next_page_token, page.cursor)
 
-    async def SubscribeLedger(self, request: pb.SubscribeLedgerRequest, context: ServicerContext) -> None:
+    async def SubscribeLedger(self, request: pb.SubscribeLedgerRequest, context: Context) -> None:
         """Writes messages until the goodbye. A cancelled call ends here by CancelledError, never caught."""
         command = subscribe_command(request, self._limits)
         async with await self._ledger.subscribe(command, self._caller_of(context)) as subscription:
@@ -47,7 +49,7 @@ class LedgerService(LedgerServiceServicer):
                 with subscription.writing():
                     await context.write(encode_message(message))
 
-    async def VerifyRun(self, request: pb.VerifyRunRequest, context: ServicerContext) -> pb.VerifyRunResponse:
+    async def VerifyRun(self, request: pb.VerifyRunRequest, context: Context) -> pb.VerifyRunResponse:
         """Recomputes a run's chain."""
         verified = await self._ledger.verify_run(verify_run_key(request, self._limits))
         report = verified.report
@@ -57,8 +59,14 @@ class LedgerService(LedgerServiceServicer):
             head_hash=report.head_hash,
             first_bad_seq=report.first_bad_seq,
             problem=report.problem,
-            status=verified.status,
+            status=common_pb2.RunStatus.ValueType(verified.status),
         )
+
+
+def add_ledger_service(service: LedgerService, server: Server) -> None:
+    """Registers it. The generated types know answers as messages only, and streams as generators only: a
+    generator that is cut off in a write is closed by the garbage collector, a coroutine at once."""
+    add_LedgerServiceServicer_to_server(cast(LedgerServiceServicer, service), server)
 
 
 def encode_message(message: m.Message) -> bytes:
@@ -80,7 +88,7 @@ def encode_message(message: m.Message) -> bytes:
         case m.FellBehind():
             answer.fell_behind.server_time.CopyFrom(_timestamp(event.server_time))
         case m.Goodbye():
-            answer.goodbye.reason = event.reason.value
+            answer.goodbye.reason = pb.Goodbye.Reason.ValueType(event.reason)
             if event.reconnect_delay_us:
                 answer.goodbye.reconnect_delay.CopyFrom(_duration(event.reconnect_delay_us))
     return answer.SerializeToString()

@@ -39,13 +39,17 @@ def inspect_record(record: bytes) -> SealedHeader:
     )
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
 def _payload_refs(message: Message) -> Iterator[PayloadRef]:
     """Every PayloadRef below a message."""
     if isinstance(message, PayloadRef):
         yield message
         return
     for field, value in message.ListFields():
-        if field.type != FieldDescriptor.TYPE_MESSAGE or field.message_type.GetOptions().map_entry:
+        if field.type != FieldDescriptor.TYPE_MESSAGE or _is_map(field):
             continue
         for item in value if field.is_repeated else (value,):
             yield from _payload_refs(item)

@@ -157,8 +157,23 @@ def _queued(run: RunState, record: r.Record, **changes: Any) -> None:
 
 
 def _step_started(run: RunState, record: r.Record, _body: r.StepStarted) -> None:
-    run.step = replace(
-        _step(run), attempt=record.attempt, started_at=record.at, worker_id=record.worker_id, begun=False
+    step = _step(run)
+    run.step = Step(
+        step.step_id,
+        step.node_id,
+        step.visit,
+        step.queued_at,
+        server_side=step.server_side,
+        effect=step.effect,
+        queue=step.queue,
+        priority=step.priority,
+        timeouts=step.timeouts,
+        attempt=record.attempt,
+        failures=step.failures,
+        lapses=step.lapses,
+        started_at=record.at,
+        worker_id=record.worker_id,
+        last_failure=step.last_failure,
     )
     run.activity = Activity.LEASED
 

@@ -16,6 +16,7 @@ from perdure_server.kernel.endings import (
     end_failed,
     fail_attempt,
     fail_plan,
+    fits,
 )
 from perdure_server.kernel.inputs import (
     EffectBegun,
@@ -111,6 +112,8 @@ def node_planned(draft: Draft, event: NodePlanned) -> None:
         raise Rejection(Reason.BAD_REPORT, "the task is an effect: report its outcome, not a plan")
     if isinstance(event.outcome, m.StepFailure):
         fail_attempt(draft, event.outcome)
+    elif event.effect_outcome is not None and event.outcome.effect is None:
+        raise Rejection(Reason.BAD_REPORT, "the plan has no effect to settle", field="effect_outcome")
     else:
         accept_plan(draft, event.outcome, event.effect_outcome)
 
@@ -146,6 +149,7 @@ def resolve(draft: Draft, event: ResolveStep) -> None:
     if event.resolution is Resolution.COMPLETED and is_node != (event.plan is not None):
         wanted = "plan" if is_node else "result_json"
         raise Rejection(Reason.INVALID_FIELD, f"this step is completed with {wanted}", field=f"completed.{wanted}")
+    _check_resolution(draft, event)
     draft.add(Unparked(event.resolution, event.resolved_by))
     if event.resolution is Resolution.COMPLETED and event.plan is not None:
         accept_plan(draft, event.plan, None)
@@ -153,6 +157,23 @@ def resolve(draft: Draft, event: ResolveStep) -> None:
         settle(draft, m.EffectResult(event.result))
     elif event.resolution is Resolution.FAILED:
         fail_attempt(draft, m.StepFailure(event.failure or m.Failure("RESOLVED_AS_FAILED")), final=True)
+
+
+def _check_resolution(draft: Draft, event: ResolveStep) -> None:
+    """What a person gives is refused where a worker's would fail the run: the step stays parked."""
+    effect = draft.step.effect
+    if effect is not None and not fits(draft, effect.result_key, event.result):
+        limit = draft.env.limits.vars_bytes
+        raise Rejection(
+            Reason.VARS_TOO_LARGE,
+            f"the result would make vars larger than {limit} bytes",
+            field="completed.result_json",
+        )
+    if event.plan is not None:
+        node = draft.node(draft.step.node_id)
+        problem = _plan_problem(draft, event.plan, event.plan.next_node or node.next)
+        if problem is not None:
+            raise Rejection(Reason.INVALID_FIELD, problem.message, field="completed.plan")
 
 
 def accept_plan(draft: Draft, plan: m.StepPlan, outcome: m.EffectOutcome | None) -> None:
@@ -215,7 +236,7 @@ def _plan_problem(draft: Draft, plan: m.StepPlan, next_node: str) -> m.Failure |
         return _bad_plan(draft, "it has both an end (fail or complete) and an effect")
     if not ends and plan.effect is None and not next_node:
         return _bad_plan(draft, "it has neither fail, complete, effect nor next node")
-    missing = _missing_node(draft, _named_nodes(plan, next_node))
+    missing = "" if ends else _missing_node(draft, _named_nodes(plan, next_node))
     if missing:
         return _bad_plan(draft, f"it leads to node {missing!r}, which does not exist")
     too_large = _too_large(draft, plan)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from perdure_server.engine.errors import InvalidCursorError, InvalidPageTokenError
 from perdure_server.ledger.cursor import Anchor, Cursor, CursorCodec
-from perdure_server.ledger.reads import AfterCursor, AfterSeq, Beginning, find_start
+from perdure_server.ledger.reads import AfterCursor, AfterSeq, Beginning, LedgerStore, find_start
 from perdure_server.ledger.selection import Selection, View
 from perdure_server.ledger.wire import frame
-from perdure_server.storage.port import StoredRecord, StoreReader
+from perdure_server.storage.port import StoredRecord
 
 _TOKENS_BYTES = 1_024
 """Room in a page's message for cursor and token."""
@@ -41,7 +41,7 @@ class RecordPage:
 
 
 def read_page(
-    store: StoreReader, cursors: CursorCodec, command: ListRecordsCommand, max_bytes: int
+    store: LedgerStore, cursors: CursorCodec, command: ListRecordsCommand, max_bytes: int
 ) -> RecordPage:
     """The page that a command asks for; runs in a reader thread.
 
@@ -68,7 +68,7 @@ def read_page(
     return RecordPage(frames, count, cursor if more else "", cursor)
 
 
-def _start(store: StoreReader, cursors: CursorCodec, command: ListRecordsCommand) -> tuple[Cursor, int]:
+def _start(store: LedgerStore, cursors: CursorCodec, command: ListRecordsCommand) -> tuple[Cursor, int]:
     if not command.page_token:
         start = AfterSeq(command.after_seq) if command.after_seq else Beginning()
         return find_start(store, cursors, command.selection, start)
@@ -91,6 +91,6 @@ def _cut(records: list[StoredRecord], view: View, max_bytes: int) -> tuple[bytes
     return b"".join(frames), len(frames)
 
 
-def _has_more(store: StoreReader, selection: Selection, after: int, horizon: int) -> bool:
+def _has_more(store: LedgerStore, selection: Selection, after: int, horizon: int) -> bool:
     """Whether there is a further record; the length of a page does not tell."""
     return after < horizon and bool(store.read_records(selection.query(after, horizon, 1, 1)))

@@ -17,7 +17,7 @@ from perdure_server.ledger.cursor import Anchor, Cursor, CursorCodec, check_curs
 from perdure_server.ledger.selection import ScopeKind, Selection, View
 from perdure_server.ledger.strip import Strip
 from perdure_server.ledger.wire import frame
-from perdure_server.storage.port import RecordQuery, StoredRecord, StoreReader
+from perdure_server.storage.port import RecordQuery, RunKey, RunSnapshot, StoredRecord, StoreInfo
 
 T = TypeVar("T")
 
@@ -30,11 +30,31 @@ WINDOW = 50_000
 keeps neither a thread nor the checkpoints waiting."""
 
 
+class LedgerStore(Protocol):
+    """What the ledger needs of a store (storage.port.StoreReader has it)."""
+
+    def info(self) -> StoreInfo:
+        """Identity and abilities."""
+        ...
+
+    def load_run(self, key: RunKey) -> RunSnapshot | None:
+        """A run's head, among others."""
+        ...
+
+    def read_records(self, query: RecordQuery) -> list[StoredRecord]:
+        """One page of the ledger."""
+        ...
+
+    def horizon(self) -> int:
+        """Highest position at or below which nothing can still appear."""
+        ...
+
+
 class StoreAccess(Protocol):
     """The engine, as far as the ledger needs it."""
 
     @property
-    def store(self) -> StoreReader:
+    def store(self) -> LedgerStore:
         """The reading side of the store."""
         ...
 
@@ -72,7 +92,7 @@ Start: TypeAlias = Beginning | Now | AfterCursor | AfterSeq
 
 
 def find_start(
-    store: StoreReader, cursors: CursorCodec, selection: Selection, start: Start
+    store: LedgerStore, cursors: CursorCodec, selection: Selection, start: Start
 ) -> tuple[Cursor, int]:
     """Where a reading begins, and the store's horizon then.
 
@@ -95,7 +115,7 @@ def find_start(
             return _after_seq(store, selection, seq, horizon), horizon
 
 
-def require_run(store: StoreReader, namespace: str, run_id: str) -> None:
+def require_run(store: LedgerStore, namespace: str, run_id: str) -> None:
     """Raises RunNotFoundError if the run has no ledger."""
     if not store.read_records(RecordQuery(namespace=namespace, run_id=run_id, limit=1)):
         raise RunNotFoundError("There is no such run.", "scope.run_id", run_id=run_id)
@@ -113,7 +133,7 @@ class StorePage:
     covered: int
 
 
-def read_strip(store: StoreReader, selection: Selection, view: View, after: int, until: int) -> StorePage:
+def read_strip(store: LedgerStore, selection: Selection, view: View, after: int, until: int) -> StorePage:
     """The next records in (after, until]; `covered` == until: there are no more. Needs after < until."""
     edge = min(until, after + WINDOW) if selection.filtered else until
     records = store.read_records(selection.query(after, edge, PAGE_RECORDS, PAGE_BYTES))
@@ -123,7 +143,7 @@ def read_strip(store: StoreReader, selection: Selection, view: View, after: int,
     return StorePage(strip, records[-1].position if records else edge)
 
 
-def first_ending(store: StoreReader, selection: Selection, until: int) -> int:
+def first_ending(store: LedgerStore, selection: Selection, until: int) -> int:
     """Position of the record that ended the run, if it is at or below `until`; 0 if not."""
     if until == 0:
         return 0  # in a query it would mean: no bound
@@ -132,7 +152,7 @@ def first_ending(store: StoreReader, selection: Selection, until: int) -> int:
 
 
 def read_gap(
-    store: StoreReader, namespaces: Sequence[str], after: int, max_records: int, max_bytes: int
+    store: LedgerStore, namespaces: Sequence[str], after: int, max_records: int, max_bytes: int
 ) -> tuple[int, list[StoredRecord] | None]:
     """The horizon, and all records of these namespaces in (after, horizon], in position order.
 
@@ -160,7 +180,7 @@ def _stored_bytes(record: StoredRecord) -> int:
     return len(record.record) + sum(len(payload.data or b"") for payload in record.payloads)
 
 
-def _record_at(store: StoreReader, namespace: str, position: int) -> StoredRecord | None:
+def _record_at(store: LedgerStore, namespace: str, position: int) -> StoredRecord | None:
     if position == 0:
         return None
     everything = Selection.of(namespace, ScopeKind.ALL)
@@ -168,7 +188,7 @@ def _record_at(store: StoreReader, namespace: str, position: int) -> StoredRecor
     return records[0] if records else None
 
 
-def _after_seq(store: StoreReader, selection: Selection, seq: int, horizon: int) -> Cursor:
+def _after_seq(store: LedgerStore, selection: Selection, seq: int, horizon: int) -> Cursor:
     """The place of a run's record `seq`. An unknown run: its (still empty) beginning."""
     if seq == 0:
         return Cursor(0)

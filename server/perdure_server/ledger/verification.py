@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from perdure_server.engine.errors import RunNotFoundError
 from perdure_server.ledger.chain import ChainReport, ChainVerifier, RecordInspector, RunHeadClaim
-from perdure_server.ledger.reads import PAGE_BYTES, PAGE_RECORDS, StoreAccess
+from perdure_server.ledger.reads import PAGE_BYTES, PAGE_RECORDS, LedgerStore, StoreAccess
 from perdure_server.ledger.selection import ScopeKind, Selection
-from perdure_server.storage.port import RunKey, StoreReader
+from perdure_server.storage.port import RunKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ async def verify_run(access: StoreAccess, key: RunKey, inspect: RecordInspector)
     return RunVerification(verifier.report(), status)
 
 
-def _read_head(store: StoreReader, key: RunKey) -> tuple[RunHeadClaim, int]:
+def _read_head(store: LedgerStore, key: RunKey) -> tuple[RunHeadClaim, int]:
     snapshot = store.load_run(key)
     if snapshot is None:
         raise RunNotFoundError("There is no such run.", "run_id", run_id=key.run_id)
     return RunHeadClaim(snapshot.head.seq, snapshot.head.head_hash), snapshot.head.status
 
 
-def _check_page(store: StoreReader, key: RunKey, after: int, verifier: ChainVerifier) -> int:
+def _check_page(store: LedgerStore, key: RunKey, after: int, verifier: ChainVerifier) -> int:
     """Checks the next page; returns the position it reached, `after` at the end."""
     selection = Selection.of(key.namespace, ScopeKind.RUN, key.run_id)
     records = store.read_records(selection.query(after, 0, PAGE_RECORDS, 4 * PAGE_BYTES))

@@ -33,7 +33,6 @@ class _Template:
 
     render: Render
     constant: bool
-    plan: StepPlan | None
 
 
 def check_template(kind: NodeKind, template: Leaf) -> list[str]:
@@ -44,7 +43,7 @@ def check_template(kind: NodeKind, template: Leaf) -> list[str]:
         template: the template's JSON, parsed once already.
     """
     try:
-        compiled = _compiled(kind, template.data)
+        compiled = _compiled(template.data)
     except TemplateError as error:
         return [str(error)]
     value = template.value
@@ -64,13 +63,26 @@ def plan_for(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
         node: a node of kind EFFECT, COMPLETE or FAIL.
         run_vars: the run's vars.
     """
+    return _constant_plan(node) or _rendered_plan(node, run_vars)
+
+
+@lru_cache(maxsize=8192)
+def _constant_plan(node: NodeSpec) -> StepPlan | None:
+    """The plan of a node whose template takes nothing from vars."""
     if node.template is None:
         return _bad(node, "it has no template")
     try:
-        compiled = _compiled(node.kind, node.template.data)
-        if compiled.plan is not None and node.kind is not NodeKind.EFFECT:
-            return compiled.plan
-        value = compiled.render(run_vars)
+        constant = _compiled(node.template.data).constant
+    except TemplateError as error:
+        return _bad(node, str(error))
+    return _rendered_plan(node, {}) if constant else None
+
+
+def _rendered_plan(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
+    if node.template is None:
+        return _bad(node, "it has no template")
+    try:
+        value = _compiled(node.template.data).render(run_vars)
         if node.kind is NodeKind.COMPLETE:
             return StepPlan(complete_output=Leaf.of(value))
         if node.kind is NodeKind.FAIL:
@@ -81,11 +93,8 @@ def plan_for(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(kind: NodeKind, data: bytes) -> _Template:
-    value = Leaf(data).value
-    render, constant = _compile(value)
-    plan = StepPlan(complete_output=Leaf(data, value)) if constant and kind is NodeKind.COMPLETE else None
-    return _Template(render, constant, plan)
+def _compiled(data: bytes) -> _Template:
+    return _Template(*_compile(Leaf(data).value))
 
 
 def _compile(value: Any) -> tuple[Render, bool]:

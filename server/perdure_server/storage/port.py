@@ -633,7 +633,12 @@ class StoreReader(Protocol):
         ...
 
     def list_workflows(
-        self, namespace: str, workflow_id: str, defaults_only: bool, after: tuple[int, str, str] | None, limit: int
+        self,
+        namespace: str,
+        workflow_id: str,
+        defaults_only: bool,
+        after: tuple[int, str, str] | None,
+        limit: int,
     ) -> list[WorkflowRow]:
         """Versions by (registered_at, workflow_id, version) descending, after that triple; `spec` empty."""
         ...

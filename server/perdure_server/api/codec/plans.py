@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 from perdure.v1 import model_pb2, records_pb2
 from perdure_server.api.codec import effects, terms
-from perdure_server.api.codec.shapes import Shape, build
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
 
@@ -76,16 +75,19 @@ def step_failure(message: model_pb2.StepFailure, check: Check, at: str) -> m.Ste
 
 def ops_bytes(ops: Iterable[m.VarsOp]) -> bytes:
     """Bytes of the VarsOps message that a record's slot holds."""
-    return build(records_pb2.VarsOps, {"ops": [_op_shape(op) for op in ops]}).SerializeToString()
+    message = records_pb2.VarsOps()
+    add = message.ops.add
+    for op in ops:
+        text = op.value.text if op.value else "null"
+        if op.op == "set":
+            add(path=op.path, set_json=text)
+        elif op.op == "append":
+            add(path=op.path, append_json=text)
+        else:
+            add(path=op.path, remove=True)
+    return message.SerializeToString()
 
 
 def stored_ops(data: bytes) -> tuple[m.VarsOp, ...]:
     """What `ops_bytes` was given."""
     return tuple(_vars_op(op, STORED, "") for op in records_pb2.VarsOps.FromString(data).ops)
-
-
-def _op_shape(op: m.VarsOp) -> Shape:
-    if op.op == "remove":
-        return {"path": op.path, "remove": True}
-    text = op.value.text if op.value else "null"
-    return {"path": op.path, "append_json" if op.op == "append" else "set_json": text}

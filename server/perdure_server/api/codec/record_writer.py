@@ -40,7 +40,11 @@ def encode_record(
         "worker_id": record.worker_id,
         name: body,
     }
-    return records_pb2.StepRecord(**fields).SerializeToString(deterministic=True), payloads
+    message = records_pb2.StepRecord(**fields)
+    if name == "run_started":
+        # Labels are a map, which would else be written in any order.
+        return message.SerializeToString(deterministic=True), payloads
+    return message.SerializeToString(), payloads
 
 
 def _failure(failure: Failure | None, slots: SlotWriter) -> Shape | None:

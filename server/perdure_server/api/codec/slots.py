@@ -46,9 +46,10 @@ class SlotWriter:
         if not refs:
             return ()
         payloads: list[StoredPayload] = []
-        for salt, (data, ref) in zip(new_salts(len(refs)), refs, strict=True):
-            ref["commitment"] = commitment(salt, data)
-            payloads.append(StoredPayload(ref["index"], salt, data))
+        salts = new_salts(len(refs))
+        for index, (data, ref) in enumerate(refs):
+            ref["commitment"] = commitment(salts[index], data)
+            payloads.append(StoredPayload(index, salts[index], data))
         return tuple(payloads)
 
 

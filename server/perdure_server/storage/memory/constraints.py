@@ -68,6 +68,8 @@ def _unstorable(value: object) -> Iterator[str]:
 def _identity(row: RunIdentity) -> str:
     if not row.run_id or not row.root_run_id or not row.session_id:
         return "a run without an id, a root or a session"
+    if not row.workflow_id or not row.workflow_version:
+        return "a run without a workflow or its version"
     if row.depth < 0 or row.drive not in {1, 2}:
         return f"depth {row.depth}, drive {row.drive}"
     return ""
@@ -96,7 +98,7 @@ def _wait(row: WaitRow) -> str:
 
 def _records(rows: tuple[NewRecord, ...]) -> Iterator[str]:
     for row in rows:
-        if row.kind < 1 or row.status < 1 or len(row.record_hash) != HASH_BYTES:
+        if row.kind < 1 or row.status < 0 or len(row.record_hash) != HASH_BYTES:
             yield f"record kind {row.kind}, status {row.status}, a hash of {len(row.record_hash)} bytes"
         slots = [payload.index for payload in row.payloads]
         if len(set(slots)) < len(slots) or any(slot < 0 for slot in slots):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from perdure_server.storage.memory.constraints import broken_rule
 from perdure_server.storage.port import (
     Commit,
     EventRow,
@@ -23,8 +24,9 @@ from perdure_server.storage.port import (
     VerdictKind,
     WorkflowRow,
 )
-from perdure_server.storage.memory.constraints import broken_rule
 from perdure_server.storage.rules import DEFAULT_NAMESPACE, Genesis, contradiction
+
+_Row = TypeVar("_Row")
 
 EventKey: TypeAlias = tuple[str, int, str, str, str]
 """(namespace, scope, scope_id, name, event_id)"""
@@ -107,13 +109,17 @@ class Tables:
             self.runs[key] = run
             positions += self._append(run, new.records)
             self.change(key, new.change)
-        known = tuple(event_key(commit.namespace, event) in self.events for event in commit.events)
-        event_positions = tuple(self._add_event(commit.namespace, event) for event in commit.events)
+        events = [self._add_event(commit.namespace, event) for event in commit.events]
         self._exchange_mail(commit)
         if commit.request:
             self.put_request(commit.namespace, commit.request)
         self.bytes_held += commit_bytes(commit)
-        return Verdict(VerdictKind.COMMITTED, tuple(positions), event_positions, known)
+        return Verdict(
+            VerdictKind.COMMITTED,
+            positions=tuple(positions),
+            event_positions=tuple(position for position, _ in events),
+            events_known=tuple(known for _, known in events),
+        )
 
     def _refusal(self, commit: Commit) -> Verdict | None:
         request = commit.request
@@ -173,18 +179,19 @@ class Tables:
             self.timers[key, timer.kind] = timer.due_at
 
     @staticmethod
-    def _put[Row](table: dict[RunKey, Row], key: RunKey, row: Row | None) -> None:
+    def _put(table: dict[RunKey, _Row], key: RunKey, row: _Row | None) -> None:
         if row is None:
             table.pop(key, None)
         else:
             table[key] = row
 
-    def _add_event(self, namespace: str, event: EventRow) -> int:
+    def _add_event(self, namespace: str, event: EventRow) -> tuple[int, bool]:
         key = event_key(namespace, event)
-        if key not in self.events:
+        known = key in self.events
+        if not known:
             self.position += 1
             self.events[key] = StoredEvent(self.position, event)
-        return self.events[key].position
+        return self.events[key].position, known
 
     def _exchange_mail(self, commit: Commit) -> None:
         if commit.key is not None:

@@ -1,0 +1,170 @@
+"""How a command reaches a server: the options that every such command has, and how its failures end.
+
+A command that talks to a server is an async function whose first parameter is a `Session`; `connected` turns
+it into the plain function that the command line library wants, with the options below added to its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from perdure_server.cli.output import Output
+from perdure_server.cli.refusals import FAILED, USAGE, Refusal, refusal
+
+if TYPE_CHECKING:
+    from perdure import Client
+    from perdure.connection import TlsConfig
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:7171"
+CONNECT_S: Final = 5.0
+"""A server that does not answer within this is called unreachable."""
+
+_PANEL: Final = "Server and output"
+
+Handler = Callable[..., Coroutine[Any, Any, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the shared options said."""
+
+    address: str
+    namespace: str
+    token: str
+    tls: bool
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+    server_name: str
+    timeout: float
+    as_json: bool
+    colour: bool | None
+
+    def tls_config(self) -> TlsConfig | None:
+        """TLS as asked for; None for plain text.
+
+        Raises:
+            Refusal: half of a pair, or a file that is not there.
+        """
+        if not (self.tls or self.ca or self.cert or self.key):
+            return None
+        from perdure.connection import TlsConfig
+
+        if (self.cert is None) != (self.key is None):
+            raise Refusal("--cert and --key go together", "give both, or none", exit_code=USAGE)
+        for path in (self.ca, self.cert, self.key):
+            if path is not None and not path.is_file():
+                raise Refusal(f"file {str(path)!r} does not exist", exit_code=USAGE)
+        return TlsConfig(ca=self.ca, cert=self.cert, key=self.key, server_name=self.server_name)
+
+
+def _shared_parameters() -> list[inspect.Parameter]:
+    def option(name: str, kind: Any, default: object, *declarations: str, **facts: Any) -> inspect.Parameter:
+        made = typer.Option(*declarations, rich_help_panel=_PANEL, **facts)
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made]
+        )
+
+    return [
+        option("address", str, DEFAULT_ADDRESS, "--address", envvar="PERDURE_ADDRESS", help="HOST:PORT of the server."),
+        option("namespace", str, "default", "--namespace", "-n", envvar="PERDURE_NAMESPACE", help="Namespace."),
+        option("token", str, "", "--token", envvar="PERDURE_TOKEN", help="Bearer token.", show_default=False),
+        option("tls", bool, False, "--tls", envvar="PERDURE_TLS", help="TLS with the system's certificates."),
+        option("ca", Path | None, None, "--ca", envvar="PERDURE_CA", help="PEM file to trust; implies --tls."),
+        option("cert", Path | None, None, "--cert", envvar="PERDURE_CERT", help="Client certificate, PEM file."),
+        option("key", Path | None, None, "--key", envvar="PERDURE_KEY", help="Its private key, PEM file."),
+        option("server_name", str, "", "--server-name", help="Name in the server's certificate.", show_default=False),
+        option("timeout", float, 30.0, "--timeout", help="Seconds that a call may take.", min=0.1),
+        option("as_json", bool, False, "--json", envvar="PERDURE_JSON", help="JSON, one object per line."),
+        option("colour", bool | None, None, "--color/--no-color", help="Colour; default: on a terminal."),
+    ]
+
+
+_SHARED: Final = tuple(_shared_parameters())
+_SHARED_NAMES: Final = frozenset(parameter.name for parameter in _SHARED)
+
+
+class Session:
+    """One command's server and output."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.output = Output(as_json=settings.as_json, colour=settings.colour)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Client]:
+        """A client of the server.
+
+        Raises:
+            PerdureError: it cannot be reached (Unavailable).
+            Refusal: the options do not go together.
+        """
+        from perdure import Client
+
+        settings = self.settings
+        try:
+            client = await Client.connect(
+                settings.address,
+                namespace=settings.namespace,
+                token=settings.token or None,
+                tls=settings.tls_config(),
+                timeout=settings.timeout,
+                connect_timeout=min(CONNECT_S, settings.timeout),
+            )
+        except ValueError as error:
+            raise Refusal(str(error), exit_code=USAGE) from error
+        async with client:
+            yield client
+
+
+def connected(handler: Handler) -> Callable[..., None]:
+    """The command made of a handler `async (session, own parameters) -> exit code or None`."""
+    own = list(inspect.signature(handler, eval_str=True).parameters.values())[1:]
+
+    def command(**values: Any) -> None:
+        shared = {name: values.pop(name) for name in _SHARED_NAMES}
+        session = Session(Settings(**shared))
+        raise typer.Exit(run(handler(session, **values), session.output))
+
+    command.__name__ = handler.__name__
+    command.__doc__ = handler.__doc__
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    signature = inspect.Signature([*keyword_only, *_SHARED])
+    command.__dict__["__signature__"] = signature
+    return command
+
+
+def run(work: Coroutine[Any, Any, int | None], output: Output) -> int:
+    """Runs a command to its end and returns its exit code; failures are said on standard error."""
+    from perdure.errors import PerdureError
+    from perdure.json_text import UnserialisableError
+
+    try:
+        return asyncio.run(work) or 0
+    except Refusal as why:
+        output.refuse(why)
+        return why.exit_code
+    except PerdureError as error:
+        why = refusal(error)
+        output.refuse(why)
+        return why.exit_code
+    except UnserialisableError as error:
+        output.refuse(Refusal(str(error), exit_code=USAGE))
+        return USAGE
+    except TimeoutError as error:
+        output.refuse(Refusal(str(error) or "time is up", "allow more with --timeout"))
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone. Nothing more can be said there, nor flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,197 @@
+"""Claims: waiting tasks are leased to workers that have credit for them, best first.
+
+A task waits when no worker could take it at its birth, or when its lease lapsed. Each claim is an input of its
+run like any other; claims made together share the group commit. What the registry remembers is a cache: at the
+start, now and then, and when it was too much to remember, the store is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from functools import partial
+from typing import Final
+
+from perdure_server.dispatch.messages import Profile
+from perdure_server.dispatch.registry import Registry, row_route
+from perdure_server.dispatch.routes import ReadyTask, Route
+from perdure_server.dispatch.workers import UNKNOWN, Held, Seat
+from perdure_server.engine.core import Engine
+from perdure_server.engine.errors import EngineError
+from perdure_server.engine.run_slot import Outcome
+from perdure_server.kernel.decision import Rejection
+from perdure_server.kernel.inputs import StepLeased
+from perdure_server.kernel.model import Activity
+from perdure_server.loop import Loop
+from perdure_server.storage.port import RunKey, RunQuery, RunSummary, TaskQuery, TaskRow
+
+MAX_UNDER_WAY: Final = 512
+"""Claims under way at a time."""
+
+OWN_POLL_US: Final = 5_000_000
+"""Pause between two looks at a store that only this process writes: a net below lost wake-ups."""
+
+SHARED_POLL_US: Final = 250_000
+"""The same for a store that others write too: here this is how their tasks become known."""
+
+SCAN_US: Final = 30_000_000
+"""Shortest pause between two walks through all queued runs, which a full page of a poll asks for."""
+
+RETRY_US: Final = 1_000_000
+"""Pause after a claim that failed for a reason of the store's."""
+
+PAGE: Final = 500
+
+
+class Claims:
+    """The loop that claims waiting tasks.
+
+    Args:
+        engine: takes the claims.
+        registry: knows tasks and workers.
+    """
+
+    def __init__(self, engine: Engine, registry: Registry) -> None:
+        self.loop = Loop("claims", engine.clock, self._step)
+        self._engine = engine
+        self._registry = registry
+        self._under_way = 0
+        self._poll_us = SHARED_POLL_US if engine.info.shared else OWN_POLL_US
+        self._poll_at = 0
+        self._scan_at = 0
+        self._not_before = 0
+        self._scanned = False
+
+    def wake(self) -> None:
+        """A task may have come to wait, or a worker to have credit."""
+        if self._under_way < MAX_UNDER_WAY:
+            self.loop.wake()
+
+    async def _step(self) -> int:
+        now = self._engine.clock.monotonic()
+        if not self._scanned:
+            await self._scan((Activity.QUEUED, Activity.LEASED))
+            self._scanned = True
+            self._poll_at, self._scan_at = now + self._poll_us, now + SCAN_US
+        elif now >= self._poll_at:
+            self._poll_at = now + self._poll_us
+            full = await self._poll()
+            if full and now >= self._scan_at:
+                self._scan_at = now + SCAN_US
+                await self._scan((Activity.QUEUED,))
+        if now < self._not_before:
+            return self._not_before - now
+        self._claim()
+        if self._registry.drained_routes():
+            await self._refill()
+        return max(self._poll_at - self._engine.clock.monotonic(), 0)
+
+    # --- claiming ------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Claims the best waiting tasks for which there is credit, over all routes in their order."""
+        heads: list[tuple[ReadyTask, int, Route]] = []
+        for number, route in enumerate(self._registry.waiting_routes()):
+            head = route.head()
+            if head is not None:
+                heads.append((head, number, route))
+        heapq.heapify(heads)
+        while heads and self._under_way < MAX_UNDER_WAY:
+            _, number, route = heapq.heappop(heads)
+            seat = self._registry.take(route)
+            if seat is None:
+                continue
+            task = route.pop()
+            if task is None:
+                self._registry.give_back(seat)
+                continue
+            self._submit(route, seat, task)
+            following = route.head()
+            if following is not None:
+                heapq.heappush(heads, (following, number, route))
+
+    def _submit(self, route: Route, seat: Seat, task: ReadyTask) -> None:
+        self._under_way += 1
+        key = RunKey(route.key[0], task.run_id)
+        future = self._engine.submit_nowait(key, StepLeased(task.step_id, seat.worker.profile.worker_id))
+        future.add_done_callback(partial(self._answered, route, seat, task))
+
+    def _answered(self, route: Route, seat: Seat, task: ReadyTask, future: asyncio.Future[Outcome]) -> None:
+        """A claim that did not come to a lease: the credit goes back; the task waits on, if it still does."""
+        self._under_way -= 1
+        error = None if future.cancelled() else future.exception()
+        if error is None:
+            self._engine.counters["claims"] += 1
+        else:
+            self._registry.give_back(seat)
+            if not isinstance(error, Rejection):
+                self._not_before = self._engine.clock.monotonic() + RETRY_US
+            if isinstance(error, EngineError):
+                self._registry.add_ready(route.key, task)
+        if self._registry.waiting_routes():
+            self.loop.wake()
+
+    # --- finding tasks in the store ------------------------------------------------------------
+
+    async def _poll(self) -> bool:
+        """Reads the best tasks that connected workers with credit could take; True: there may be more."""
+        engine, full = self._engine, False
+        for namespace, profiles in _by_namespace(self._registry.profiles()).items():
+            query = TaskQuery(
+                namespace=namespace,
+                queues=tuple({queue for profile in profiles for queue in profile.queues}),
+                effect_types=tuple({kind for profile in profiles for kind in profile.effect_types}),
+                workflow_ids=tuple({served.workflow_id for p in profiles for served in p.workflows}),
+                limit=PAGE,
+            )
+            page = await engine.read(engine.store.ready_tasks, query)
+            full = full or len(page) >= PAGE
+            for ready in page:
+                self._add(namespace, ready.key.run_id, ready.task)
+        return full
+
+    async def _refill(self) -> None:
+        """Finds the tasks of routes that were too full to be remembered whole."""
+        routes = self._registry.drained_routes()
+        for route in routes:
+            route.overflowed = False
+        await self._poll()
+        if any(not route.waiting for route in routes):
+            await self._scan((Activity.QUEUED,))
+
+    async def _scan(self, activities: tuple[Activity, ...]) -> None:
+        """Walks through all runs with a task, page by page; nothing in front can hide what comes after."""
+        engine = self._engine
+        for namespace in await engine.read(engine.store.list_namespaces):
+            query = RunQuery(namespace, activities=tuple(int(activity) for activity in activities))
+            after: tuple[int, str] | None = None
+            while True:
+                page = await engine.read(engine.store.list_runs, query, after, PAGE)
+                for summary in page:
+                    self._note(namespace, summary)
+                if len(page) < PAGE:
+                    break
+                after = page[-1].identity.created_at, page[-1].identity.run_id
+
+    def _note(self, namespace: str, summary: RunSummary) -> None:
+        task = summary.task
+        if task is None:
+            return
+        run_id = summary.identity.run_id
+        if task.leased:
+            worker = self._registry.know(Profile(namespace, task.worker_id))
+            worker.held.setdefault(run_id, Held(task.step_id, task.attempt, UNKNOWN))
+        else:
+            self._add(namespace, run_id, task)
+
+    def _add(self, namespace: str, run_id: str, task: TaskRow) -> None:
+        if not task.held and not task.leased:
+            ready = ReadyTask(-task.priority, task.queued_at, run_id, task.step_id)
+            self._registry.add_ready(row_route(namespace, task), ready)
+
+
+def _by_namespace(profiles: list[Profile]) -> dict[str, list[Profile]]:
+    spaces: dict[str, list[Profile]] = {}
+    for profile in profiles:
+        spaces.setdefault(profile.namespace, []).append(profile)
+    return spaces

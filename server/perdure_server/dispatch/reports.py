@@ -1,0 +1,208 @@
+"""Reports and begins: given to their runs, and answered by what became of them (P5).
+
+A report that its run does not take is looked up in the ledger: it may have been committed before, and its
+answer lost. Nothing of that depends on the memory of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeAlias
+
+from perdure_server.dispatch.messages import (
+    Acked,
+    AckStatus,
+    Begin,
+    EffectReport,
+    NodeReport,
+    Refusal,
+    Release,
+    Report,
+    TaskToken,
+)
+from perdure_server.dispatch.registry import Registry
+from perdure_server.dispatch.truth import MAX_LATE_RESULTS, late_results, was_reported
+from perdure_server.dispatch.workers import Held
+from perdure_server.engine.core import Engine
+from perdure_server.engine.errors import DrainingError, EngineError, RunNotFoundError
+from perdure_server.engine.run_slot import Outcome
+from perdure_server.kernel.decision import Ack, Reason, Rejection
+from perdure_server.kernel.inputs import EffectBegun, EffectSettled, Input, NodePlanned, StepReleased
+from perdure_server.kernel.model import RunState, StepFailure
+
+log = logging.getLogger(__name__)
+
+Answer: TypeAlias = Callable[[Acked | EngineError], None]
+"""Gets the ack, or the error that kept the report from being decided: it is to be sent again."""
+
+MAX_REMEMBERED: Final = 10_000
+LOOK_UPS_AT_ONCE: Final = 8
+
+
+class Reports:
+    """Takes what workers report, for streams and unary calls alike.
+
+    Args:
+        engine: decides.
+        registry: knows who holds what.
+    """
+
+    def __init__(self, engine: Engine, registry: Registry) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._accepted: dict[TaskToken, None] = {}
+        self._look_ups: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
+
+    def begin(self, namespace: str, begin: Begin, answer: Answer) -> None:
+        """Asks the run whether the effect may be executed; `answer` is called once, on the event loop."""
+        token = begin.token
+        if isinstance(token, bytes) or token.namespace != namespace:
+            answer(_not_ours(token))
+            return
+        event = EffectBegun(token.step_id, token.attempt)
+        future = self._engine.submit_nowait(token.key, event)
+        future.add_done_callback(partial(self._begun, token, answer))
+
+    def report(self, namespace: str, worker_id: str, report: Report, answer: Answer) -> None:
+        """Gives the report to its run; `answer` is called once, on the event loop."""
+        token, outcome = report.token, report.outcome
+        if isinstance(token, bytes) or token.namespace != namespace:
+            answer(_not_ours(token))
+            return
+        if isinstance(outcome, Refusal):
+            answer(Acked(token, AckStatus.REFUSED, outcome.reason, outcome.message))
+            return
+        held = self._registry.held(token, worker_id)
+        if held is not None:
+            held.reporting = True
+        future = self._engine.submit_nowait(token.key, partial(_input, token, report))
+        future.add_done_callback(partial(self._settled, token, report, held, answer))
+
+    async def stop(self) -> None:
+        """Ends look-ups under way; their reports stay without answer. Idempotent."""
+        for task in list(self._look_ups):
+            task.cancel()
+        if self._look_ups:
+            await asyncio.wait(self._look_ups)
+
+    def _begun(self, token: TaskToken, answer: Answer, future: asyncio.Future[Outcome]) -> None:
+        error = _error_of(future)
+        if error is None:
+            again = future.result().ack is Ack.DUPLICATE
+            answer(Acked(token, AckStatus.DUPLICATE if again else AckStatus.ACCEPTED))
+        else:
+            answer(_answer_to(token, error))
+
+    def _settled(
+        self,
+        token: TaskToken,
+        report: Report,
+        held: Held | None,
+        answer: Answer,
+        future: asyncio.Future[Outcome],
+    ) -> None:
+        error = _error_of(future)
+        if error is None:
+            self._remember(token)
+            answer(Acked(token, AckStatus.ACCEPTED))
+            return
+        if held is not None:
+            held.reporting = False
+        if not isinstance(error, Rejection) or error.reason not in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED):
+            answer(_answer_to(token, error))
+        elif token in self._accepted:
+            answer(Acked(token, AckStatus.DUPLICATE))
+        else:
+            task = asyncio.get_running_loop().create_task(self._look_up(token, report, error, answer))
+            self._look_ups.add(task)
+            task.add_done_callback(self._look_ups.discard)
+
+    def _remember(self, token: TaskToken) -> None:
+        self._accepted[token] = None
+        if len(self._accepted) > MAX_REMEMBERED:
+            del self._accepted[next(iter(self._accepted))]
+
+    async def _look_up(self, token: TaskToken, report: Report, rejection: Rejection, answer: Answer) -> None:
+        """Finds out what became of a token that its run does not take."""
+        try:
+            async with self._room:
+                acked = await self._truth(token, report, rejection)
+        except (EngineError, Rejection) as error:
+            answer(_answer_to(token, error))
+        else:
+            answer(acked)
+
+    async def _truth(self, token: TaskToken, report: Report, rejection: Rejection) -> Acked:
+        engine = self._engine
+        run = await engine.load(token.key)
+        if run.abandoned == (token.step_id, token.attempt):
+            await self._keep_late(token, report)
+            return Acked(token, AckStatus.STALE, Reason.RUN_ENDED.value, "the run was ended or cancelled meanwhile")
+        if await was_reported(engine, token):
+            return Acked(token, AckStatus.DUPLICATE)
+        reason = Reason.RUN_ENDED if run.ended else Reason.STALE_ATTEMPT
+        return Acked(token, AckStatus.STALE, reason.value, rejection.message)
+
+    async def _keep_late(self, token: TaskToken, report: Report) -> None:
+        """Keeps the report of the attempt that an end or cancel overtook, once."""
+        if isinstance(report.outcome, Release | Refusal):
+            return
+        data = report.encode()
+        kept = await late_results(self._engine, token.key)
+        if data in kept or len(kept) >= MAX_LATE_RESULTS:
+            return
+        outcome = report.outcome
+        if isinstance(outcome, NodeReport):
+            event: Input = NodePlanned(token.step_id, token.attempt, outcome.plan, report=data)
+        else:
+            settled = outcome.outcome if isinstance(outcome, EffectReport) else outcome
+            event = EffectSettled(token.step_id, token.attempt, settled, report=data)
+        await self._engine.submit(token.key, event)
+
+
+def _input(token: TaskToken, report: Report, run: RunState) -> Input:
+    """The input that a report is, for the run as it stands when its turn comes."""
+    step_id, attempt, outcome = token.step_id, token.attempt, report.outcome
+    if run.abandoned == (step_id, attempt):
+        raise Rejection(Reason.RUN_ENDED, "the report comes late")
+    if isinstance(outcome, EffectReport):
+        return EffectSettled(step_id, attempt, outcome.outcome)
+    if isinstance(outcome, NodeReport):
+        return NodePlanned(step_id, attempt, outcome.plan, outcome.effect_outcome)
+    if isinstance(outcome, Release):
+        return StepReleased(step_id, attempt, outcome.delay_us)
+    if isinstance(outcome, StepFailure):
+        if run.step is not None and run.step.effect is None:
+            return NodePlanned(step_id, attempt, outcome)
+        return EffectSettled(step_id, attempt, outcome)
+    raise ValueError(f"a refused report reached run {run.run_id}")
+
+
+def _error_of(future: asyncio.Future[Outcome]) -> BaseException | None:
+    if future.cancelled():
+        return asyncio.CancelledError()
+    return future.exception()
+
+
+def _answer_to(token: TaskToken, error: BaseException) -> Acked | EngineError:
+    """The ack of a report or begin that its run did not take; an EngineError leaves it undecided."""
+    if isinstance(error, Rejection):
+        stale = error.reason in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED)
+        status = AckStatus.STALE if stale else AckStatus.REFUSED
+        return Acked(token, status, error.reason.value, error.message)
+    if isinstance(error, RunNotFoundError):
+        return Acked(token, AckStatus.STALE, error.reason, error.message)
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return DrainingError("the server is stopping; send the report again")
+    log.error("a report could not be decided", exc_info=error, extra={"run_id": token.run_id})
+    return Acked(token, AckStatus.REFUSED, EngineError.reason, "the report met a defect of the server")
+
+
+def _not_ours(token: TaskToken | bytes) -> Acked:
+    return Acked(token, AckStatus.REFUSED, "INVALID_TASK_TOKEN", "not a task token of this server and namespace")

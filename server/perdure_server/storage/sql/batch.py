@@ -1,0 +1,376 @@
+"""Decides about the Commits of a batch and gathers the rows of the winners, one list per statement.
+
+What is stored comes in as `Found`; each accepted Commit changes it, so that a later one of the batch sees it.
+Knows no SQL dialect: rows are tuples in the order of the schema's columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from perdure_server.storage.port import (
+    Commit,
+    EventRow,
+    MailRow,
+    NewRecord,
+    ObligationChange,
+    RequestRow,
+    RunCreate,
+    RunHead,
+    RunIdentity,
+    RunKey,
+    TaskRow,
+    Verdict,
+    VerdictKind,
+    WaitRow,
+)
+from perdure_server.storage.rules import Genesis, contradiction
+from perdure_server.storage.sql.grouped import Row
+
+EventKey: TypeAlias = tuple[str, int, str, str, str]
+"""(namespace, scope, scope_id, name, event_id)"""
+
+MailKey: TypeAlias = tuple[str, str, str, str]
+"""(namespace, to_run_id, kind, from_run_id)"""
+
+HeadShape: TypeAlias = tuple[int, int, bool, int, int]
+"""(status, activity, paused, ended_at, wait_id): the part of a head that indexes hold."""
+
+
+@dataclass(slots=True)
+class KnownRun:
+    """A run as the batch sees it. `shape` is the stored one, None for a run that the batch creates."""
+
+    run_no: int
+    namespace_no: int
+    root_no: int
+    session_no: int
+    workflow_no: int
+    seq: int
+    head_hash: bytes
+    shape: HeadShape | None
+    wait_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What the row of a new run needs beside KnownRun and its head."""
+
+    identity: RunIdentity
+    parent_no: int
+    version_no: int
+
+
+@dataclass(slots=True)
+class Found:
+    """What the tables hold of what a batch names."""
+
+    runs: dict[RunKey, KnownRun] = field(default_factory=dict[RunKey, KnownRun])
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Of identifiers, by (namespace, identifier)."""
+    requests: dict[tuple[str, str, str], RequestRow] = field(default_factory=dict[tuple[str, str, str], RequestRow])
+    events: dict[EventKey, int] = field(default_factory=dict[EventKey, int])
+
+
+@dataclass(slots=True)
+class Writes:
+    """Rows to write. Where the batch touches one row twice, the last one counts."""
+
+    identifiers: list[Row] = field(default_factory=list[Row])
+    new_runs: dict[int, NewRun] = field(default_factory=dict[int, "NewRun"])
+    heads: dict[int, tuple[KnownRun, RunHead]] = field(default_factory=dict[int, tuple[KnownRun, RunHead]])
+    labels: list[Row] = field(default_factory=list[Row])
+    records: list[Row] = field(default_factory=list[Row])
+    payloads: list[Row] = field(default_factory=list[Row])
+    keyframes: dict[int, Row] = field(default_factory=dict[int, Row])
+    waits: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
+    tasks: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
+    turns: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
+    timers: dict[tuple[int, int], Row | None] = field(default_factory=dict[tuple[int, int], "Row | None"])
+    mail_out: dict[MailKey, None] = field(default_factory=dict[MailKey, None])
+    mail_in: dict[MailKey, int] = field(default_factory=dict[MailKey, int])
+    events: list[Row] = field(default_factory=list[Row])
+    requests: list[Row] = field(default_factory=list[Row])
+
+
+def event_key(namespace: str, event: EventRow) -> EventKey:
+    """What an event is unique by."""
+    return (namespace, event.scope, event.scope_id, event.name, event.event_id)
+
+
+def head_shape(head: RunHead) -> HeadShape:
+    """The part of a head that indexes hold."""
+    wait_id = head.wait.wait_id if head.wait else 0
+    return (head.status, head.activity, head.paused, head.ended_at, wait_id)
+
+
+def task_row(run: KnownRun, task: TaskRow) -> Row:
+    """A row of `tasks`."""
+    return (
+        run.run_no,
+        run.namespace_no,
+        task.step_id,
+        task.attempt,
+        task.priority,
+        task.queued_at,
+        task.held,
+        task.leased,
+        task.lease_expires_at,
+        task.heartbeat_due_at,
+        task.node_id,
+        task.effect_type,
+        task.workflow_id,
+        task.workflow_version,
+        task.queue,
+        task.worker_id,
+    )
+
+
+def wait_row(run: KnownRun, run_id: str, wait: WaitRow) -> Row:
+    """A row of `waits`."""
+    return (
+        run.run_no,
+        run.namespace_no,
+        run.session_no,
+        run.workflow_no,
+        wait.wait_id,
+        wait.reason,
+        wait.event_scope,
+        wait.since_at,
+        run_id,
+        wait.wait_key,
+        wait.assignee,
+        wait.event_name,
+        wait.event_scope_id,
+        wait.detail,
+    )
+
+
+class BatchPlan:
+    """The Commits of one transaction, decided in order.
+
+    Args:
+        found: what is stored; changed as Commits are accepted.
+        position: the last one given.
+        identifier_no: the last one given.
+        genesis: gives the `prev_hash` of a run's first record.
+    """
+
+    def __init__(self, found: Found, position: int, identifier_no: int, genesis: Genesis) -> None:
+        self._found = found
+        self._genesis = genesis
+        self.position = position
+        self.identifier_no = identifier_no
+        self.writes = Writes()
+
+    def add(self, commit: Commit) -> Verdict:
+        """Decides about one Commit and gathers its rows if it is accepted."""
+        refusal = self._refusal(commit)
+        if refusal is not None:
+            return refusal
+        positions: list[int] = []
+        key, head = commit.key, commit.head
+        if key is not None and head is not None:
+            run = self._found.runs[key]
+            positions += self._append(run, commit.records)
+            self._set_head(run, key.run_id, head)
+            if commit.keyframe is not None:
+                self.writes.keyframes[run.run_no] = (run.run_no, head.seq, commit.keyframe)
+            self._change(run, commit.change)
+            for kind, from_run_id in commit.mail_consumed:
+                self._take_mail((commit.namespace, key.run_id, kind, from_run_id))
+        for new in commit.new_runs:
+            positions += self._create(new)
+        events = [self._add_event(commit.namespace, event) for event in commit.events]
+        for mail in commit.mail:
+            self._put_mail(commit.namespace, mail)
+        if commit.request is not None:
+            self._add_request(commit.namespace, commit.request)
+        return Verdict(
+            VerdictKind.COMMITTED,
+            positions=tuple(positions),
+            event_positions=tuple(position for position, _ in events),
+            events_known=tuple(known for _, known in events),
+        )
+
+    def _refusal(self, commit: Commit) -> Verdict | None:
+        request = commit.request
+        if request is not None:
+            known = self._found.requests.get((commit.namespace, request.method, request.request_id))
+            if known is not None:
+                return Verdict(VerdictKind.REQUEST_KNOWN, request=known)
+        runs = self._found.runs
+        if commit.key is not None:
+            run = runs.get(commit.key)
+            if run is None or run.seq != commit.expected_seq:
+                return Verdict(VerdictKind.CONFLICT)
+        for new in commit.new_runs:
+            if RunKey(new.identity.namespace, new.identity.run_id) in runs:
+                return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
+        problem = contradiction(commit)
+        return Verdict(VerdictKind.FAILED, error=problem) if problem else None
+
+    def _append(self, run: KnownRun, records: Sequence[NewRecord]) -> range:
+        first, position, prev_hash = self.position + 1, self.position, run.head_hash
+        writes = self.writes
+        for new in records:
+            position += 1
+            payload_bytes = 0
+            for payload in new.payloads:
+                writes.payloads.append((position, payload.index, payload.salt, payload.data))
+                if payload.data is not None:
+                    payload_bytes += len(payload.data)
+            writes.records.append(
+                (
+                    position,
+                    run.run_no,
+                    new.seq,
+                    run.namespace_no,
+                    run.root_no,
+                    run.session_no,
+                    run.workflow_no,
+                    new.kind,
+                    new.status,
+                    new.at,
+                    payload_bytes,
+                    new.node_id,
+                    prev_hash,
+                    new.record_hash,
+                    new.record,
+                )
+            )
+            prev_hash = new.record_hash
+        self.position = position
+        return range(first, position + 1)
+
+    def _set_head(self, run: KnownRun, run_id: str, head: RunHead) -> None:
+        run.seq, run.head_hash = head.seq, head.head_hash
+        self.writes.heads[run.run_no] = (run, head)
+        if head.wait is not None:
+            self.writes.waits[run.run_no] = wait_row(run, run_id, head.wait)
+            run.wait_id = head.wait.wait_id
+        elif run.wait_id:
+            self.writes.waits[run.run_no] = None
+            run.wait_id = 0
+
+    def _create(self, new: RunCreate) -> range:
+        identity = new.identity
+        namespace = identity.namespace
+        run = KnownRun(
+            run_no=self._number(namespace, identity.run_id),
+            namespace_no=self._number(namespace, ""),
+            root_no=self._number(namespace, identity.root_run_id),
+            session_no=self._number(namespace, identity.session_id),
+            workflow_no=self._number(namespace, identity.workflow_id),
+            seq=0,
+            head_hash=self._genesis(namespace, identity.run_id),
+            shape=None,
+            wait_id=0,
+        )
+        self._found.runs[RunKey(namespace, identity.run_id)] = run
+        self.writes.new_runs[run.run_no] = NewRun(
+            identity,
+            parent_no=self._number(namespace, identity.parent_run_id) if identity.parent_run_id else 0,
+            version_no=self._number(namespace, identity.workflow_version),
+        )
+        for name, value in identity.labels.items():
+            self.writes.labels.append((run.run_no, name, value, run.namespace_no, identity.created_at))
+        positions = self._append(run, new.records)
+        self._set_head(run, identity.run_id, new.head)
+        self._change(run, new.change)
+        return positions
+
+    def _number(self, namespace: str, identifier: str) -> int:
+        number = self._found.numbers.get((namespace, identifier))
+        if number is None:
+            self.identifier_no = number = self.identifier_no + 1
+            self._found.numbers[namespace, identifier] = number
+            self.writes.identifiers.append((number, namespace, identifier))
+        return number
+
+    def _change(self, run: KnownRun, change: ObligationChange) -> None:
+        writes, run_no = self.writes, run.run_no
+        if change.task_set:
+            writes.tasks[run_no] = None if change.task is None else task_row(run, change.task)
+        if change.turn_set:
+            writes.turns[run_no] = None if change.turn is None else (run_no, change.turn, self.position)
+        for kind in change.timers_dropped:
+            writes.timers[run_no, kind] = None
+        for timer in change.timers_put:
+            writes.timers[run_no, timer.kind] = (run_no, timer.kind, timer.due_at)
+
+    def _add_event(self, namespace: str, event: EventRow) -> tuple[int, bool]:
+        key = event_key(namespace, event)
+        known = self._found.events.get(key)
+        if known is not None:
+            return known, True
+        self.position += 1
+        self._found.events[key] = self.position
+        self.writes.events.append(
+            (
+                self.position,
+                namespace,
+                event.scope,
+                event.scope_id,
+                event.name,
+                event.event_id,
+                event.at,
+                event.run_id,
+                event.workflow_id,
+                event.node_id,
+                event.session_id,
+                event.emitted_by,
+                event.payload,
+            )
+        )
+        return self.position, False
+
+    def _put_mail(self, namespace: str, mail: MailRow) -> None:
+        self.writes.mail_in.setdefault((namespace, mail.to_run_id, mail.kind, mail.from_run_id), self.position)
+
+    def _take_mail(self, key: MailKey) -> None:
+        self.writes.mail_in.pop(key, None)
+        self.writes.mail_out[key] = None
+
+    def _add_request(self, namespace: str, request: RequestRow) -> None:
+        self._found.requests[namespace, request.method, request.request_id] = request
+        self.writes.requests.append(
+            (namespace, request.method, request.request_id, request.at, request.body_hash, request.reply)
+        )
+
+
+def new_run_row(run: KnownRun, new: NewRun, head: RunHead) -> Row:
+    """A row of `runs`."""
+    identity = new.identity
+    return (
+        run.run_no,
+        run.namespace_no,
+        run.root_no,
+        new.parent_no,
+        run.session_no,
+        run.workflow_no,
+        new.version_no,
+        identity.namespace,
+        identity.run_id,
+        identity.root_run_id,
+        identity.parent_run_id,
+        identity.workflow_id,
+        identity.workflow_version,
+        identity.entry_node,
+        identity.branch,
+        identity.session_id,
+        identity.actor_id,
+        identity.depth,
+        identity.drive,
+        identity.created_at,
+        identity.deadline_at,
+        *head_shape(head),
+        head.seq,
+        head.updated_at,
+        head.step_budget,
+        head.current_node,
+        head.error_type,
+        head.head_hash,
+    )

@@ -1,0 +1,266 @@
+"""Commits on SQLite: one transaction per batch, every table written by one statement.
+
+Runs on the driver's connection, because SQLAlchemy's execution costs three times the insert itself at one row;
+the statements are made from its schema all the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from perdure_server.storage.port import Commit, RequestRow, RunKey, Verdict, VerdictKind
+from perdure_server.storage.rules import Genesis
+from perdure_server.storage.sql import schema
+from perdure_server.storage.sql.batch import (
+    BatchPlan,
+    EventKey,
+    Found,
+    KnownRun,
+    Writes,
+    event_key,
+    head_shape,
+    new_run_row,
+)
+from perdure_server.storage.sql.grouped import Grouped, Row, delete, insert, numbered_values, update
+
+UNSTORABLE: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+"""What SQLite and its driver raise for values that one Commit brought, as opposed to a store that fails."""
+
+_STATE_COLUMNS: Final = ("seq", "updated_at", "step_budget", "current_node", "error_type", "head_hash")
+_SHAPE_COLUMNS: Final = ("status", "activity", "paused", "ended_at", "wait_id")
+
+_insert_identifiers: Final = insert(schema.identifiers)
+_insert_runs: Final = insert(schema.runs)
+_update_heads: Final = update(schema.runs, "run_no", _STATE_COLUMNS)
+_update_shapes: Final = update(schema.runs, "run_no", _SHAPE_COLUMNS + _STATE_COLUMNS)
+_insert_labels: Final = insert(schema.labels)
+_insert_records: Final = insert(schema.records)
+_insert_payloads: Final = insert(schema.payloads)
+_put_keyframes: Final = insert(schema.keyframes, on_conflict="REPLACE")
+_put_waits: Final = insert(schema.waits, on_conflict="REPLACE")
+_delete_waits: Final = delete(schema.waits, ("run_no",))
+_put_tasks: Final = insert(schema.tasks, on_conflict="REPLACE")
+_delete_tasks: Final = delete(schema.tasks, ("run_no",))
+_put_turns: Final = insert(schema.turns, on_conflict="REPLACE")
+_delete_turns: Final = delete(schema.turns, ("run_no",))
+_put_timers: Final = insert(schema.timers, on_conflict="REPLACE")
+_delete_timers: Final = delete(schema.timers, ("run_no", "kind"))
+_insert_mail: Final = insert(schema.mail, on_conflict="NOTHING")
+_delete_mail: Final = delete(schema.mail, ("namespace", "to_run_id", "kind", "from_run_id"))
+_insert_events: Final = insert(schema.events)
+_insert_requests: Final = insert(schema.requests)
+
+# The answers come as one JSON array, in one step of the driver. A wanted row is known by its number, because
+# JSON text cannot carry every identifier (U+0000).
+_find_runs: Final = Grouped(
+    lambda rows: (
+        f"""
+    WITH wanted(n, namespace, identifier) AS (VALUES {numbered_values(rows, 2)})
+    SELECT json_group_array(json_array(n, identifier_no, runs.seq, hex(runs.head_hash), runs.namespace_no,
+        runs.root_no, runs.session_no, runs.workflow_no, status, activity, paused, ended_at, wait_id))
+    FROM wanted CROSS JOIN identifiers USING (namespace, identifier) LEFT JOIN runs ON run_no = identifier_no
+    """
+    )
+)
+_find_requests: Final = Grouped(
+    lambda rows: (
+        f"""
+    WITH wanted(n, namespace, method, request_id) AS (VALUES {numbered_values(rows, 3)})
+    SELECT n, body_hash, reply, at FROM wanted CROSS JOIN requests USING (namespace, method, request_id)
+    """
+    )
+)
+_find_events: Final = Grouped(
+    lambda rows: (
+        f"""
+    WITH wanted(n, namespace, scope, scope_id, name, event_id) AS (VALUES {numbered_values(rows, 5)})
+    SELECT n, position FROM wanted CROSS JOIN events USING (namespace, scope, scope_id, name, event_id)
+    """
+    )
+)
+
+
+def _identifiers_named(commit: Commit) -> Iterable[tuple[str, str]]:
+    namespace = commit.namespace
+    if commit.key is not None:
+        yield commit.key.namespace, commit.key.run_id
+    if commit.new_runs:
+        yield namespace, ""
+    for new in commit.new_runs:
+        identity = new.identity
+        yield identity.namespace, identity.run_id
+        yield identity.namespace, identity.root_run_id
+        yield identity.namespace, identity.session_id
+        yield identity.namespace, identity.workflow_id
+        yield identity.namespace, identity.workflow_version
+        yield identity.namespace, identity.parent_run_id
+
+
+class SqliteCommitter:
+    """Applies batches of Commits over one connection, from one thread at a time.
+
+    Args:
+        connection: in autocommit mode (`isolation_level=None`), durable at COMMIT.
+        genesis: gives the `prev_hash` of a run's first record.
+        position: highest one ever given; the next is one more.
+        identifier_no: highest one given.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, genesis: Genesis, position: int, identifier_no: int) -> None:
+        self._cursor = connection.cursor()
+        self._genesis = genesis
+        self.position = position
+        self._identifier_no = identifier_no
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """One transaction for all; where that cannot be written, one savepoint for each.
+
+        Raises: sqlite3.Error if the store failed; nothing was kept.
+        """
+        try:
+            return self._transaction(lambda: self._together(batch))
+        except UNSTORABLE:
+            return self._transaction(lambda: [self._alone(commit) for commit in batch])
+
+    def _transaction(self, work: Callable[[], list[Verdict]]) -> list[Verdict]:
+        position, identifier_no = self.position, self._identifier_no
+        self._cursor.execute("BEGIN IMMEDIATE")
+        try:
+            verdicts = work()
+            self._cursor.execute("COMMIT")
+        except BaseException:
+            self.position, self._identifier_no = position, identifier_no
+            if self._cursor.connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+            raise
+        return verdicts
+
+    def _together(self, batch: Sequence[Commit]) -> list[Verdict]:
+        plan = BatchPlan(self._find(batch), self.position, self._identifier_no, self._genesis)
+        verdicts = [plan.add(commit) for commit in batch]
+        self._write(plan.writes)
+        self.position, self._identifier_no = plan.position, plan.identifier_no
+        return verdicts
+
+    def _alone(self, commit: Commit) -> Verdict:
+        self._cursor.execute("SAVEPOINT alone")
+        try:
+            (verdict,) = self._together((commit,))
+        except UNSTORABLE as error:
+            self._cursor.execute("ROLLBACK TO alone")
+            verdict = Verdict(VerdictKind.FAILED, error=str(error))
+        self._cursor.execute("RELEASE alone")
+        return verdict
+
+    def _find(self, batch: Sequence[Commit]) -> Found:
+        found = Found()
+        named = list(dict.fromkeys(pair for commit in batch for pair in _identifiers_named(commit)))
+        if named:
+            self._find_named(named, found)
+        requests = [
+            (commit.namespace, commit.request.method, commit.request.request_id)
+            for commit in batch
+            if commit.request is not None
+        ]
+        if requests:
+            for start, (n, body_hash, reply, at) in _find_requests.read(self._cursor, requests):
+                key = requests[start + n]
+                found.requests[key] = RequestRow(key[1], key[2], body_hash, reply, at)
+        events: list[EventKey] = [event_key(commit.namespace, event) for commit in batch for event in commit.events]
+        if events:
+            for start, (n, position) in _find_events.read(self._cursor, events):
+                found.events[events[start + n]] = position
+        return found
+
+    def _find_named(self, named: list[tuple[str, str]], found: Found) -> None:
+        for start, (text,) in _find_runs.read(self._cursor, named):
+            rows: list[list[Any]] = orjson.loads(text)
+            for row in rows:
+                namespace, identifier = named[start + row[0]]
+                found.numbers[namespace, identifier] = row[1]
+                if row[2] is not None:
+                    found.runs[RunKey(namespace, identifier)] = KnownRun(
+                        run_no=row[1],
+                        seq=row[2],
+                        head_hash=bytes.fromhex(row[3]),
+                        namespace_no=row[4],
+                        root_no=row[5],
+                        session_no=row[6],
+                        workflow_no=row[7],
+                        shape=(row[8], row[9], bool(row[10]), row[11], row[12]),
+                        wait_id=row[12],
+                    )
+
+    def _write(self, writes: Writes) -> None:
+        cursor = self._cursor
+        if writes.identifiers:
+            _insert_identifiers.run(cursor, writes.identifiers)
+        if writes.heads:
+            self._write_heads(writes)
+        if writes.labels:
+            _insert_labels.run(cursor, writes.labels)
+        if writes.records:
+            _insert_records.run(cursor, writes.records)
+        if writes.payloads:
+            _insert_payloads.run(cursor, writes.payloads)
+        if writes.keyframes:
+            _put_keyframes.run(cursor, list(writes.keyframes.values()))
+        self._write_obligations(writes)
+        if writes.mail_out:
+            _delete_mail.run(cursor, list(writes.mail_out))
+        if writes.mail_in:
+            _insert_mail.run(cursor, [(*key, position) for key, position in writes.mail_in.items()])
+        if writes.events:
+            _insert_events.run(cursor, writes.events)
+        if writes.requests:
+            _insert_requests.run(cursor, writes.requests)
+
+    def _write_heads(self, writes: Writes) -> None:
+        new_rows: list[Row] = []
+        state_rows: list[Row] = []
+        shape_rows: list[Row] = []
+        for run_no, (run, head) in writes.heads.items():
+            state = (
+                head.seq,
+                head.updated_at,
+                head.step_budget,
+                head.current_node,
+                head.error_type,
+                head.head_hash,
+            )
+            if run.shape is None:
+                new_rows.append(new_run_row(run, writes.new_runs[run_no], head))
+            elif (shape := head_shape(head)) == run.shape:
+                state_rows.append((run_no, *state))
+            else:
+                shape_rows.append((run_no, *shape, *state))
+        _insert_runs.run(self._cursor, new_rows)
+        _update_heads.run(self._cursor, state_rows)
+        _update_shapes.run(self._cursor, shape_rows)
+
+    def _write_obligations(self, writes: Writes) -> None:
+        if writes.waits:
+            self._replace(writes.waits, _delete_waits, _put_waits)
+        if writes.tasks:
+            self._replace(writes.tasks, _delete_tasks, _put_tasks)
+        if writes.turns:
+            self._replace(writes.turns, _delete_turns, _put_turns)
+        if writes.timers:
+            gone = [key for key, row in writes.timers.items() if row is None]
+            _delete_timers.run(self._cursor, gone)
+            _put_timers.run(self._cursor, [row for row in writes.timers.values() if row is not None])
+
+    def _replace(self, rows: dict[int, Row | None], deletion: Grouped, upsert: Grouped) -> None:
+        deletion.run(self._cursor, [(key,) for key, row in rows.items() if row is None])
+        upsert.run(self._cursor, [row for row in rows.values() if row is not None])

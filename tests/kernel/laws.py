@@ -1,0 +1,153 @@
+"""What holds for every ledger and every run, whatever happened: the promises as checks.
+
+Each law is written from the promises alone. `check_ledger` reads a whole ledger, `check_run` the state that
+stands at its end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from perdure_server.kernel.inputs import TimerKind
+from perdure_server.kernel.model import Activity, Drive, NodeEntry, RunState, RunStatus, WaitReason
+from perdure_server.kernel.obligations import obligations
+from perdure_server.kernel.records import (
+    CancelRequested,
+    ChildEnded,
+    EventConsumed,
+    Record,
+    RecordKind,
+    Resumed,
+    RunStarted,
+    StepCompleted,
+)
+from perdure_server.kernel.values import dump_json
+
+ENDS = frozenset({RecordKind.COMPLETED, RecordKind.FAILED, RecordKind.CANCELLED})
+BY_PERSON = frozenset({WaitReason.EVENT, WaitReason.USER, WaitReason.JOB})
+
+
+def entry_of(record: Record) -> NodeEntry | None:
+    """The node that a record enters, if any."""
+    body = record.body
+    if isinstance(body, RunStarted):
+        return body.entry
+    if isinstance(body, StepCompleted | Resumed | EventConsumed | ChildEnded | CancelRequested):
+        return body.next
+    return None
+
+
+def settles(record: Record) -> bool:
+    """Whether a record is the one outcome of its step."""
+    body = record.body
+    if isinstance(body, StepCompleted):
+        return not body.retry_at
+    if isinstance(body, ChildEnded):
+        return body.wait_id != 0 and body.child_status is RunStatus.COMPLETED
+    return isinstance(body, Resumed | EventConsumed)
+
+
+def check_ledger(records: Sequence[Record]) -> None:
+    """Order, numbering, fencing and one outcome a step."""
+    assert [record.seq for record in records] == list(range(1, len(records) + 1)), "seq is dense from 1"
+    times = [record.at for record in records]
+    assert times == sorted(times), "record times never decrease"
+    _check_ends(records)
+    _check_visits(records)
+    _check_steps(records)
+
+
+def _check_ends(records: Sequence[Record]) -> None:
+    kinds = [record.kind for record in records]
+    ends = [number for number, kind in enumerate(kinds) if kind in ENDS]
+    assert len(ends) <= 1, "a run ends once"
+    if ends:
+        after = set(kinds[ends[0] + 1 :])
+        assert after <= {RecordKind.LATE_RESULT}, f"after the end only late results, not {after}"
+
+
+def _check_visits(records: Sequence[Record]) -> None:
+    visits: Counter[str] = Counter()
+    for record in records:
+        entry = entry_of(record)
+        if entry is not None:
+            visits[entry.node_id] += 1
+            assert entry.visit == visits[entry.node_id], f"seq {record.seq}: every entry of a node is one visit"
+
+
+def _check_steps(records: Sequence[Record]) -> None:
+    attempts: Counter[int] = Counter()
+    outcomes: Counter[int] = Counter()
+    for record in records:
+        if record.kind is RecordKind.STEP_STARTED:
+            attempts[record.step_id] += 1
+            assert record.attempt == attempts[record.step_id], f"seq {record.seq}: every hand-out is attempt + 1"
+            assert record.worker_id, f"seq {record.seq}: an attempt has a worker"
+        if settles(record):
+            outcomes[record.step_id] += 1
+            assert outcomes[record.step_id] == 1, f"seq {record.seq}: step {record.step_id} has a second outcome"
+
+
+def check_run(run: RunState, vars_limit: int) -> None:
+    """Exactly one activity, something that can move the run, and true sizes.
+
+    Args:
+        run: a state between commits.
+        vars_limit: what the vars may take, in bytes.
+    """
+    due = obligations(run)
+    assert run.ended == (run.activity is Activity.NONE)
+    assert (run.status is RunStatus.WAITING) == (run.activity is Activity.WAITING)
+    assert (run.waiting is not None) == (run.activity is Activity.WAITING)
+    size = len(dump_json(run.vars))  # type: ignore[arg-type]
+    assert size <= run.vars_bytes, "the known size of vars is an upper bound"
+    assert size <= vars_limit
+    if run.ended:
+        assert due == type(due)(), "an ended run obliges to nothing"
+        assert run.ended_at
+        assert not run.paused
+        assert not run.cancelling
+        return
+    assert due.children == frozenset(run.children)
+    assert due.timers.get(TimerKind.RUN_DEADLINE, 0) == run.deadline_at
+    _check_activity(run)
+
+
+def _check_activity(run: RunState) -> None:
+    due, step = obligations(run), run.step
+    assert step is not None, "a run that has not ended has a step"
+    tasks = due.task is not None
+    turns = due.turn is not None
+    assert tasks == (run.activity is Activity.LEASED or (run.activity is Activity.QUEUED and not step.server_side))
+    assert turns == (run.activity is Activity.QUEUED and step.server_side)
+    if due.task is not None:
+        assert (due.task.step_id, due.task.attempt) == (step.step_id, step.attempt)
+        assert due.task.leased == (run.activity is Activity.LEASED) == bool(due.task.worker_id)
+        assert due.task.held == (run.paused and run.activity is Activity.QUEUED)
+    if due.turn is not None:
+        assert due.turn == run.paused
+    assert (step.park_reason is not None) == (run.activity is Activity.PARKED)
+    backoff = due.timers.keys() & {TimerKind.START, TimerKind.RETRY}
+    assert bool(backoff) == (run.activity is Activity.BACKOFF), "a retry or a start in the future, and only then"
+    if run.activity is Activity.IDLE:
+        assert run.drive is Drive.MANUAL
+        assert run.step_budget == 0
+        assert not run.cancelling, "the budget does not apply on the way of a cancel"
+    if run.waiting is not None:
+        _check_wait(run)
+
+
+def _check_wait(run: RunState) -> None:
+    due, wait = obligations(run), run.waiting
+    assert wait is not None
+    assert due.wait == wait
+    by_child = wait.reason in {WaitReason.SUBWORKFLOW, WaitReason.JOIN}
+    assert by_child == bool(wait.child_run_id)
+    if by_child:
+        assert wait.child_run_id in due.children, "the end of an open child ends the wait"
+    elif wait.reason is WaitReason.UNTIL:
+        assert due.timers[TimerKind.UNTIL] == wait.until_at
+    else:
+        assert wait.reason in BY_PERSON, "a resume can end the wait"
+    assert due.timers.get(TimerKind.WAIT_DEADLINE, 0) == wait.deadline_at

@@ -1,0 +1,1 @@
+"""The ledger layer: chain, cursors, tailer, subscriptions."""
