@@ -68,7 +68,7 @@ reports: STALE_ATTEMPT | =                                         # attempt 1 w
 resumes: RUN_NOT_WAITING | =
 EventMatched: NOT_DUE | =
 timers: NOT_DUE | =
-TimerFired/schedule_to_start: step_completed > RUNNING BACKOFF | NOT_DUE   # nobody may claim a held task, so nobody is late
+TimerFired/schedule_to_start: step_completed > RUNNING BACKOFF | NOT_DUE   # nobody is late for a held task
 TimerFired/run_deadline: failed > FAILED NONE | failed > FAILED NONE free
 children: NOT_DUE | =
 ChildEndSeen/beside: child_ended > RUNNING QUEUED | =              # P6: a child's end always reaches its parent
@@ -176,7 +176,7 @@ reports: STALE_ATTEMPT | =
 NodePlanned: BAD_REPORT | =                                        # a plan is no outcome of an effect
 NodePlanned/failed: BAD_REPORT | =
 EffectBegun: step_begun > RUNNING LEASED | =                       # this attempt started before the pause
-EffectSettled: BAD_REPORT | =                                      # "waits for its ack before it acts": refused, the lease stands
+EffectSettled: BAD_REPORT | =                                      # it begins first; the lease stands
 EffectSettled/failed: step_completed > RUNNING BACKOFF | =         # not begun: the retry policy applies
 StepReleased: requeued > RUNNING QUEUED | =
 resumes: RUN_NOT_WAITING | =
@@ -204,7 +204,7 @@ NodePlanned: BAD_REPORT | =
 NodePlanned/failed: BAD_REPORT | =
 EffectBegun: nothing duplicate | =                                 # a repeated Begin is acked again
 EffectSettled: step_completed > RUNNING QUEUED | =
-EffectSettled/failed: step_completed failed > FAILED NONE | step_completed failed > FAILED NONE free  # after Begin a failure is final
+EffectSettled/failed: step_completed failed > FAILED NONE | step_completed failed > FAILED NONE free  # final
 StepReleased: requeued > RUNNING QUEUED | =                        # a release says that nothing was executed
 resumes: RUN_NOT_WAITING | =
 EventMatched: NOT_DUE | =
@@ -258,6 +258,7 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 """
 
+# The deadline of this wait has no node: "fails the step DEADLINE".
 WAITING_EVENT: Final = """
 StartRun: RUN_EXISTS | =
 turns: NOT_DUE | =
@@ -268,7 +269,7 @@ Resume/any: resumed > RUNNING QUEUED | =
 Resume/other: WAIT_ENDED | =
 EventMatched: event_consumed > RUNNING QUEUED | =
 timers: NOT_DUE | =
-TimerFired/wait_deadline: step_completed failed > FAILED NONE | step_completed failed > FAILED NONE free   # "fails the step DEADLINE"
+TimerFired/wait_deadline: step_completed failed > FAILED NONE | step_completed failed > FAILED NONE free
 TimerFired/run_deadline: failed > FAILED NONE | failed > FAILED NONE free
 children: NOT_DUE | =
 ChildEndSeen/beside: child_ended > WAITING WAITING | =
@@ -332,7 +333,8 @@ EventMatched: NOT_DUE | =
 timers: NOT_DUE | =
 TimerFired/run_deadline: failed > FAILED NONE | failed > FAILED NONE free
 ChildEndSeen/awaited: child_ended > RUNNING QUEUED | =
-ChildEndSeen/awaited_failed: child_ended step_completed failed > FAILED NONE | child_ended step_completed failed > FAILED NONE free
+ChildEndSeen/awaited_failed: child_ended step_completed failed > FAILED NONE | child_ended step_completed failed > \
+FAILED NONE free
 ChildEndSeen/beside: child_ended > WAITING WAITING | =
 ChildEndSeen/unknown: NOT_DUE | =
 Cancel: cancelled > CANCELLED NONE | cancelled > CANCELLED NONE free

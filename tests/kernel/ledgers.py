@@ -312,10 +312,7 @@ def _canonical() -> dict[str, Ledger]:
         .add(Parked(ParkReason.IN_DOUBT, 1), attempt=1),
         "IDLE": Ledger(run_started("work", drive=Drive.MANUAL)),
         "CANCELLING": at_work().leased().add(CancelRequested("enough", entry("cleanup"))),
-        "ENDED_COMPLETED": at_work()
-        .leased()
-        .add(StepCompleted(), StepStatus.COMPLETED, 1)
-        .add(Completed(Leaf(b"{}"))),
+        "ENDED_COMPLETED": at_work().leased().add(StepCompleted(), StepStatus.COMPLETED, 1).add(Completed(Leaf(b"{}"))),
         "ENDED_CANCELLED": at_work().leased().add(Cancelled("enough")),
         "ENDED_DEADLINE": at_work().leased().add(Failed(Failure("RUN_DEADLINE"))),
     }

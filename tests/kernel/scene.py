@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -41,10 +41,10 @@ def workflow(*nodes: str | m.NodeSpec, on_cancel_node: str = "", workflow_id: st
     )
 
 
-def custom(result_key: str = "", type_: str = "charge", **fields: object) -> m.Effect:
+def custom(result_key: str = "", type_: str = "charge", **fields: Any) -> m.Effect:
     """A worker's effect."""
     effect = m.Effect(type_, m.RemoteRequest(leaf({})), result_key)
-    return replace(effect, **fields)  # type: ignore[arg-type]
+    return replace(effect, **fields)
 
 
 class Scene:
@@ -141,10 +141,10 @@ class Scene:
         """Why `event` is refused."""
         return self.refused(event).reason
 
-    def start(self, vars_: Json = None, **fields: object) -> Scene:
+    def start(self, vars_: Json = None, **fields: Any) -> Scene:
         """Starts the run "run-1" of session "session-1"."""
         event = i.StartRun("default", "run-1", leaf(vars_ or {}), session_id="session-1")
-        self.give(replace(event, **fields))  # type: ignore[arg-type]
+        self.give(replace(event, **fields))
         return self
 
     def lease(self, worker_id: str = "worker-1") -> Decision:
@@ -155,10 +155,10 @@ class Scene:
         """The leased node's report."""
         return self.give(i.NodePlanned(self.step.step_id, self.step.attempt, outcome, effect_outcome))
 
-    def plan(self, effect_outcome: m.EffectOutcome | None = None, **fields: object) -> Decision:
+    def plan(self, effect_outcome: m.EffectOutcome | None = None, **fields: Any) -> Decision:
         """The node is leased and plans."""
         self.lease()
-        return self.report(replace(m.StepPlan(), **fields), effect_outcome)  # type: ignore[arg-type]
+        return self.report(replace(m.StepPlan(), **fields), effect_outcome)
 
     def perform(self, request: m.EffectRequest, next_node: str = "b", result_key: str = "out") -> Scene:
         """The node plans an effect of the server's own, and the server takes its turn."""

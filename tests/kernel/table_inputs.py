@@ -53,7 +53,7 @@ REPORT: Final = b"the report as it was sent"
 def _step_of(run: RunState | None) -> tuple[int, int]:
     """The step and attempt that a worker would report: of the abandoned attempt, or else the present ones."""
     if run is None or run.step is None:
-        return (run.abandoned if run and run.abandoned else (1, 1))
+        return run.abandoned if run and run.abandoned else (1, 1)
     if run.abandoned is not None:
         return run.abandoned
     node_turn = run.step.server_side and run.step.effect is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure_server.kernel import inputs as i
@@ -17,7 +19,7 @@ from tests.kernel.scene import RETRY, Scene, custom, failure, leaf, workflow
 S = SECOND_US
 
 
-def retrying(policy: m.RetryPolicy, **fields: object) -> Scene:
+def retrying(policy: m.RetryPolicy, **fields: Any) -> Scene:
     """A leased effect under a policy."""
     return Scene(workflow("a", "b", "oops")).start().open(custom("out", retry=policy, **fields))
 
@@ -326,7 +328,7 @@ def test_a_timeout_can_be_final_by_its_type() -> None:
     assert scene.error.type == "TIMEOUT"
 
 
-def irreversible(**fields: object) -> Scene:
+def irreversible(**fields: Any) -> Scene:
     """A leased irreversible effect that may be retried."""
     return retrying(RETRY, risk=m.Risk.IRREVERSIBLE, timeouts=TIMEOUTS, **fields)
 
@@ -424,7 +426,7 @@ def test_a_release_of_a_begun_effect_says_that_nothing_was_executed() -> None:
     assert (scene.where, scene.step.begun) == ("QUEUED a", False)
 
 
-def in_doubt(**fields: object) -> Scene:
+def in_doubt(**fields: Any) -> Scene:
     """A parked irreversible effect."""
     scene = irreversible(**fields)
     scene.begin()
@@ -432,9 +434,9 @@ def in_doubt(**fields: object) -> Scene:
     return scene
 
 
-def resolve(scene: Scene, resolution: Resolution, **fields: object) -> None:
+def resolve(scene: Scene, resolution: Resolution, **fields: Any) -> None:
     """Somebody decides about the parked step."""
-    scene.give(i.ResolveStep(scene.step.step_id, resolution, resolved_by="somebody", **fields))  # type: ignore[arg-type]
+    scene.give(i.ResolveStep(scene.step.step_id, resolution, resolved_by="somebody", **fields))
 
 
 @pytest.mark.promise("P7")

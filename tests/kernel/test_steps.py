@@ -10,8 +10,8 @@ import pytest
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
-from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.decide import decide
+from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.keys import idempotency_key
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.obligations import obligations
@@ -87,7 +87,13 @@ def test_a_leased_step_is_its_workers() -> None:
     scene.wake(5)
     scene.lease("worker-7")
     record = scene.ledger[-1]
-    assert (record.attempt, record.worker_id, record.step_id, record.node_id, record.visit) == (1, "worker-7", 1, "a", 1)
+    assert (record.attempt, record.worker_id, record.step_id, record.node_id, record.visit) == (
+        1,
+        "worker-7",
+        1,
+        "a",
+        1,
+    )
     assert record.status is StepStatus.STARTED
     assert record.at == AT + 5 * SECOND_US
     task = obligations(scene.run).task

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure_server.kernel import inputs as i
@@ -19,10 +21,10 @@ S = SECOND_US
 SPEC = workflow("a", "b", "late", "oops", "elsewhere")
 
 
-def asked(terms: m.WaitTerms | None = None, **fields: object) -> Scene:
+def asked(terms: m.WaitTerms | None = None, **fields: Any) -> Scene:
     """A run that asks a person."""
     request = m.AskUser(terms or m.WaitTerms(prompt="Go on?"))
-    return Scene(SPEC).start().perform(request, **fields)  # type: ignore[arg-type]
+    return Scene(SPEC).start().perform(request, **fields)
 
 
 def test_a_question_waits_with_its_terms() -> None:
@@ -130,7 +132,9 @@ def test_an_answer_among_the_choices_is_taken(answer: dict[str, object] | str) -
     assert scene.where == "QUEUED b"
 
 
-@pytest.mark.parametrize("answer", ["maybe", None, 1, ["yes"], {"response": "maybe"}, {"answer": "yes"}, {}, {"yes": 1}])
+@pytest.mark.parametrize(
+    "answer", ["maybe", None, 1, ["yes"], {"response": "maybe"}, {"answer": "yes"}, {}, {"yes": 1}]
+)
 def test_an_answer_outside_the_choices_is_refused(answer: object) -> None:
     scene = asked(CLOSED)
     refused = scene.refused(i.Resume(scene.wait.wait_id, False, leaf(answer)))  # type: ignore[arg-type]
@@ -186,9 +190,9 @@ def test_a_deadline_without_a_node_takes_the_steps_on_error_node() -> None:
     assert error["type"] == "DEADLINE"
 
 
-def until(request: m.WaitUntil, **fields: object) -> Scene:
+def until(request: m.WaitUntil, **fields: Any) -> Scene:
     """A run that waits for an instant."""
-    return Scene(SPEC).start().perform(request, **fields)  # type: ignore[arg-type]
+    return Scene(SPEC).start().perform(request, **fields)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +219,7 @@ def test_an_instant_without_a_way_on_ends_the_run() -> None:
     assert scene.kinds(4) == ["resumed", "completed"]
 
 
-@pytest.mark.parametrize(
-    "request_", [m.WaitUntil(until_at=AT - 1), m.WaitUntil(until_at=AT), m.WaitUntil(delay_us=0)]
-)
+@pytest.mark.parametrize("request_", [m.WaitUntil(until_at=AT - 1), m.WaitUntil(until_at=AT), m.WaitUntil(delay_us=0)])
 def test_an_instant_that_has_come_is_not_waited_for(request_: m.WaitUntil) -> None:
     scene = until(request_)
     assert scene.kinds(3) == ["step_completed"]

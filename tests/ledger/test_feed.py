@@ -110,9 +110,9 @@ async def test_a_store_that_fails_is_tried_again(caplog: pytest.LogCaptureFixtur
         await stream.read_until("caught_up")
         rig.store.commit(RunLedger("a"), STARTED)
         rig.store.failing = True
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.ERROR):
             await rig.advance(SECOND_US)
-        assert "could not read the store" in caplog.text
+        assert "a pass of the loop ledger-feed failed" in caplog.text
         rig.store.failing = False
         await rig.advance(SECOND_US)
         assert await stream.read_positions(1) == [1]
@@ -128,7 +128,7 @@ async def test_nobody_watching_asks_nothing() -> None:
 async def test_stopping_twice_is_stopping_once() -> None:
     rig = Rig()
     await rig.ledger.start()
-    rig.ledger.feed.start()
+    rig.ledger.feed.loop.start()
     await rig.ledger.stop()
     await rig.ledger.stop()
     assert select() == ALL

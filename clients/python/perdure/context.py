@@ -34,7 +34,17 @@ class TaskContext:
         idempotency_key: the same for all attempts of an effect; give it to outside systems.
     """
 
-    __slots__ = ("_pulse", "_task", "attempt", "idempotency_key", "node_id", "run_id", "step_id", "visit", "workflow_id")
+    __slots__ = (
+        "_pulse",
+        "_task",
+        "attempt",
+        "idempotency_key",
+        "node_id",
+        "run_id",
+        "step_id",
+        "visit",
+        "workflow_id",
+    )
 
     def __init__(self, task: pb.Task, idempotency_key: str, pulse: Pulse) -> None:
         run = task.run
@@ -112,7 +122,9 @@ class NodeContext(TaskContext):
     def vars(self) -> JsonObject:
         """The run's vars, or the part that NodeSpec.inputs names. Change them in place, or assign."""
         if self._vars is None:
-            self._vars = decode(self._task.node.vars_json) or {}
+            found: JsonObject = decode(self._task.node.vars_json) or {}
+            self._vars = found
+            return found
         return self._vars
 
     @vars.setter

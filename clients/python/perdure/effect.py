@@ -250,7 +250,7 @@ def start_subworkflow(
         labels=options.get("labels", {}),
         timeout=to_duration(options["timeout"]) if "timeout" in options else None,
         run_id=options.get("run_id", ""),
-        **{"async": mode != "sync"},  # pyright: ignore[reportArgumentType]
+        **{"async": mode != "sync"},
     )
     return _placed(model_pb2.Effect(start_subworkflow=child), options)
 

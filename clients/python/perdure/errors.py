@@ -6,21 +6,20 @@ the message text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar, cast
+from typing import ClassVar, Protocol, TypeVar
 
 import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from perdure.instants import duration_seconds
 
 _Detail = TypeVar("_Detail", bound=Message)
 
 _DOMAIN = "perdure"
+_STATUS_TRAILER = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +177,10 @@ class RpcFailure(Protocol):
         """Status message."""
         ...
 
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Trailers."""
+        ...
+
 
 def error_from_rpc(failure: RpcFailure) -> PerdureError:
     """The exception for a failed call, with what google.rpc.Status in its trailers tells."""
@@ -202,17 +205,22 @@ def error_from_rpc(failure: RpcFailure) -> PerdureError:
 
 
 def _status_of(failure: RpcFailure) -> status_pb2.Status | None:
-    try:
-        # ValueError: the trailer disagrees with the status code; DecodeError: it is not a Status at all.
-        return cast("status_pb2.Status | None", rpc_status.from_call(cast("grpc.Call", failure)))
-    except (ValueError, DecodeError):
-        return None
+    """The google.rpc.Status of the trailers, if there is one and it agrees with the status code."""
+    for key, value in failure.trailing_metadata() or ():
+        if key == _STATUS_TRAILER and isinstance(value, bytes):
+            status = status_pb2.Status()
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                return None
+            return status if status.code == failure.code().value[0] else None
+    return None
 
 
 def _detail(status: status_pb2.Status, kind: type[_Detail]) -> _Detail | None:
     for packed in status.details:
-        if packed.Is(kind.DESCRIPTOR):
-            found = kind()
+        found = kind()
+        if packed.TypeName() == found.DESCRIPTOR.full_name:
             packed.Unpack(found)
             return found
     return None

@@ -99,7 +99,9 @@ def step_failure(error: BaseException) -> model_pb2.StepFailure:
 
 def plain_failure(type: str, message: str, *, retryable: bool, not_executed: bool = False) -> model_pb2.StepFailure:
     """The report of a failure that is not an exception of the handler."""
-    failure = common_pb2.Failure(type=_cut(type, _TYPE_BYTES), message=_cut(message, _MESSAGE_BYTES), retryable=retryable)
+    failure = common_pb2.Failure(
+        type=_cut(type, _TYPE_BYTES), message=_cut(message, _MESSAGE_BYTES), retryable=retryable
+    )
     return model_pb2.StepFailure(failure=failure, not_executed=not_executed)
 
 

@@ -57,7 +57,7 @@ def fail(type: str, message: str = "", *, details: Json = None) -> Plan:
     return Plan(failure=Failure(type, message, details=details))
 
 
-def of(result: Plan | Effect | None) -> Plan:
+def of(result: object) -> Plan:
     """The plan that a node handler's result stands for.
 
     Raises:

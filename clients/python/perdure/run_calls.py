@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from typing import Literal, Unpack
 
-from perdure.connection import Connection
+from perdure.calls import Calls, new_request_id
 from perdure.instants import Span, seconds, to_duration, to_timestamp
 from perdure.json_text import Json, JsonObject, encode
 from perdure.model import Failure, RunState
@@ -30,7 +29,6 @@ from perdure.runs import (
     View,
 )
 from perdure.v1 import run_service_pb2 as pb
-from perdure.v1 import run_service_pb2_grpc
 from perdure.values import DriveMode, EventScope, OnExisting, RunActivity, RunStatus, WaitReason
 
 _LONG_POLL_S = 50.0
@@ -39,22 +37,12 @@ _LONG_POLL_S = 50.0
 _LONG_POLL_SLACK_S = 10.0
 
 
-def new_request_id() -> str:
-    """An id under which a repeat of a call is recognised."""
-    return uuid.uuid4().hex
-
-
-class RunCalls:
+class RunCalls(Calls):
     """RunService. Every changing call carries a request_id, so the SDK's own repeats never act twice.
 
     All methods raise PerdureError subclasses: NotFound (RUN_NOT_FOUND), FailedPrecondition (the run's state
     forbids it), InvalidArgument, Unavailable, DeadlineExceeded and the others of `perdure.errors`.
     """
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
-        self._runs = run_service_pb2_grpc.RunServiceStub(connection.channel)
 
     async def start_run(
         self, workflow_id: str, vars: JsonObject | None = None, **options: Unpack[StartOptions]

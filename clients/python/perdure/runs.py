@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol, Self, TypeAlias, TypedDict
 
 from perdure.instants import from_timestamp, to_timestamp
-from perdure.json_text import Json, JsonObject, decode
+from perdure.json_text import Json, decode
 from perdure.model import TraceContext, WaitState
 from perdure.v1 import common_pb2, run_service_pb2
 from perdure.values import DriveMode, EventScope, OnExisting, RunActivity, RunStatus, WaitReason

@@ -41,9 +41,8 @@ def vars_ops(before_json: str, after: JsonObject) -> list[model_pb2.VarsOp]:
 
 
 def _objects(path: str, before: JsonObject, after: JsonObject, ops: list[model_pb2.VarsOp]) -> None:
-    for name in before:
-        if name not in after:
-            ops.append(model_pb2.VarsOp(path=f"{path}/{_token(name)}", remove=True))
+    gone = (name for name in before if name not in after)
+    ops.extend(model_pb2.VarsOp(path=f"{path}/{_token(name)}", remove=True) for name in gone)
     for name, value in after.items():
         member = f"{path}/{_token(name)}"
         if name in before:

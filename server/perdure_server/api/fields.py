@@ -84,9 +84,7 @@ class Check:
         """A namespace; empty means "default"."""
         return self.id(at, "namespace", value, optional=True) or "default"
 
-    def text(
-        self, at: str, name: str, value: str, max_bytes: int = BY_BYTES, *, required: bool = False
-    ) -> str:
+    def text(self, at: str, name: str, value: str, max_bytes: int = BY_BYTES, *, required: bool = False) -> str:
         """Text of at most `max_bytes` UTF-8 bytes, without U+0000 (which not every store can hold)."""
         if required and not value:
             self.refuse(at + name, f"is required: 1 to {max_bytes} bytes")
@@ -109,9 +107,7 @@ class Check:
         self.count(at, name, len(values), most)
         return tuple(self.id(at, f"{name}[{index}]", value) for index, value in enumerate(values[:most]))
 
-    def pointers(
-        self, at: str, name: str, values: Sequence[str], most: int, max_bytes: int
-    ) -> tuple[str, ...]:
+    def pointers(self, at: str, name: str, values: Sequence[str], most: int, max_bytes: int) -> tuple[str, ...]:
         """At most `most` RFC 6901 pointers."""
         self.count(at, name, len(values), most)
         for index, value in enumerate(values[:most]):
@@ -171,9 +167,7 @@ class Check:
     def choices(self, at: str, name: str, numbers: Sequence[int], kinds: type[E]) -> tuple[E, ...]:
         """Enum values, each known and specified."""
         self.count(at, name, len(numbers), 100)
-        return tuple(
-            self.choice(at, f"{name}[{index}]", number, kinds) for index, number in enumerate(numbers[:100])
-        )
+        return tuple(self.choice(at, f"{name}[{index}]", number, kinds) for index, number in enumerate(numbers[:100]))
 
     def instant(self, at: str, name: str, message: Message, moment: Timestamp) -> int:
         """An instant after 1970 and before 10000, microseconds; 0 when unset (see `required_instant`)."""
@@ -233,9 +227,7 @@ class Check:
             if not key:
                 self.refuse(at + "labels", "must not have an empty key")
             if len(key.encode()) + len(value.encode()) > self.limits.label_bytes:
-                self.refuse(
-                    at + name, f"key and value together have more than {self.limits.label_bytes} bytes"
-                )
+                self.refuse(at + name, f"key and value together have more than {self.limits.label_bytes} bytes")
             if "\0" in key or "\0" in value:
                 self.refuse(at + name, "must not hold U+0000")
             checked[key] = value

@@ -38,9 +38,7 @@ class JsonTextError(EdgeError):
     """A text that the contract does not accept as JSON; reason INVALID_JSON or PAYLOAD_TOO_LARGE."""
 
     def __init__(self, reason: str, field: str, description: str, **metadata: str) -> None:
-        super().__init__(
-            reason, f"{field}: {description}", (FieldViolation(field, description),), 0, **metadata
-        )
+        super().__init__(reason, f"{field}: {description}", (FieldViolation(field, description),), 0, **metadata)
         self.field = field
         self.description = description
 
@@ -154,7 +152,5 @@ def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def _integer(digits: str) -> int:
     number = int(digits) if len(digits) <= 20 else MAX_INTEGER + 1
     if not MIN_INTEGER <= number <= MAX_INTEGER:
-        raise _RefusedError(
-            f"has the integer {digits[:24]}, outside -2^63 .. 2^64-1: send it as a string or a decimal"
-        )
+        raise _RefusedError(f"has the integer {digits[:24]}, outside -2^63 .. 2^64-1: send it as a string or a decimal")
     return number

@@ -49,16 +49,12 @@ def subscribe_command(request: pb.SubscribeLedgerRequest, limits: Limits) -> Sub
     """Raises: EdgeError."""
     check = Check(limits)
     selection = _selection(check, request.namespace, request.scope, request.filter)
-    interval = check.span(
-        "", "checkpoint_interval", request, request.checkpoint_interval, default=limits.checkpoint_us
-    )
+    interval = check.span("", "checkpoint_interval", request, request.checkpoint_interval, default=limits.checkpoint_us)
     if not MIN_CHECKPOINT_US <= interval <= limits.checkpoint_us:
         check.refuse("checkpoint_interval", f"must be 1 s to {limits.checkpoint_us // SECOND_US} s")
     if request.stop_when_terminal and selection.scope is not ScopeKind.RUN:
         check.refuse("stop_when_terminal", "needs scope.run_id")
-    max_bytes = check.integer(
-        "", "max_batch_bytes", request.max_batch_bytes, 1, MAX_INT32, limits.batch_bytes
-    )
+    max_bytes = check.integer("", "max_batch_bytes", request.max_batch_bytes, 1, MAX_INT32, limits.batch_bytes)
     command = SubscribeCommand(
         selection=selection,
         start=_start(check, request, selection),
@@ -114,9 +110,7 @@ def _start(check: Check, request: pb.SubscribeLedgerRequest, selection: Selectio
         check.refuse(name, "must be true")
     match name:
         case "after_cursor":
-            return AfterCursor(
-                check.text("", "after_cursor", request.after_cursor, MAX_CURSOR_BYTES, required=True)
-            )
+            return AfterCursor(check.text("", "after_cursor", request.after_cursor, MAX_CURSOR_BYTES, required=True))
         case "after_seq":
             return AfterSeq(_after_seq(check, request.after_seq, selection))
         case "now":

@@ -32,9 +32,7 @@ def inspect_record(record: bytes) -> SealedHeader:
         session_id=message.session_id,
         root_run_id=message.root_run_id,
         slots=tuple(
-            CommittedSlot(ref.index, ref.size, ref.commitment)
-            for ref in _payload_refs(message)
-            if ref.commitment
+            CommittedSlot(ref.index, ref.size, ref.commitment) for ref in _payload_refs(message) if ref.commitment
         ),
     )
 

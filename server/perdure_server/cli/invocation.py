@@ -1,7 +1,8 @@
 """How a command reaches a server: the options that every such command has, and how its failures end.
 
 A command that talks to a server is an async function whose first parameter is a `Session`; `connected` turns
-it into the plain function that the command line library wants, with the options below added to its own.
+it into the plain function that the command line library wants, with the options below added to its own. A
+parameter that is a dataclass stands for an option per field.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -129,19 +130,65 @@ class Session:
 
 def connected(handler: Handler) -> Callable[..., None]:
     """The command made of a handler `async (session, own parameters) -> exit code or None`."""
-    own = list(inspect.signature(handler, eval_str=True).parameters.values())[1:]
+    signature, gather = spread(list(inspect.signature(handler, eval_str=True).parameters.values())[1:])
 
     def command(**values: Any) -> None:
         shared = {name: values.pop(name) for name in _SHARED_NAMES}
         session = Session(Settings(**shared))
-        raise typer.Exit(run(handler(session, **values), session.output))
+        raise typer.Exit(run(handler(session, **gather(values)), session.output))
 
+    return described(command, handler, [*signature, *_SHARED])
+
+
+def offline(handler: Callable[..., None]) -> Callable[..., None]:
+    """The command made of a plain function that talks to no server; its dataclass parameters are spread too."""
+    signature, gather = spread(list(inspect.signature(handler, eval_str=True).parameters.values()))
+
+    def command(**values: Any) -> None:
+        handler(**gather(values))
+
+    return described(command, handler, signature)
+
+
+def described(
+    command: Callable[..., None], handler: Callable[..., Any], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """The command under the handler's name and text, with these parameters."""
     command.__name__ = handler.__name__
     command.__doc__ = handler.__doc__
-    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    signature = inspect.Signature([*keyword_only, *_SHARED])
-    command.__dict__["__signature__"] = signature
+    command.__dict__["__signature__"] = inspect.Signature(parameters)
     return command
+
+
+def spread(
+    parameters: list[inspect.Parameter],
+) -> tuple[list[inspect.Parameter], Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Parameters with every dataclass replaced by its fields, and the function that puts values back together."""
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type[Any], list[str]]] = {}
+    for parameter in parameters:
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        options = list(_options(kind))
+        groups[parameter.name] = (kind, [option.name for option in options])
+        flat.extend(options)
+
+    def gather(values: dict[str, Any]) -> dict[str, Any]:
+        whole = {name: kind(**{field: values.pop(field) for field in names}) for name, (kind, names) in groups.items()}
+        return values | whole
+
+    return flat, gather
+
+
+def _options(group: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
+        )
 
 
 def run(work: Coroutine[Any, Any, int | None], output: Output) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perdure_server.cli.json_form import json_line
 from perdure_server.cli.refusals import Refusal
@@ -116,8 +116,6 @@ class Output:
             columns: the cells of each.
             none: what to say, on a terminal, when there is nothing.
         """
-        from perdure_server.cli.tables import draw
-
         kept: list[T] = []
         count = 0
         async for item in _each(items):
@@ -130,6 +128,8 @@ class Output:
                 self.line("\t".join(_plain(column.cell(item)) for column in columns))
         if self.is_terminal:
             if kept:
+                from perdure_server.cli.tables import draw
+
                 self.show(draw(kept, columns))
             else:
                 self.note(none)
@@ -178,7 +178,7 @@ def _plain(text: str) -> str:
     return text.replace("\t", " ").replace("\r", " ").replace("\n", " ")
 
 
-async def _each(items: AsyncIterable[T] | Iterable[T]) -> Any:
+async def _each(items: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 By = Annotated[str, typer.Option("--by", envvar="PERDURE_BY", help="Who does this; kept in the ledger.")]
 RequestId = Annotated[str, typer.Option(help="Makes a repeat of this command safe.")]
-Json = Annotated[str, typer.Option(help="JSON, @FILE, or - for standard input.")]
 
 
 def moved(session: Session, verb: str, reply: RunReply) -> None:
@@ -31,46 +31,69 @@ def moved(session: Session, verb: str, reply: RunReply) -> None:
     session.output.done(reply, f"{verb} {reply.run_id}: {state} at record {reply.seq}")
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The options of `run start` that go into its request."""
+
+    vars_json: Annotated[str, typer.Option("--vars", help="JSON object, @FILE, or - for standard input.")] = ""
+    var: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, added to --vars; VALUE is JSON or text.")] = None
+    run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = ""
+    version: Annotated[str, typer.Option(help="Default: the workflow's default version.")] = ""
+    session_id: Annotated[str, typer.Option("--session", help="Default: a session of its own.")] = ""
+    actor: Annotated[str, typer.Option(help="Who the run acts for.")] = ""
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE.")] = None
+    drive: Annotated[Literal["auto", "manual"], typer.Option(help="Manual: only `run tick` moves it.")] = "auto"
+    start_at: Annotated[str, typer.Option(help="First step then: an instant, or +2h.")] = ""
+    deadline: Annotated[str, typer.Option(help="Fails then: an instant, or +2h.")] = ""
+    entry_node: Annotated[str, typer.Option(help="Start here instead of at the entry.")] = ""
+    on_existing: Annotated[Literal["fail", "return"], typer.Option(help="When the id is taken.")] = "fail"
+    request_id: RequestId = ""
+
+    def variables(self) -> dict[str, Any]:
+        """The run's first vars.
+
+        Raises:
+            Refusal: --vars or --var cannot be read.
+        """
+        found = json_object(self.vars_json, "--vars") if self.vars_json else {}
+        texts = pairs(self.var or (), "--var")
+        return found | {name: json_or_text(text, "--var") for name, text in texts.items()}
+
+    def options(self) -> StartOptions:
+        """The rest, as the client wants it.
+
+        Raises:
+            Refusal: a label or an instant cannot be read.
+        """
+        options: StartOptions = {
+            "run_id": self.run_id,
+            "workflow_version": self.version,
+            "session_id": self.session_id,
+            "actor_id": self.actor,
+            "labels": pairs(self.label or (), "--label"),
+            "drive": self.drive,
+            "entry_node": self.entry_node,
+            "on_existing": self.on_existing,
+            "request_id": self.request_id,
+        }
+        if self.start_at:
+            options["start_at"] = instant(self.start_at, "--start-at", now())
+        if self.deadline:
+            options["deadline"] = instant(self.deadline, "--deadline", now())
+        return options
+
+
 @connected
 async def start(
     session: Session,
     workflow: Annotated[str, typer.Argument(metavar="WORKFLOW_ID", show_default=False)],
-    vars_json: Annotated[str, typer.Option("--vars", help="JSON object, @FILE, or - for standard input.")] = "",
-    var: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, added to --vars; VALUE is JSON or text.")] = None,
-    run_id: Annotated[str, typer.Option("--id", help="The run's id; default: a new one.")] = "",
-    version: Annotated[str, typer.Option(help="Default: the workflow's default version.")] = "",
-    session_id: Annotated[str, typer.Option("--session", help="Default: a session of its own.")] = "",
-    actor: Annotated[str, typer.Option(help="Who the run acts for.")] = "",
-    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE.")] = None,
-    drive: Annotated[Literal["auto", "manual"], typer.Option(help="Manual: only `run tick` moves it.")] = "auto",
-    start_at: Annotated[str, typer.Option(help="First step then: an instant, or +2h.")] = "",
-    deadline: Annotated[str, typer.Option(help="Fails then: an instant, or +2h.")] = "",
-    entry_node: Annotated[str, typer.Option(help="Start here instead of at the entry.")] = "",
-    on_existing: Annotated[Literal["fail", "return"], typer.Option(help="When the id is taken.")] = "fail",
+    beginning: Beginning,
     wait_until: Annotated[
         Literal["settled", "ended"] | None, typer.Option("--wait", help="Wait for this, then show the run.")
     ] = None,
-    request_id: RequestId = "",
 ) -> int:
     """Start a run. Prints its id; into a pipe nothing but the id."""
-    variables = json_object(vars_json, "--vars") if vars_json else {}
-    texts = pairs(var or (), "--var")
-    variables |= {name: json_or_text(text, "--var") for name, text in texts.items()}
-    options: StartOptions = {
-        "run_id": run_id,
-        "workflow_version": version,
-        "session_id": session_id,
-        "actor_id": actor,
-        "labels": pairs(label or (), "--label"),
-        "drive": drive,
-        "entry_node": entry_node,
-        "on_existing": on_existing,
-        "request_id": request_id,
-    }
-    if start_at:
-        options["start_at"] = instant(start_at, "--start-at", now())
-    if deadline:
-        options["deadline"] = instant(deadline, "--deadline", now())
+    variables, options = beginning.variables(), beginning.options()
     output = session.output
     async with session.connect() as client:
         reply = await client.start_run(workflow, variables, **options)
@@ -94,24 +117,29 @@ async def tick(
 ) -> None:
     """Give a manual run node entries, and wait until they are used."""
     async with session.connect() as client:
-        reply = await client.tick_run(
-            run_id, steps, wait=span(at_most, "--for"), request_id=request_id or None
-        )
+        reply = await client.tick_run(run_id, steps, wait=span(at_most, "--for"), request_id=request_id or None)
     moved(session, "ticked", reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Which wait an answer is for."""
+
+    wait_id: Annotated[int, typer.Option(help="This one; default: the run's present one.")] = 0
+    any_wait: Annotated[bool, typer.Option(help="Whatever wait there is when the answer arrives.")] = False
+    wait_key: Annotated[str, typer.Option(help="Refuse if the wait has another key.")] = ""
 
 
 @connected
 async def resume(
     session: Session,
     run_id: RunId,
+    addressee: Addressee,
     answer: Annotated[
         str | None,
         typer.Argument(help="JSON, or plain text; @FILE, - for standard input. Asked for on a terminal."),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="The answer is text even if it reads as JSON.")] = False,
-    wait_id: Annotated[int, typer.Option(help="The wait that is answered; default: the run's present one.")] = 0,
-    any_wait: Annotated[bool, typer.Option(help="Answer whatever wait there is when the answer arrives.")] = False,
-    wait_key: Annotated[str, typer.Option(help="Refuse if the wait has another key.")] = "",
     by: By = "",
     request_id: RequestId = "",
 ) -> None:
@@ -120,22 +148,22 @@ async def resume(
     Without --wait-id the run is read first and the wait it has then is the one that is answered, so that an
     answer never reaches a question that nobody has seen.
     """
-    output = session.output
+    wait_id = addressee.wait_id
     async with session.connect() as client:
-        if answer is None or not (wait_id or any_wait):
+        if answer is None or not (wait_id or addressee.any_wait):
             waiting = await present_wait(client, run_id)
-            wait_id = wait_id or (0 if any_wait else waiting.wait_id)
+            wait_id = wait_id or (0 if addressee.any_wait else waiting.wait_id)
             if answer is None:
                 answer = ask(session, waiting)
-            elif not output.as_json:
-                output.note(f"answering wait {waiting.wait_id}: {waits_for(waiting)}")
+            else:
+                session.output.note(f"answering wait {waiting.wait_id}: {waits_for(waiting)}")
         payload = read_text(answer, "ANSWER") if text else json_or_text(answer, "ANSWER")
         reply = await client.resume_run(
             run_id,
             payload,
             wait_id=wait_id or None,
-            any_wait=any_wait,
-            wait_key=wait_key,
+            any_wait=addressee.any_wait,
+            wait_key=addressee.wait_key,
             resumed_by=by,
             request_id=request_id or None,
         )
@@ -210,14 +238,43 @@ async def unpause(session: Session, run_id: RunId, by: By = "", request_id: Requ
     moved(session, "unpaused", reply)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a parked step; exactly one."""
+
+    rerun: Annotated[bool, typer.Option("--rerun", help="Hand the step out again.")] = False
+    completed: Annotated[str | None, typer.Option(help="The effect is done; its result, as JSON.")] = None
+    plan: Annotated[str | None, typer.Option(help="The node is done; its plan: {next|complete|fail: ...}.")] = None
+    failed: Annotated[str | None, typer.Option(help="It failed for good: TYPE or TYPE:message.")] = None
+
+    def resolution(self) -> Literal["rerun"] | Plan | Failure | CompletedEffect:
+        """The one decision that was given.
+
+        Raises:
+            Refusal: none or several.
+        """
+        from perdure.model import Failure
+        from perdure.runs import CompletedEffect
+
+        given = (self.rerun, self.completed is not None, self.plan is not None, self.failed is not None)
+        if given.count(True) != 1:
+            advice = "say what became of the step: --rerun, --completed JSON, --plan JSON or --failed TYPE"
+            raise Refusal("one decision is needed", advice, exit_code=USAGE)
+        if self.completed is not None:
+            return CompletedEffect(json_value(self.completed, "--completed"))
+        if self.plan is not None:
+            return plan_of(json_object(self.plan, "--plan"))
+        if self.failed is not None:
+            kind, _, message = self.failed.partition(":")
+            return Failure(kind.strip(), message.strip())
+        return "rerun"
+
+
 @connected
 async def resolve(
     session: Session,
     run_id: RunId,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Hand the step out again.")] = False,
-    completed: Annotated[str | None, typer.Option(help="The effect is done; its result, as JSON.")] = None,
-    plan: Annotated[str | None, typer.Option(help="The node is done; its plan: {next|complete|fail: ...}.")] = None,
-    failed: Annotated[str | None, typer.Option(help="It failed for good: TYPE or TYPE:message.")] = None,
+    verdict: Verdict,
     step_id: Annotated[int, typer.Option(help="The parked step; default: the run's present one.")] = 0,
     by: By = "",
     request_id: RequestId = "",
@@ -227,38 +284,12 @@ async def resolve(
     Look outside first: an irreversible effect in doubt may or may not have happened. --completed records that
     it did, --rerun does it (again), --failed gives it up.
     """
-    resolution = chosen_resolution(rerun=rerun, completed=completed, plan=plan, failed=failed)
+    resolution = verdict.resolution()
     async with session.connect() as client:
         if not step_id:
             step_id = parked_step(await client.get_run(run_id, view="basic"))
-        reply = await client.resolve_step(
-            run_id, step_id, resolution, resolved_by=by, request_id=request_id or None
-        )
+        reply = await client.resolve_step(run_id, step_id, resolution, resolved_by=by, request_id=request_id or None)
     moved(session, "resolved", reply)
-
-
-def chosen_resolution(
-    *, rerun: bool, completed: str | None, plan: str | None, failed: str | None
-) -> Literal["rerun"] | Plan | Failure | CompletedEffect:
-    """The one decision that the options name.
-
-    Raises:
-        Refusal: none or several.
-    """
-    from perdure.model import Failure
-    from perdure.runs import CompletedEffect
-
-    if (rerun, completed is not None, plan is not None, failed is not None).count(True) != 1:
-        advice = "say what became of the step: --rerun, --completed JSON, --plan JSON or --failed TYPE"
-        raise Refusal("one decision is needed", advice, exit_code=USAGE)
-    if completed is not None:
-        return CompletedEffect(json_value(completed, "--completed"))
-    if plan is not None:
-        return plan_of(json_object(plan, "--plan"))
-    if failed is not None:
-        kind, _, message = failed.partition(":")
-        return Failure(kind.strip(), message.strip())
-    return "rerun"
 
 
 def plan_of(value: dict[str, Any]) -> Plan:
@@ -270,16 +301,17 @@ def plan_of(value: dict[str, Any]) -> Plan:
     from perdure.model import Failure
     from perdure.plan import Plan
 
-    match value:
-        case {"next": str(node), **rest} if not rest:
-            return Plan(next_node=node)
-        case {"complete": dict(output), **rest} if not rest:
-            return Plan(output=output)
-        case {"fail": {"type": str(kind), **more}, **rest} if not rest and more.keys() <= {"message", "details"}:
-            return Plan(failure=Failure(kind, str(more.get("message", "")), details=more.get("details")))
-        case _:
-            forms = '{"next": "NODE"}, {"complete": {...}} or {"fail": {"type": "TYPE", "message": "..."}}'
-            raise Refusal(f"--plan takes {forms}", exit_code=USAGE)
+    word, content = next(iter(value.items()), ("", None))
+    if len(value) == 1 and word == "next" and isinstance(content, str):
+        return Plan(next_node=content)
+    if len(value) == 1 and word == "complete" and isinstance(content, dict):
+        return Plan(output=cast("dict[str, Any]", content))
+    if len(value) == 1 and word == "fail" and isinstance(content, dict):
+        error = cast("dict[str, Any]", content)
+        if isinstance(error.get("type"), str) and error.keys() <= {"type", "message", "details"}:
+            return Plan(failure=Failure(error["type"], str(error.get("message", "")), details=error.get("details")))
+    forms = '{"next": "NODE"}, {"complete": {...}} or {"fail": {"type": "TYPE", "message": "..."}}'
+    raise Refusal(f"--plan takes {forms}", exit_code=USAGE)
 
 
 def parked_step(run: RunState) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -16,8 +17,9 @@ from perdure_server.cli.run_ids import RunId
 from perdure_server.cli.wording import now, waits_for, when
 
 if TYPE_CHECKING:
-    from perdure.pages import Pages
-    from perdure.runs import RunWait
+    from perdure.runs import RunFilter, RunWait
+
+T = TypeVar("T")
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 Activity = Literal["queued", "leased", "backoff", "waiting", "parked", "idle"]
@@ -27,14 +29,19 @@ Until = Literal["settled", "ended"]
 Limit = Annotated[int, typer.Option("--limit", "-l", min=0, help="At most so many; 0: all.")]
 
 
-async def limited(pages: Pages[object] | AsyncIterator[object], limit: int) -> AsyncIterator[object]:
+async def limited(items: AsyncIterable[T], limit: int) -> AsyncIterator[T]:
     """The first `limit` items of a list; 0: all."""
     count = 0
-    async for item in pages:
+    async for item in items:
         yield item
         count += 1
         if count == limit:
             return
+
+
+def page_size(limit: int) -> int:
+    """How many to ask for at once."""
+    return min(limit or 1_000, 1_000)
 
 
 @connected
@@ -44,48 +51,59 @@ async def get(session: Session, run_id: RunId) -> None:
         show_run(session.output, await client.get_run(run_id))
 
 
-@connected
-async def list_runs(
-    session: Session,
-    status: Annotated[list[Status] | None, typer.Option("--status", "-s", help="One of these.")] = None,
-    activity: Annotated[list[Activity] | None, typer.Option("--activity", "-a", help="One of these.")] = None,
-    workflow: Annotated[str, typer.Option("--workflow", "-w", help="Of this workflow.")] = "",
-    version: Annotated[str, typer.Option(help="Of this version.")] = "",
-    session_id: Annotated[str, typer.Option("--session", help="Of this session.")] = "",
-    root: Annotated[str, typer.Option(help="Of the tree under this run.")] = "",
-    parent: Annotated[str, typer.Option(help="Children of this run.")] = "",
-    roots_only: Annotated[bool, typer.Option("--roots", help="Only runs without a parent.")] = False,
-    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; all of these.")] = None,
-    wait_reason: Annotated[Reason | None, typer.Option(help="Waiting for this.")] = None,
-    wait_key: Annotated[str, typer.Option(help="Waiting under this key.")] = "",
-    assignee: Annotated[str, typer.Option(help="Waiting for this person.")] = "",
-    since: Annotated[str, typer.Option(help="Created from then on: an instant, or -2h.")] = "",
-    until: Annotated[str, typer.Option(help="Created before then: an instant, or -2h.")] = "",
-    paused_only: Annotated[bool, typer.Option("--paused", help="Only paused runs.")] = False,
-    limit: Limit = 100,
-) -> None:
-    """List runs, newest first."""
-    from perdure.runs import RunFilter
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The filter options of `run list`."""
 
-    wanted = RunFilter(
-        statuses=status or (),
-        activities=activity or (),
-        workflow_id=workflow,
-        workflow_version=version,
-        session_id=session_id,
-        root_run_id=root,
-        parent_run_id=parent,
-        roots_only=roots_only,
-        labels=pairs(label or (), "--label"),
-        wait_reason=wait_reason or "unspecified",
-        wait_key=wait_key,
-        assignee=assignee,
-        created_from=instant(since, "--since", now()) if since else None,
-        created_before=instant(until, "--until", now()) if until else None,
-        paused_only=paused_only,
-    )
+    status: Annotated[list[Status] | None, typer.Option("--status", "-s", help="One of these.")] = None
+    activity: Annotated[list[Activity] | None, typer.Option("--activity", "-a", help="One of these.")] = None
+    workflow: Annotated[str, typer.Option("--workflow", "-w", help="Of this workflow.")] = ""
+    version: Annotated[str, typer.Option(help="Of this version.")] = ""
+    session_id: Annotated[str, typer.Option("--session", help="Of this session.")] = ""
+    root: Annotated[str, typer.Option(help="Of the tree under this run.")] = ""
+    parent: Annotated[str, typer.Option(help="Children of this run.")] = ""
+    roots_only: Annotated[bool, typer.Option("--roots", help="Only runs without a parent.")] = False
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; all of these.")] = None
+    wait_reason: Annotated[Reason | None, typer.Option(help="Waiting for this.")] = None
+    wait_key: Annotated[str, typer.Option(help="Waiting under this key.")] = ""
+    assignee: Annotated[str, typer.Option(help="Waiting for this person.")] = ""
+    since: Annotated[str, typer.Option(help="Created from then on: an instant, or -2h.")] = ""
+    until: Annotated[str, typer.Option(help="Created before then: an instant, or -2h.")] = ""
+    paused_only: Annotated[bool, typer.Option("--paused", help="Only paused runs.")] = False
+
+    def filter(self) -> RunFilter:
+        """As the client wants it.
+
+        Raises:
+            Refusal: a label or an instant cannot be read.
+        """
+        from perdure.runs import RunFilter
+
+        return RunFilter(
+            statuses=self.status or (),
+            activities=self.activity or (),
+            workflow_id=self.workflow,
+            workflow_version=self.version,
+            session_id=self.session_id,
+            root_run_id=self.root,
+            parent_run_id=self.parent,
+            roots_only=self.roots_only,
+            labels=pairs(self.label or (), "--label"),
+            wait_reason=self.wait_reason or "unspecified",
+            wait_key=self.wait_key,
+            assignee=self.assignee,
+            created_from=instant(self.since, "--since", now()) if self.since else None,
+            created_before=instant(self.until, "--until", now()) if self.until else None,
+            paused_only=self.paused_only,
+        )
+
+
+@connected
+async def list_runs(session: Session, wanted: Wanted, limit: Limit = 100) -> None:
+    """List runs, newest first."""
+    chosen = wanted.filter()
     async with session.connect() as client:
-        runs = limited(client.list_runs(wanted, page_size=min(limit or 1_000, 1_000)), limit)
+        runs = limited(client.list_runs(chosen, page_size=page_size(limit)), limit)
         count = await session.output.rows(runs, run_columns(session.output), none="no runs match")
     if limit and count == limit:
         session.output.note(f"the first {limit}; --limit 0 lists all")
@@ -137,6 +155,6 @@ async def inbox(
             workflow_id=workflow,
             session_id=session_id,
             wait_key=wait_key,
-            page_size=min(limit or 1_000, 1_000),
+            page_size=page_size(limit),
         )
         await output.rows(limited(waits, limit), columns, none="nothing waits for an answer")

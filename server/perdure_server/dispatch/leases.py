@@ -10,6 +10,7 @@ from perdure_server.dispatch.registry import Registry, lost_state
 from perdure_server.dispatch.workers import UNKNOWN, Held, Worker
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import RunNotFoundError
+from perdure_server.engine.run_slot import Outcome
 from perdure_server.kernel.decision import Rejection
 from perdure_server.kernel.inputs import LeaseLapsed, StepReleased
 from perdure_server.kernel.model import RunState
@@ -28,9 +29,7 @@ class Leases:
         self._engine = engine
         self._registry = registry
 
-    async def renew(
-        self, namespace: str, worker_id: str, heartbeats: Sequence[Heartbeat]
-    ) -> list[LeaseUpdate]:
+    async def renew(self, namespace: str, worker_id: str, heartbeats: Sequence[Heartbeat]) -> list[LeaseUpdate]:
         """Renews leases, all in one write; one update for each heartbeat, in order.
 
         A heartbeat with `progress` also starts the step's heartbeat timeout anew. Raises: EngineError.
@@ -65,12 +64,12 @@ class Leases:
         """
         namespace, worker_id = worker.profile.namespace, worker.profile.worker_id
         tokens = {(token.run_id, token.step_id, token.attempt) for token in named if isinstance(token, TaskToken)}
-        lapses: list[asyncio.Future[object]] = []
+        lapses: list[asyncio.Future[Outcome]] = []
         for run_id, held in list(worker.held.items()):
             if (run_id, held.step_id, held.attempt) not in tokens:
                 del worker.held[run_id]
                 lapse = LeaseLapsed(held.step_id, held.attempt)
-                lapses.append(asyncio.ensure_future(self._engine.submit(RunKey(namespace, run_id), lapse)))
+                lapses.append(self._engine.submit_nowait(RunKey(namespace, run_id), lapse))
         updates = await self.renew(namespace, worker_id, [Heartbeat(token) for token in named])
         for result in await asyncio.gather(*lapses, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, Rejection | RunNotFoundError):

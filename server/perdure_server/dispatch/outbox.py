@@ -40,6 +40,7 @@ class Outbox:
         self._pong = False
         self._failure: Exception | None = None
         self._closed = False
+        self._over = False
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -112,7 +113,7 @@ class Outbox:
             if self._failure is not None:
                 self._emptied.set()
                 raise self._failure
-            if self._has_parts():
+            if self._has_parts() and not self._over:
                 break
             if self._closed:
                 self._emptied.set()
@@ -147,6 +148,7 @@ class Outbox:
             runs.append(self._tasks.popleft())
         if not (self._begin_acks or self._acks or self._updates or self._tasks):
             message.goodbye, self._goodbye = self._goodbye, None
+            self._over = message.goodbye is not None
         return message, runs
 
 

@@ -108,6 +108,7 @@ class Registry:
         """A reservation came to nothing."""
         if seat.reserved > 0:
             seat.reserved -= 1
+            seat.sink.unreserved()
             self._announce(seat)
 
     # --- workers -------------------------------------------------------------------------------
@@ -206,9 +207,7 @@ class Registry:
 
     def drained_routes(self) -> list[Route]:
         """Served routes of which some waiting tasks are in the store only, and none here."""
-        return [
-            route for route in self._routes.values() if route.overflowed and route.seats and not route.waiting
-        ]
+        return [route for route in self._routes.values() if route.overflowed and route.seats and not route.waiting]
 
     # --- leases --------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ class Session:
         self._renewals: set[asyncio.Task[None]] = set()
         self._closed = False
         self.seat: Seat = registry.join(hello.profile, self, is_stream=True)
+        self.seat.worker.epoch = hello.stream_epoch
 
     # --- the two sides of the stream -------------------------------------------------------------
 
@@ -154,6 +155,9 @@ class Session:
     def send_update(self, update: LeaseUpdate) -> None:
         """See `Sink`."""
         self._outbox.update(update)
+
+    def unreserved(self) -> None:
+        """See `Sink`; the credit has gone back already."""
 
     def _begun(self, answer: Acked | EngineError) -> None:
         if isinstance(answer, Acked):

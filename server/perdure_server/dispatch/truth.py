@@ -64,9 +64,7 @@ async def was_reported(engine: Engine, token: TaskToken) -> bool:
 
 async def late_results(engine: Engine, key: RunKey) -> list[bytes]:
     """The late reports that the run's ledger keeps, at most MAX_LATE_RESULTS."""
-    query = RecordQuery(
-        key.namespace, run_id=key.run_id, kinds=(int(RecordKind.LATE_RESULT),), limit=MAX_LATE_RESULTS
-    )
+    query = RecordQuery(key.namespace, run_id=key.run_id, kinds=(int(RecordKind.LATE_RESULT),), limit=MAX_LATE_RESULTS)
     rows = await engine.read(engine.store.read_records, query)
     return [payload.data for row in rows for payload in row.payloads if payload.data is not None]
 

@@ -38,7 +38,11 @@ class Sink(Protocol):
         ...
 
     def send_update(self, update: LeaseUpdate) -> None:
-        """News of a lease; a poll has no use for it."""
+        """News of a lease."""
+        ...
+
+    def unreserved(self) -> None:
+        """A task whose commit was under way came to nothing."""
         ...
 
 

@@ -8,12 +8,13 @@ from perdure_server.kernel import model as m
 from perdure_server.kernel.decision import EventAppend, Reason, Rejection
 from perdure_server.kernel.draft import Draft
 from perdure_server.kernel.endings import VARS_TOO_LARGE, end_completed, fail_attempt, fits, success_output
+from perdure_server.kernel.inputs import StartRun
 from perdure_server.kernel.instants import format_instant
 from perdure_server.kernel.keys import idempotency_key
 from perdure_server.kernel.lifecycle import begin_run
-from perdure_server.kernel.inputs import StartRun
 from perdure_server.kernel.records import ChildLink, StepCompleted, StepStatus, Waiting
 from perdure_server.kernel.values import Leaf
+from perdure_server.kernel.vars import stored_size
 
 
 def open_effect(draft: Draft, effect: m.Effect, next_node: str) -> m.OpenEffect:
@@ -189,9 +190,7 @@ def _emit(draft: Draft, request: m.EmitEvent) -> None:
         session_id=run.session_id,
     )
     draft.events.append(event)
-    complete_effect(
-        draft, Leaf.of({"event_id": event.event_id, "name": event.name, "scope": event.scope.name.lower()})
-    )
+    complete_effect(draft, Leaf.of({"event_id": event.event_id, "name": event.name, "scope": event.scope.name.lower()}))
 
 
 def _start_child(draft: Draft, request: m.StartSubworkflow) -> None:
@@ -240,4 +239,6 @@ def _child_problem(draft: Draft, request: m.StartSubworkflow) -> tuple[str, str]
         return "LIMIT_REACHED", f"a run has at most {limits.open_children} open children"
     if request.run_id and request.run_id in draft.env.taken_run_ids:
         return "RUN_EXISTS", f"run id {request.run_id!r} is taken"
+    if request.vars is not None and stored_size(request.vars) > limits.vars_bytes:
+        return VARS_TOO_LARGE, f"the child's vars take more than {limits.vars_bytes} bytes"
     return None

@@ -101,9 +101,7 @@ def _give_up(draft: Draft, step: Step, failure: Failure, failures: int) -> None:
     on_error = effect.on_error_node if effect else draft.node(step.node_id).on_error_node
     error_key = (effect.result_key if effect else "") or ERROR_KEY
     if on_error and fits(draft, error_key, Leaf.of(error_object(failure))):
-        body = StepCompleted(
-            _effect_type(step), failure=failure, error_key=error_key, next=draft.entry(on_error)
-        )
+        body = StepCompleted(_effect_type(step), failure=failure, error_key=error_key, next=draft.entry(on_error))
         draft.add(body, StepStatus.FAILED)
         return
     draft.add(StepCompleted(_effect_type(step), failure=failure), StepStatus.FAILED)

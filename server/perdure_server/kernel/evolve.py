@@ -19,7 +19,7 @@ from perdure_server.kernel.model import (
     Wait,
 )
 from perdure_server.kernel.values import Json, Leaf
-from perdure_server.kernel.vars import apply_ops, grown_size, key_size, key_tokens, ops_size, set_at
+from perdure_server.kernel.vars import apply_ops, grown_size, key_size, key_tokens, ops_size, set_at, stored_size
 
 
 def evolve(run: RunState | None, record: r.Record) -> RunState:
@@ -42,8 +42,7 @@ def evolve(run: RunState | None, record: r.Record) -> RunState:
     apply = _APPLY.get(type(record.body))
     if apply is None:
         raise ValueError(f"{record.kind.name} cannot stand at seq {record.seq}")
-    if not isinstance(record.body, r.LateResult):
-        twin.updated_at = record.at
+    twin.updated_at = record.at
     apply(twin, record, record.body)
     return twin
 
@@ -80,7 +79,7 @@ def _started(record: r.Record, body: r.RunStarted) -> RunState:
         deadline_at=body.deadline_at,
         event_floor=body.event_floor,
         vars=body.vars.value,  # type: ignore[arg-type]
-        vars_bytes=body.vars.size,
+        vars_bytes=stored_size(body.vars),
         seq=1,
     )
     _stand_at(run, record, body.entry)
@@ -375,7 +374,7 @@ def _cancelled(run: RunState, record: r.Record, body: r.Cancelled) -> None:
 
 
 def _late_result(run: RunState, _record: r.Record, _body: r.LateResult) -> None:
-    """Changes nothing that a reader of the run sees but seq; a second report is no longer expected."""
+    """Changes nothing but the place in the ledger (seq, updated_at); a second report is no longer expected."""
     run.abandoned = None
 
 

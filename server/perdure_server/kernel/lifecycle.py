@@ -16,6 +16,7 @@ from perdure_server.kernel.records import (
     RunStarted,
     Unpaused,
 )
+from perdure_server.kernel.vars import stored_size
 
 DEFAULT_CANCEL_REASON = "Cancelled"
 
@@ -59,7 +60,13 @@ def begin_run(start: StartRun, env: Env, at: int) -> NewRun:
 
 
 def start_run(start: StartRun, env: Env) -> Decision:
-    """StartRun on NONE: the run exists and its first step is due."""
+    """StartRun on NONE: the run exists and its first step is due.
+
+    Raises: Rejection NODE_NOT_FOUND; VARS_TOO_LARGE if the vars grow past their limit when re-serialised.
+    """
+    limit = env.limits.vars_bytes
+    if stored_size(start.vars) > limit:
+        raise Rejection(Reason.VARS_TOO_LARGE, f"the vars take more than {limit} bytes", field="vars_json")
     new = begin_run(start, env, env.now)
     return Decision(new.run, list(new.records))
 

@@ -273,9 +273,7 @@ class RemoteRequest:
     payload: Leaf
 
 
-ServerRequest: TypeAlias = (
-    WaitEvent | WaitUntil | AskUser | AnswerUser | EmitEvent | StartSubworkflow | VarsQuery
-)
+ServerRequest: TypeAlias = WaitEvent | WaitUntil | AskUser | AnswerUser | EmitEvent | StartSubworkflow | VarsQuery
 EffectRequest: TypeAlias = ServerRequest | RemoteRequest
 
 

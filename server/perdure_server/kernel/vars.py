@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from perdure_server.kernel.limits import DEFAULT_LIMITS
@@ -9,6 +10,8 @@ from perdure_server.kernel.model import VarsOp
 from perdure_server.kernel.values import Leaf, dump_json
 
 _MISSING = object()
+_GROWS = re.compile(rb"[0-9][eE]|[0-9]{16}\.")
+"""Numbers whose re-serialised text may be longer: 1E15 becomes 1000000000000000.0."""
 
 
 class VarsError(ValueError):
@@ -47,6 +50,8 @@ def set_at(root: object, tokens: Sequence[str], value: object, depth: int = 0) -
         index = _index(token, len(root))  # type: ignore[arg-type]
         if index is not None:
             items: list[object] = list(root)  # type: ignore[arg-type]
+            if index > len(items):
+                raise VarsError(f"index {token} is beyond the end of an array of {len(items)}")
             child = items[index] if index < len(items) else _MISSING
             items[index : index + 1] = [set_at(child, tokens, value, depth + 1)]
             return items
@@ -63,7 +68,8 @@ def append_at(root: object, tokens: Sequence[str], value: object) -> object:
         return set_at(root, tokens, [value])
     if not isinstance(target, list):
         raise VarsError(f"append at /{'/'.join(tokens)}: there is {_kind(target)}, not an array")
-    return set_at(root, tokens, [*target, value])
+    items: list[object] = list(target)  # type: ignore[arg-type]
+    return set_at(root, tokens, [*items, value])
 
 
 def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
@@ -80,9 +86,9 @@ def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
         else:
             items[index] = remove_at(items[index], tokens, depth + 1)
         return items
-    if not isinstance(root, Mapping) or token not in root:
-        return root
-    members: dict[str, object] = dict(root)  # type: ignore[arg-type]
+    members: dict[str, object] = dict(root) if isinstance(root, Mapping) else {}  # type: ignore[arg-type]
+    if token not in members:
+        return root  # type: ignore[return-value]
     if last:
         del members[token]
     else:
@@ -141,14 +147,26 @@ def grown_size(bound: int, added: int, root: Mapping[str, object]) -> int:
     return total if total <= DEFAULT_LIMITS.vars_bytes else len(dump_json(root))  # type: ignore[arg-type]
 
 
+def stored_size(value: Leaf) -> int:
+    """What a value takes in vars, which are re-serialised, in bytes: at most."""
+    if _GROWS.search(value.data) is None:
+        return value.size
+    return max(value.size, len(dump_json(value.value)))
+
+
 def ops_size(ops: Iterable[VarsOp]) -> int:
     """What `ops` can add to the size of vars, in bytes: at most."""
-    return sum(2 * len(op.path.encode()) + 6 + (op.value.size if op.value else 0) for op in ops)
+    return sum(_path_size(op.path) + (stored_size(op.value) if op.value else 0) for op in ops)
 
 
 def key_size(result_key: str, value: Leaf) -> int:
     """What storing `value` at `result_key` can add, in bytes: at most."""
-    return 2 * len(result_key.encode()) + 6 + 6 * result_key.count(".") + value.size
+    return _path_size(result_key) + stored_size(value)
+
+
+def _path_size(path: str) -> int:
+    """What the parents that a path makes can take: a byte may need six, a token has five around it."""
+    return 6 * len(path.encode()) + 6
 
 
 def _check_depth(tokens: list[str], op: VarsOp) -> None:
@@ -169,17 +187,14 @@ def _depth(value: object) -> int:
 
 
 def _index(token: str, length: int) -> int | None:
-    """Place in an array that `token` names ("-" and the length: one past the end), or None."""
+    """Place in an array that `token` names ("-": one past the end, which a larger one is beyond), or None."""
     if token == "-":
         return length
     if not (token.isascii() and token.isdigit()) or (len(token) > 1 and token[0] == "0"):
         return None
-    index = int(token) if len(token) < 10 else length + 1
-    if index > length:
-        raise VarsError(f"index {token} is beyond the end of an array of {length}")
-    return index
+    return int(token) if len(token) < 10 else length + 1
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), "a value")
+    names: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number")

@@ -187,9 +187,7 @@ def _check_answerable(wait: m.Wait, event: Resume) -> None:
     if wait.reason is m.WaitReason.UNTIL and not event.wait_id:
         raise Rejection(Reason.WAIT_NOT_RESUMABLE, "a wait for an instant is ended early only by its wait_id")
     if event.wait_key and event.wait_key != wait.wait_key:
-        raise Rejection(
-            Reason.WAIT_KEY_MISMATCH, "the wait has another key", field="wait_key", wait_key=wait.wait_key
-        )
+        raise Rejection(Reason.WAIT_KEY_MISMATCH, "the wait has another key", field="wait_key", wait_key=wait.wait_key)
 
 
 def _check_answer(wait: m.Wait, payload: Leaf) -> None:

@@ -77,9 +77,7 @@ class CursorCodec:
 
     def encode(self, binding: bytes, cursor: Cursor) -> str:
         """The cursor's text. `binding`: Selection.binding()."""
-        data = _LAYOUT.pack(
-            _VERSION, self._epoch, binding, cursor.position, cursor.anchor.position, cursor.anchor.head
-        )
+        data = _LAYOUT.pack(_VERSION, self._epoch, binding, cursor.position, cursor.anchor.position, cursor.anchor.head)
         return base64.urlsafe_b64encode(data + _CHECKSUM.pack(zlib.crc32(data))).decode()
 
     def decode(self, selection: Selection, text: str, field: str) -> Cursor:
@@ -106,9 +104,7 @@ class CursorCodec:
         return Cursor(position, Anchor(anchor_position, head))
 
 
-def check_cursor(
-    cursor: Cursor, at_anchor: StoredRecord | None, horizon: int, field: str, oldest: int = 0
-) -> None:
+def check_cursor(cursor: Cursor, at_anchor: StoredRecord | None, horizon: int, field: str, oldest: int = 0) -> None:
     """Refuses a cursor that does not fit the store as it is now.
 
     Args:
@@ -145,6 +141,4 @@ def _unwrap(text: str, field: str) -> bytes:
         body, checksum = data[: _LAYOUT.size], data[_LAYOUT.size :]
         if checksum == _CHECKSUM.pack(zlib.crc32(body)):
             return body
-    raise InvalidCursorError(
-        "This is not a cursor of this server; send one exactly as it was received.", field
-    )
+    raise InvalidCursorError("This is not a cursor of this server; send one exactly as it was received.", field)

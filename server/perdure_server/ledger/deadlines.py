@@ -1,16 +1,20 @@
-"""Deadlines of many subscriptions, kept by one task instead of a timer each."""
+"""Deadlines of many subscriptions, kept by one loop instead of a timer each."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from perdure_server.clock import Clock
+from perdure_server.kernel.limits import SECOND_US
+from perdure_server.loop import Loop
 
-TICK_US = 500_000
+TICK_US: Final = SECOND_US // 2
 """Longest pause between two looks. Deadlines are set at least this far ahead, so none is late."""
 
-NEVER = 2**63 - 1
+IDLE_US: Final = 3_600 * SECOND_US
+"""The pause while there is nothing to look after; the first member ends it."""
+
+NEVER: Final = 2**63 - 1
 
 
 class Timed(Protocol):
@@ -30,37 +34,23 @@ class Deadlines:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._members: set[Timed] = set()
-        self._joined = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begins to look. Idempotent."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-deadlines")
-
-    async def stop(self) -> None:
-        """Ends; idempotent."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        self.loop = Loop("ledger-deadlines", clock, self._pass)
 
     def add(self, member: Timed) -> None:
         """Looks after this member from now on."""
+        if not self._members:
+            self.loop.wake()
         self._members.add(member)
-        self._joined.set()
 
     def remove(self, member: Timed) -> None:
         """Forgets it; unknown ones are ignored."""
         self._members.discard(member)
-        if not self._members:
-            self._joined.clear()
 
-    async def _run(self) -> None:
-        while True:
-            await self._joined.wait()
-            now = self._clock.monotonic()
-            for member in [member for member in self._members if member.due_at <= now]:
-                member.deadline_passed()
-            next_at = min((member.due_at for member in self._members), default=NEVER)
-            await self._clock.sleep(min(max(next_at - now, 1), TICK_US))
+    async def _pass(self) -> int:
+        now = self._clock.monotonic()
+        for member in [member for member in self._members if member.due_at <= now]:
+            member.deadline_passed()
+        if not self._members:
+            return IDLE_US
+        next_at = min(member.due_at for member in self._members)
+        return min(max(next_at - now, 1), TICK_US)

@@ -40,9 +40,7 @@ class RecordPage:
     cursor: str
 
 
-def read_page(
-    store: LedgerStore, cursors: CursorCodec, command: ListRecordsCommand, max_bytes: int
-) -> RecordPage:
+def read_page(store: LedgerStore, cursors: CursorCodec, command: ListRecordsCommand, max_bytes: int) -> RecordPage:
     """The page that a command asks for; runs in a reader thread.
 
     Args:
@@ -59,9 +57,7 @@ def read_page(
     reached = start
     if count:
         reached = Cursor(records[count - 1].position, Anchor.at(records[count - 1]))
-    more = count < len(records) or (
-        count > 0 and _has_more(store, command.selection, reached.position, horizon)
-    )
+    more = count < len(records) or (count > 0 and _has_more(store, command.selection, reached.position, horizon))
     if not more:
         reached = Cursor(max(horizon, reached.position), reached.anchor)
     cursor = cursors.encode(command.selection.binding(), reached)

@@ -91,9 +91,7 @@ class AfterSeq:
 Start: TypeAlias = Beginning | Now | AfterCursor | AfterSeq
 
 
-def find_start(
-    store: LedgerStore, cursors: CursorCodec, selection: Selection, start: Start
-) -> tuple[Cursor, int]:
+def find_start(store: LedgerStore, cursors: CursorCodec, selection: Selection, start: Start) -> tuple[Cursor, int]:
     """Where a reading begins, and the store's horizon then.
 
     Raises: InvalidCursorError, CursorFromOtherStoreError, CursorExpiredError.
@@ -206,7 +204,6 @@ def _after_seq(store: LedgerStore, selection: Selection, seq: int, horizon: int)
     if not known:
         return Cursor(0)
     raise CursorFromOtherStoreError(
-        f"The run has no record {seq} here; the store was restored or is another one. "
-        "Start again from the beginning.",
+        f"The run has no record {seq} here; the store was restored or is another one. Start again from the beginning.",
         "after_seq",
     )

@@ -57,9 +57,7 @@ class Ledger:
         self._open: set[Subscription] = set()
         self._draining = False
         self.tailer = Tailer(0, ring)
-        self.feed = StoreFeed(
-            access, self.tailer, clock, SHARED_POLL_US if info.shared else OWN_COMMITS_POLL_US
-        )
+        self.feed = StoreFeed(access, self.tailer, clock, SHARED_POLL_US if info.shared else OWN_COMMITS_POLL_US)
         self._parts = SubscriptionParts(
             access=access,
             tailer=self.tailer,
@@ -78,14 +76,14 @@ class Ledger:
     async def start(self) -> None:
         """Begins to follow the store, from its horizon. Before the first commit of this process."""
         self.tailer.skip_to(await self._access.read(self._access.store.horizon))
-        self._parts.deadlines.start()
-        self.feed.start()
+        self._parts.deadlines.loop.start()
+        self.feed.loop.start()
 
     async def stop(self) -> None:
         """Ends the loops; subscriptions are the edge's to close. Idempotent."""
         self.drain()
-        await self.feed.stop()
-        await self._parts.deadlines.stop()
+        await self.feed.loop.stop()
+        await self._parts.deadlines.loop.stop()
 
     def drain(self) -> None:
         """Every subscription says goodbye; new ones are refused. Idempotent."""
@@ -133,15 +131,11 @@ class Ledger:
         access, selection = self._access, command.selection
         if selection.scope is ScopeKind.RUN:
             await access.read(require_run, access.store, selection.namespace, selection.scope_id)
-        start, horizon = await access.read(
-            find_start, access.store, self._parts.cursors, selection, command.start
-        )
+        start, horizon = await access.read(find_start, access.store, self._parts.cursors, selection, command.start)
 
         def on_close() -> None:
             self._open.discard(subscription)
             self._slots.give_back(caller)
 
-        subscription = Subscription(
-            self._parts, command, start, horizon, self._new_id(self._clock.now()), on_close
-        )
+        subscription = Subscription(self._parts, command, start, horizon, self._new_id(self._clock.now()), on_close)
         return subscription

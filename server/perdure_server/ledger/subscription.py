@@ -266,9 +266,7 @@ class Subscription:
 
     def _cut(self, strip: Strip) -> Event | None:
         """The next batch, up to the end of the run."""
-        cut = strip.cut(
-            self._position, self._end_at, self._command.max_batch_records, self._command.max_batch_bytes
-        )
+        cut = strip.cut(self._position, self._end_at, self._command.max_batch_records, self._command.max_batch_bytes)
         if cut is None:
             return None
         self._position, self._anchor = cut.last.position, cut.last

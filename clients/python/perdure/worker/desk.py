@@ -81,6 +81,10 @@ class HeldTask:
         """It has no report yet."""
         return self.report is None
 
+    async def ask_to_begin(self) -> pb.Ack:
+        """Asks for leave to execute an irreversible effect; returns the server's answer."""
+        return await self._desk.begin(self)
+
     def progress(self) -> None:
         """The handler is alive."""
         self._desk.progress(self)
@@ -94,9 +98,7 @@ class Desk:
         max_tasks: how many handlers run at a time.
     """
 
-    def __init__(
-        self, execute: Callable[[HeldTask], Awaitable[pb.TaskReport | None]], max_tasks: int
-    ) -> None:
+    def __init__(self, execute: Callable[[HeldTask], Awaitable[pb.TaskReport | None]], max_tasks: int) -> None:
         self._execute = execute
         self._max_tasks = max_tasks
         self._loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,8 +27,8 @@ from perdure.v1.common_pb2 import EFFECT_RISK_IRREVERSIBLE
 from perdure.v1.worker_service_pb2 import ACK_STATUS_ACCEPTED, ACK_STATUS_DUPLICATE, ACK_STATUS_REFUSED
 from perdure.values import EffectRisk
 from perdure.vars_diff import vars_ops
-from perdure.workflow import NodeHandler
 from perdure.worker.desk import HeldTask, failure_report, release_report
+from perdure.workflow import NodeHandler
 
 _log = logging.getLogger("perdure.worker")
 
@@ -61,7 +62,6 @@ class Executor:
         effects: handlers by effect type.
         queues: the queues this worker serves.
         inlines_effects: execute an effect in the report of the node that planned it, where that is safe.
-        begin: asks the server for leave to execute an irreversible effect.
         threads: where plain functions run.
     """
 
@@ -72,14 +72,12 @@ class Executor:
         *,
         queues: frozenset[str],
         inlines_effects: bool,
-        begin: Callable[[HeldTask], Awaitable[pb.Ack]],
         threads: ThreadPoolExecutor,
     ) -> None:
         self._nodes = {key: Served.of(handler) for key, handler in nodes.items()}
         self._effects = {type: Served.of(handler) for type, handler in effects.items()}
         self._queues = queues
         self._inlines_effects = inlines_effects
-        self._begin = begin
         self._threads = threads
 
     async def execute(self, held: HeldTask) -> pb.TaskReport | None:
@@ -121,7 +119,7 @@ class Executor:
         if served is None:
             return self._unserved(held, f"effect {effect.type}")
         if effect.risk == EFFECT_RISK_IRREVERSIBLE:
-            ack = await self._begin(held)
+            ack = await held.ask_to_begin()
             if ack.status == ACK_STATUS_REFUSED:
                 text = f"the begin was refused: {ack.message}"
                 return failure_report(
@@ -184,9 +182,8 @@ class Executor:
         try:
             if served.is_async:
                 return await served.function(*arguments)
-            run = contextvars.copy_context().run
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._threads, run, served.function, *arguments)
+            call = functools.partial(contextvars.copy_context().run, served.function, *arguments)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
             return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()

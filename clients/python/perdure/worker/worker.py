@@ -75,6 +75,7 @@ class Worker:
         self._registration: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
+        self._welcomed = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -123,7 +124,7 @@ class Worker:
         threads = ThreadPoolExecutor(self._max_tasks, thread_name_prefix="perdure-handler")
         desk = self._new_desk(threads)
         streams = Streams(self._client.connection, self._hello, desk, self._opened)
-        keeper = asyncio.create_task(_keep(desk, streams))
+        keeper = asyncio.create_task(self._keep(desk, streams))
         working = asyncio.create_task(self._work(streams))
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -136,7 +137,9 @@ class Worker:
             await self._leave(desk, streams, 0.0)
             raise
         finally:
-            background = [keeper, working, stopping, *filter(None, [self._registration])]
+            background: list[asyncio.Task[Any]] = [keeper, working, stopping]
+            if self._registration is not None:
+                background.append(self._registration)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -200,6 +203,15 @@ class Worker:
         await _within(_LEAVE_S, desk.idle())
         await streams.leave(_LEAVE_S)
 
+    async def _keep(self, desk: Desk, streams: Streams) -> None:
+        """Looks after leases, heartbeats, pings and silence; sleeps until the next of them is due."""
+        now = asyncio.get_running_loop().time
+        while True:
+            at = now()
+            next_at = min(desk.keep(at), streams.keep(at), at + desk.heartbeat_interval / 4)
+            self._welcomed.clear()
+            await _within(max(next_at - now(), 0.01), self._welcomed.wait())
+
     # What it tells the server.
 
     def _hello(self, epoch: int) -> pb.Hello:
@@ -224,6 +236,7 @@ class Worker:
             self._registration = asyncio.create_task(self._register())
         self._store_epoch = welcome.store_epoch
         self._ready.set()
+        self._welcomed.set()
 
     async def _register(self) -> None:
         """Registers the workflows, for as long as it takes until the server answers."""
@@ -250,23 +263,12 @@ class Worker:
             self._effects,
             queues=frozenset(self._queues),
             inlines_effects=self._inlines_effects,
-            begin=lambda held: desk.begin(held),
             threads=threads,
         )
-        desk = Desk(executor.execute, self._max_tasks)
-        return desk
+        return Desk(executor.execute, self._max_tasks)
 
 
-async def _keep(desk: Desk, streams: Streams) -> None:
-    """Looks after leases, heartbeats, pings and silence; sleeps until the next of them is due."""
-    now = asyncio.get_running_loop().time
-    while True:
-        at = now()
-        next_at = min(desk.keep(at), streams.keep(at), at + desk.heartbeat_interval / 4)
-        await asyncio.sleep(max(next_at - now(), 0.01))
-
-
-async def _within(timeout: float, waiting: Awaitable[None]) -> bool:
+async def _within(timeout: float, waiting: Awaitable[object]) -> bool:
     try:
         async with asyncio.timeout(timeout):
             await waiting

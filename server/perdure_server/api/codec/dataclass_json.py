@@ -49,11 +49,7 @@ def dataclass_coder(kind: type, without: tuple[str, ...] = ()) -> Coder:
         without: fields that are neither written nor read.
     """
     hints = get_type_hints(kind)
-    parts = [
-        (item.name, _default(item), _coder(hints[item.name]))
-        for item in fields(kind)
-        if item.name not in without
-    ]
+    parts = [(item.name, _default(item), _coder(hints[item.name])) for item in fields(kind) if item.name not in without]
     readers = {name: coder.read for name, _, coder in parts}
 
     def write(value: Any) -> dict[str, Any]:

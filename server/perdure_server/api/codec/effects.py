@@ -21,9 +21,7 @@ LEVELS: Final = ("message", "warning", "error")
 def effect(message: model_pb2.Effect, check: Check, at: str) -> m.Effect:
     """An Effect with its defaults unresolved; `at` ends in a dot."""
     kind = check.one_of(at, message, "kind")
-    type_, request = (
-        _request(message, kind, check, f"{at}{kind}.") if kind else ("", m.RemoteRequest(EMPTY_OBJECT))
-    )
+    type_, request = _request(message, kind, check, f"{at}{kind}.") if kind else ("", m.RemoteRequest(EMPTY_OBJECT))
     return m.Effect(
         type=type_,
         request=request,
@@ -68,9 +66,7 @@ def _custom_type(message: model_pb2.CustomEffect, check: Check, at: str) -> str:
 def _remote(
     message: model_pb2.LlmCall | model_pb2.ToolCalls | model_pb2.CustomEffect, check: Check, at: str
 ) -> m.RemoteRequest:
-    return m.RemoteRequest(
-        check.json(at, "payload_json", message.payload_json, empty=EMPTY_OBJECT, object_only=True)
-    )
+    return m.RemoteRequest(check.json(at, "payload_json", message.payload_json, empty=EMPTY_OBJECT, object_only=True))
 
 
 def _wait_event(message: model_pb2.WaitEvent, check: Check, at: str) -> m.WaitEvent:

@@ -40,9 +40,7 @@ def decode_record(data: bytes, payloads: Sequence[StoredPayload]) -> r.Record:
 
 
 def _timeouts(message: common_pb2.TaskTimeouts) -> m.Timeouts:
-    return m.Timeouts(
-        micros(message.schedule_to_start), micros(message.start_to_close), micros(message.heartbeat)
-    )
+    return m.Timeouts(micros(message.schedule_to_start), micros(message.start_to_close), micros(message.heartbeat))
 
 
 def _entry(message: records_pb2.NodeEntry) -> m.NodeEntry:
@@ -95,9 +93,7 @@ def _open_effect(message: records_pb2.OpenEffect, slots: SlotReader) -> m.OpenEf
     )
 
 
-def _run_started(
-    body: records_pb2.RunStarted, slots: SlotReader, header: records_pb2.StepRecord
-) -> r.RunStarted:
+def _run_started(body: records_pb2.RunStarted, slots: SlotReader, header: records_pb2.StepRecord) -> r.RunStarted:
     return r.RunStarted(
         namespace=body.namespace,
         run_id=header.run_id,

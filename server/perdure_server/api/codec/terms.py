@@ -46,9 +46,7 @@ def retry(owner: Message, message: common_pb2.RetryPolicy, check: Check, at: str
         max_interval_us=check.any_span(at, "max_interval", message.max_interval)
         if message.HasField("max_interval")
         else default.max_interval_us,
-        non_retryable_types=check.texts(
-            at, "non_retryable_types", message.non_retryable_types, MAX_FAILURE_TYPES, 128
-        ),
+        non_retryable_types=check.texts(at, "non_retryable_types", message.non_retryable_types, MAX_FAILURE_TYPES, 128),
     )
 
 
@@ -82,9 +80,7 @@ def wait_terms(message: model_pb2.WaitTerms, check: Check, at: str) -> m.WaitTer
         check.refuse(at + "timeout", "set deadline or timeout, not both")
     schema = check.optional_json(at, "answer_schema_json", message.answer_schema_json)
     if schema is not None and not isinstance(schema.value, dict | bool):
-        check.refuse(
-            at + "answer_schema_json", "must be a JSON Schema: an object, true or false", "INVALID_JSON"
-        )
+        check.refuse(at + "answer_schema_json", "must be a JSON Schema: an object, true or false", "INVALID_JSON")
     return m.WaitTerms(
         prompt=check.text(at, "prompt", message.prompt, LONG_TEXT_BYTES),
         choices=check.texts(at, "choices", message.choices, check.limits.choices, CHOICE_BYTES),

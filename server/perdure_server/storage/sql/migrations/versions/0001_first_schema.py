@@ -41,9 +41,9 @@ def _check(name: str, rule: str) -> sa.CheckConstraint:
     return sa.CheckConstraint(rule, name=f"ck_{name}")
 
 
-def _index(name: str, *columns: object, where: str = "", unique: bool = False) -> sa.Index:
+def _index(name: str, *columns: str | sa.TextClause, where: str = "", unique: bool = False) -> sa.Index:
     condition = sa.text(where) if where else None
-    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)  # type: ignore[arg-type]
+    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 sa.Table(

@@ -1,0 +1,294 @@
+"""What stands before every handler: the boundary at which each error gets its status, authentication,
+admission, draining, and the check that the bytes are a message at all.
+
+The guard wraps handlers when they are registered, so a call costs no chain of interceptors, and sees what an
+interceptor cannot: the request (for its namespace), and bytes that are no message. Handlers may answer with
+bytes that are serialised already.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc.aio import AbortError, ServicerContext
+
+from perdure_server.api.auth import Authenticator, Caller
+from perdure_server.api.errors import NAMED_BY, PublicError, defect, public_error, status_of
+from perdure_server.api.problems import EdgeError
+from perdure_server.kernel.limits import SECOND_US, Limits
+
+log = logging.getLogger(__name__)
+
+Context: TypeAlias = ServicerContext[Any, Any]
+Behavior: TypeAlias = Callable[[Any, Context], Any]
+
+LONG_POLLS: Final = frozenset({"TickRun", "WaitRun", "PollTasks"})
+"""Calls that wait by design: admitted by themselves, so that they do not keep others out."""
+OPEN_SERVICES: Final = ("grpc.health.",)
+"""Services that anybody may call: probes have no tokens."""
+DETAILS_KEY: Final = "grpc-status-details-bin"
+LOGGED: Final = ("namespace", "run_id", "worker_id")
+RETRY_CALL_US: Final = SECOND_US // 4
+
+_CALLER: ContextVar[Caller | None] = ContextVar("perdure_caller", default=None)
+
+
+class Malformed:
+    """Bytes that are not the message of a method."""
+
+
+MALFORMED: Final = Malformed()
+
+
+def current_caller(context: Context) -> str:
+    """Name of whoever makes the call that is being handled."""
+    caller = _CALLER.get()
+    return caller.name if caller is not None else context.peer()
+
+
+class Guard:
+    """Wraps handlers.
+
+    Args:
+        authenticator: finds out who calls.
+        limits: `calls_at_once` in force.
+        new_error_id: makes the ids under which defects are logged.
+    """
+
+    def __init__(self, authenticator: Authenticator, limits: Limits, new_error_id: Callable[[], str]) -> None:
+        self.draining = False
+        self.defects = 0
+        self.refused_calls = 0
+        self._authenticator = authenticator
+        self._limits = limits
+        self._new_error_id = new_error_id
+        self._calls: dict[bool, int] = {False: 0, True: 0}
+
+    def protect(self, service: str, method: str, handler: Any) -> Any:
+        """The handler (grpc.RpcMethodHandler) behind the guard."""
+        name = f"{service}/{method}"
+        is_open = service.startswith(OPEN_SERVICES)
+        deserialize = _tolerant(handler.request_deserializer)
+        serialize = _bytes_pass(handler.response_serializer)
+        if handler.unary_unary is not None:
+            call = self._unary(name, handler.unary_unary, is_open, method in LONG_POLLS)
+            return grpc.unary_unary_rpc_method_handler(call, deserialize, serialize)
+        if handler.unary_stream is not None:
+            stream = self._stream(name, handler.unary_stream, is_open)
+            return grpc.unary_stream_rpc_method_handler(stream, deserialize, serialize)
+        if handler.stream_stream is not None:
+            stream = self._stream(name, handler.stream_stream, is_open)
+            return grpc.stream_stream_rpc_method_handler(stream, deserialize, serialize)
+        raise TypeError(f"{name} streams requests only, which the guard does not know")
+
+    @property
+    def calls_under_way(self) -> int:
+        """Unary calls being handled."""
+        return self._calls[False] + self._calls[True]
+
+    def _unary(self, name: str, behavior: Behavior, is_open: bool, is_long: bool) -> Behavior:
+        async def handle(request: Any, context: Context) -> Any:
+            if is_open:
+                return await behavior(_message(request), context)
+            with self._admitted(is_long):
+                self._enter(request, context)
+                return await behavior(request, context)
+
+        async def guarded(request: Any, context: Context) -> Any:
+            return await self._bounded(name, request, context, handle(request, context))
+
+        return guarded
+
+    def _stream(self, name: str, behavior: Behavior, is_open: bool) -> Behavior:
+        async def handle(request: Any, context: Context) -> None:
+            if not is_open:
+                self._check_open()
+                caller = self._enter(request, context)
+                if not isinstance(request, Message):
+                    request = _messages(request, caller)
+            await _run_stream(behavior, request, context)
+
+        async def guarded(request: Any, context: Context) -> None:
+            await self._bounded(name, request, context, handle(request, context))
+
+        return guarded
+
+    async def _bounded(self, name: str, request: Any, context: Context, work: Awaitable[Any]) -> Any:
+        """The boundary: whatever goes wrong gets a status, and no trace of it leaves the server.
+
+        A cancellation is no error: it goes on to gRPC, which leaks memory for each one swallowed.
+        """
+        try:
+            return await work
+        except AbortError:
+            raise
+        except Exception as error:
+            public = public_error(error)
+            if public is None:
+                public = defect(self._new_error_id())
+                self.defects += 1
+                facts = {**public.metadata, "method": name, "count": self.defects, **_facts(request)}
+                log.exception("a call failed by a defect", extra=facts)
+            else:
+                public = _completed(public, request)
+            status = status_of(public)
+            details = ((DETAILS_KEY, status.SerializeToString()),)
+            await context.abort(public.rule.code, status.message, details)
+
+    @contextmanager
+    def _admitted(self, is_long: bool) -> Generator[None]:
+        self._check_open()
+        if self._calls[is_long] >= self._limits.calls_at_once:
+            self.refused_calls += 1
+            raise EdgeError(
+                "TOO_MANY_CALLS",
+                f"{self._limits.calls_at_once} calls are under way; try again",
+                retry_after_us=RETRY_CALL_US,
+                limit=str(self._limits.calls_at_once),
+            )
+        self._calls[is_long] += 1
+        try:
+            yield
+        finally:
+            self._calls[is_long] -= 1
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise EdgeError("DRAINING", "the server is going away; use another one", retry_after_us=SECOND_US)
+
+    def _enter(self, request: Any, context: Context) -> Caller:
+        """Identifies the caller, for whom the call then runs; a request must be theirs to make."""
+        caller = self._authenticator.identify(_authorization(context), _peer(context))
+        _CALLER.set(caller)
+        if isinstance(request, Message | Malformed):
+            _require(caller, _message(request))
+        return caller
+
+
+class GuardedServer:
+    """Takes the place of a server where generated code registers services.
+
+    Generated code registers each method twice, in a generic handler and as a registered method; gRPC serves
+    the second, so only that is passed on.
+    """
+
+    def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
+        self._server = server
+        self._guard = guard
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Nothing: see the class."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Registers the methods of a service, each behind the guard."""
+        guarded = {method: self._guard.protect(service, method, handler) for method, handler in handlers.items()}
+        register = cast(Any, self._server).add_registered_method_handlers
+        register(service, guarded)
+
+    def as_server(self) -> grpc.aio.Server:
+        """Itself, for generated code that asks for a server by type."""
+        return cast(grpc.aio.Server, self)
+
+
+async def _run_stream(behavior: Behavior, request: Any, context: Context) -> None:
+    if not inspect.isasyncgenfunction(behavior):
+        await behavior(request, context)
+        return
+    async with aclosing(behavior(request, context)) as messages:
+        async for message in messages:
+            await context.write(message)
+
+
+async def _messages(requests: AsyncIterator[Any], caller: Caller) -> AsyncIterator[Message]:
+    """The messages of a stream, each the caller's to send."""
+    async for request in requests:
+        message = _message(request)
+        _require(caller, message)
+        yield message
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Gives `MALFORMED` for bytes that are no message; gRPC would answer UNKNOWN with the exception's text."""
+    if deserialize is None:
+        return None
+
+    def tolerant(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return MALFORMED
+
+    return tolerant
+
+
+def _bytes_pass(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    if serialize is None:
+        return None
+
+    def passing(message: Any) -> bytes:
+        return message if type(message) is bytes else serialize(message)
+
+    return passing
+
+
+def _message(request: Message | Malformed) -> Message:
+    if isinstance(request, Malformed):
+        raise EdgeError("MALFORMED_MESSAGE", "the bytes are not the protobuf message of this method")
+    return request
+
+
+def _require(caller: Caller, message: Message) -> None:
+    """Checks the namespace a message names, be it in a hello. Messages that name none are not bound to one."""
+    if caller.namespaces is None:
+        return
+    owner: Any = message
+    fields = message.DESCRIPTOR.fields_by_name
+    for part in ("hello", "worker"):
+        if part in fields:
+            if not message.HasField(part):
+                return
+            owner = getattr(message, part)
+    if "namespace" in owner.DESCRIPTOR.fields_by_name:
+        caller.require(owner.namespace or "default")
+
+
+def _authorization(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            return value
+    return ""
+
+
+def _peer(context: Context) -> str:
+    names = context.auth_context().get("x509_common_name") if context.auth_context() else None
+    if names:
+        return next(iter(names)).decode("utf-8", "replace")
+    return context.peer()
+
+
+def _completed(error: PublicError, request: Any) -> PublicError:
+    """The error with the names of what it speaks of, where the request has them and the error has not."""
+    if not isinstance(request, Message):
+        return error
+    fields = request.DESCRIPTOR.fields_by_name
+    for name in NAMED_BY:
+        if name in fields and not error.metadata.get(name):
+            value = getattr(request, name)
+            if isinstance(value, str) and value:
+                error = error.with_fact(name, value)
+    return error
+
+
+def _facts(request: Any) -> dict[str, str]:
+    """What a log line says of a request: ids, never payloads."""
+    if not isinstance(request, Message):
+        return {}
+    named = [name for name in LOGGED if name in request.DESCRIPTOR.fields_by_name]
+    return {name: str(getattr(request, name)) for name in named}

@@ -1,0 +1,239 @@
+"""Dispatch as a whole: workers come and go, tasks find them, reports find their runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from perdure_server.dispatch.claims import Claims
+from perdure_server.dispatch.errors import WorkerSupersededError
+from perdure_server.dispatch.leases import Leases
+from perdure_server.dispatch.messages import (
+    Acked,
+    Begin,
+    GoodbyeReason,
+    Heartbeat,
+    Hello,
+    LeaseUpdate,
+    Profile,
+    Report,
+    Task,
+    WorkerView,
+)
+from perdure_server.dispatch.polls import Polls
+from perdure_server.dispatch.registry import Registry, task_route
+from perdure_server.dispatch.reports import Reports
+from perdure_server.dispatch.routes import ReadyTask
+from perdure_server.dispatch.session import Session
+from perdure_server.dispatch.tasks import Tasks
+from perdure_server.engine.core import Engine
+from perdure_server.engine.errors import DrainingError, EngineError
+from perdure_server.kernel.decision import TaskDue
+from perdure_server.kernel.limits import SECOND_US
+from perdure_server.kernel.model import Activity, RunState
+from perdure_server.loop import Loop
+from perdure_server.storage.port import TaskRow
+
+RECONNECT_US: Final = SECOND_US
+"""When a worker that meets a draining server is told to try again."""
+
+
+class Dispatcher:
+    """Serves workers. Its registry is the engine's `Placement`; it hears of commits as part of `Wakeups`.
+
+    Args:
+        engine: the engine, made with `registry` as its placement.
+        registry: workers and routes.
+    """
+
+    def __init__(self, engine: Engine, registry: Registry) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._leases = Leases(engine, registry)
+        self._reports = Reports(engine, registry)
+        self._tasks = Tasks(engine)
+        self._polls = Polls(engine, registry, self._leases, self._tasks)
+        self._claims = Claims(engine, registry)
+        self._pulse = Loop("worker-pulse", engine.clock, self._pulse_all)
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._open: set[Session] = set()
+        self._draining = False
+        registry.listener = self
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Finds the tasks and leases that the store holds; then workers may come. Idempotent."""
+        self._claims.loop.start()
+        self._pulse.start()
+        await self._claims.loop.ready()
+
+    def drain(self, timeout_us: int) -> None:
+        """Sends no new task, asks workers to look for another server, and lets them report. Idempotent."""
+        if not self._draining:
+            self._draining = True
+            self._polls.end()
+            for session in list(self._open):
+                session.drain(timeout_us)
+
+    async def stop(self) -> None:
+        """Says goodbye to all workers and ends the loops. Idempotent."""
+        self._draining = True
+        self._polls.end()
+        for session in list(self._open):
+            session.end(GoodbyeReason.DRAINING)
+        await self._claims.loop.stop()
+        await self._pulse.stop()
+        await self._reports.stop()
+
+    # --- streams -----------------------------------------------------------------------------
+
+    async def connect(self, hello: Hello) -> Session:
+        """Opens a worker's stream; its first message out is the welcome.
+
+        An older stream of the same worker is ended. The caller closes the session with `disconnect`.
+
+        Raises: WorkerSupersededError if a stream with this or a higher epoch is open; DrainingError,
+        NamespaceNotFoundError, StoreUnavailableError.
+        """
+        self._check_open()
+        profile = hello.profile
+        await self._engine.catalog.require_namespace(profile.namespace)
+        key = profile.namespace, profile.worker_id
+        older = self._sessions.get(key)
+        if older is not None:
+            if hello.stream_epoch <= older.epoch:
+                raise WorkerSupersededError(
+                    f"worker {profile.worker_id!r} has a stream of epoch {older.epoch}; use a higher stream_epoch",
+                    field="hello.stream_epoch",
+                    stream_epoch=str(older.epoch),
+                )
+            older.end(GoodbyeReason.SUPERSEDED)
+        session = Session(self._engine, self._registry, self._reports, self._leases, self._tasks, hello)
+        self._sessions[key] = session
+        self._open.add(session)
+        try:
+            await session.greet(hello)
+        except BaseException:
+            await self.disconnect(session)
+            raise
+        return session
+
+    async def disconnect(self, session: Session) -> None:
+        """A stream has ended; its worker's leases stay. Idempotent."""
+        self._open.discard(session)
+        key = session.profile.namespace, session.profile.worker_id
+        if self._sessions.get(key) is session:
+            del self._sessions[key]
+        await session.close()
+
+    # --- the unary way -----------------------------------------------------------------------
+
+    async def poll(self, profile: Profile, request_id: str, wanted: int, wait_us: int) -> list[Task]:
+        """Waits for tasks; see `Polls.poll`. Raises: EngineError."""
+        self._check_open()
+        await self._engine.catalog.require_namespace(profile.namespace)
+        return await self._polls.poll(profile, request_id, wanted, wait_us)
+
+    async def report(
+        self, namespace: str, worker_id: str, begins: Sequence[Begin], reports: Sequence[Report]
+    ) -> tuple[list[Acked], list[Acked]]:
+        """Settles tasks; acks of the begins and of the reports, in order.
+
+        Raises: EngineError if one of them could not be decided; a repeat is then answered for all.
+        """
+        await self._engine.catalog.require_namespace(namespace)
+        waiting: list[asyncio.Future[Acked]] = []
+        for begin in begins:
+            waiting.append(_expect())
+            self._reports.begin(namespace, begin, partial(_settle, waiting[-1]))
+        for report in reports:
+            waiting.append(_expect())
+            self._reports.report(namespace, worker_id, report, partial(_settle, waiting[-1]))
+        acks: list[Acked] = []
+        for result in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+            acks.append(result)
+        return acks[: len(begins)], acks[len(begins) :]
+
+    async def heartbeat(self, namespace: str, worker_id: str, heartbeats: Sequence[Heartbeat]) -> list[LeaseUpdate]:
+        """Renews leases, one update for each in order. Raises: EngineError."""
+        await self._engine.catalog.require_namespace(namespace)
+        return await self._leases.renew(namespace, worker_id, heartbeats)
+
+    # --- what others ask -----------------------------------------------------------------------
+
+    def workers(self, namespace: str) -> list[WorkerView]:
+        """Workers connected to this process, and those seen within the last minute."""
+        return self._registry.views(namespace)
+
+    def blocked_run(self, run: RunState) -> bool:
+        """NO_WORKER: the run's task has been due for a minute and nobody connected can take it."""
+        if run.activity is not Activity.QUEUED or run.paused or run.step is None or run.step.server_side:
+            return False
+        return self._registry.blocked_run(run, self._engine.clock.now())
+
+    def blocked_task(self, namespace: str, task: TaskRow) -> bool:
+        """The same for a task in a list."""
+        return self._registry.blocked_task(namespace, task, self._engine.clock.now())
+
+    # --- wake-ups (part of engine.ports.Wakeups) -------------------------------------------------
+
+    def task_ready(self, run: RunState, task: TaskDue) -> None:
+        """A task waits for a worker."""
+        ready = ReadyTask(-task.priority, task.queued_at, run.run_id, task.step_id)
+        self._registry.add_ready(task_route(run, task), ready)
+
+    def run_changed(self, before: RunState | None, run: RunState) -> None:
+        """A run has a new state: a lease may be over, a waiting task may wait no longer."""
+        step = before.step if before else None
+        if before is None or step is None:
+            return
+        if before.activity is Activity.LEASED:
+            after = run.step
+            goes_on = run.activity is Activity.LEASED and after is not None
+            if not goes_on or after is None or (after.step_id, after.attempt) != (step.step_id, step.attempt):
+                self._registry.lease_ended(before, run)
+        elif before.activity is Activity.QUEUED and not step.server_side and not _ready(run):
+            self._registry.forget_ready(before)
+
+    # --- the registry's listener -----------------------------------------------------------------
+
+    def credit_for_waiting(self) -> None:
+        """See `Listener`."""
+        self._claims.wake()
+
+    def undelivered(self, run: RunState) -> None:
+        """See `Listener`."""
+        self._leases.release(run)
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise DrainingError("the server is draining; use another one", retry_after_us=RECONNECT_US)
+
+    async def _pulse_all(self) -> int:
+        now, ping_us = self._engine.clock.monotonic(), self._engine.limits.ping_us
+        for session in list(self._open):
+            session.pulse(now)
+        self._registry.forget_idle()
+        return max(ping_us // 4, 1)
+
+
+def _expect() -> asyncio.Future[Acked]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _settle(future: asyncio.Future[Acked], answer: Acked | EngineError) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Acked):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
+
+
+def _ready(run: RunState) -> bool:
+    return run.activity is Activity.QUEUED and not run.paused

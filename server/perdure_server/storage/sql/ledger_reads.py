@@ -1,0 +1,182 @@
+"""Reads of the ledger, by scope and position.
+
+Scopes are unions of disjoint parts, each in position order by an index (see `schema.py`): a tree is its root
+run and the records of other runs under that root; a session is the tree of its own root and what other trees
+have in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from typing import Final, TypeAlias
+
+import sqlalchemy as sa
+
+from perdure_server.storage.port import RecordQuery, StoredEvent, StoredPayload, StoredRecord, StoreError
+from perdure_server.storage.sql import schema
+from perdure_server.storage.sql.rows import DbRow, find_numbers, to_event
+
+Condition: TypeAlias = sa.ColumnElement[bool]
+
+Part: TypeAlias = tuple[sa.Column[int], tuple[Condition, ...]]
+"""A part of a scope: what it is read in the order of, and its conditions."""
+
+_records: Final = schema.records.c
+_payloads: Final = schema.payloads.c
+_events: Final = schema.events.c
+_ANY: Final = ("", "*")
+_POSITIONS_AT_ONCE: Final = 1_000
+
+
+def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) -> list[StoredRecord]:
+    """One page; a record that would go beyond `byte_limit` begins the next one."""
+    until = query.until_position or horizon
+    filters = [_records.position <= until, *_filters(query)]
+    pages: list[Sequence[DbRow]] = []
+    for order, conditions in _scope(connection, query):
+        statement = sa.select(schema.records).where(*conditions, *filters).order_by(order).limit(query.limit)
+        pages.append(connection.execute(statement).all())
+    rows = islice(merge(*pages, key=lambda row: row.position), query.limit)
+    return _with_payloads(connection, list(_cut(rows, query.byte_limit)))
+
+
+def read_run_tail(connection: sa.Connection, run: DbRow, after_seq: int) -> list[StoredRecord]:
+    """All records of a run after a seq. `run` is its row."""
+    statement = (
+        sa.select(schema.records).where(_records.run_no == run.run_no, _records.seq > after_seq).order_by(_records.seq)
+    )
+    return _with_payloads(connection, connection.execute(statement).all(), {run.run_no: run})
+
+
+def _filters(query: RecordQuery) -> Iterator[Condition]:
+    if query.kinds:
+        yield _records.kind.in_(query.kinds)
+    if query.statuses:
+        yield _records.status.in_(query.statuses)
+    if query.node_ids:
+        yield _records.node_id.in_(query.node_ids)
+
+
+def _scope(connection: sa.Connection, query: RecordQuery) -> list[Part]:
+    """The parts of the scope. One run is read in the order of seq, which is that of its positions."""
+    scope_id = query.run_id or query.root_run_id or query.session_id or query.workflow_id
+    number = find_numbers(connection, query.namespace, [scope_id]).get(scope_id)
+    if number is None:
+        return []
+    position = _records.position
+    later = position > query.after_position
+    if query.workflow_id:
+        return [(position, (_records.workflow_no == number, later))]
+    if not scope_id:
+        return [(position, (_records.namespace_no == number, later))]
+    after_seq = max(_seq_at(connection, number, query.after_position), query.after_seq)
+    own = (_records.run_no == number, _records.seq > after_seq)
+    if query.run_id:
+        return [(_records.seq, own)]
+    tree = (_records.root_no == number, _records.root_no != _records.run_no, later)
+    if query.root_run_id:
+        return [(_records.seq, (*own, _records.root_no == number)), (position, tree)]
+    mine = (_records.session_no == number, _records.session_no == _records.root_no)
+    others = (_records.session_no == number, _records.session_no != _records.root_no, later)
+    return [(_records.seq, (*own, *mine)), (position, (*tree, *mine)), (position, others)]
+
+
+def _seq_at(connection: sa.Connection, run_no: int, position: int) -> int:
+    """Seq of the run's last record at or below a position, by bisection: positions grow with seq."""
+    if position <= 0:
+        return 0
+    low = 0
+    high = connection.execute(sa.select(schema.runs.c.seq).where(schema.runs.c.run_no == run_no)).scalar() or 0
+    probe = sa.select(_records.position).where(_records.run_no == run_no, _records.seq == sa.bindparam("seq"))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if (connection.execute(probe, {"seq": middle}).scalar() or 0) <= position:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _cut(rows: Iterable[DbRow], byte_limit: int) -> Iterator[DbRow]:
+    size = 0
+    for number, row in enumerate(rows):
+        size += len(row.record) + row.payload_bytes
+        if number and size > byte_limit:
+            return
+        yield row
+
+
+def _with_payloads(
+    connection: sa.Connection, rows: Sequence[DbRow], runs: dict[int, DbRow] | None = None
+) -> list[StoredRecord]:
+    if not rows:
+        return []
+    if runs is None:
+        run_nos = {row.run_no for row in rows}
+        statement = sa.select(schema.runs).where(schema.runs.c.run_no.in_(run_nos))
+        runs = {run.run_no: run for run in connection.execute(statement)}
+    payloads = _payloads_of(connection, [row.position for row in rows])
+    return [_stored(row, runs.get(row.run_no), payloads.get(row.position, ())) for row in rows]
+
+
+def _payloads_of(connection: sa.Connection, positions: list[int]) -> dict[int, list[StoredPayload]]:
+    found: dict[int, list[StoredPayload]] = defaultdict(list)
+    for start in range(0, len(positions), _POSITIONS_AT_ONCE):
+        some = positions[start : start + _POSITIONS_AT_ONCE]
+        dense = some[-1] - some[0] == len(some) - 1
+        where = _payloads.position.between(some[0], some[-1]) if dense else _payloads.position.in_(some)
+        statement = sa.select(schema.payloads).where(where).order_by(_payloads.position, _payloads.slot)
+        for row in connection.execute(statement):
+            found[row.position].append(StoredPayload(row.slot, row.salt, row.data))
+    return found
+
+
+def _stored(row: DbRow, run: DbRow | None, payloads: Sequence[StoredPayload]) -> StoredRecord:
+    if run is None:
+        raise StoreError(f"the ledger is damaged: the record at position {row.position} belongs to no run")
+    return StoredRecord(
+        namespace=run.namespace,
+        run_id=run.run_id,
+        seq=row.seq,
+        position=row.position,
+        kind=row.kind,
+        status=row.status,
+        node_id=row.node_id,
+        at=row.at,
+        workflow_id=run.workflow_id,
+        session_id=run.session_id,
+        root_run_id=run.root_run_id,
+        record=row.record,
+        prev_hash=row.prev_hash,
+        record_hash=row.record_hash,
+        payloads=tuple(payloads),
+    )
+
+
+def read_events(
+    connection: sa.Connection,
+    namespace: str,
+    scope: tuple[int, str],
+    name: str,
+    positions: tuple[int, int],
+    limit: int,
+) -> list[StoredEvent]:
+    """Events of a scope (kind, id) in position order.
+
+    Args:
+        positions: after the first, up to and including the second.
+    """
+    conditions = [
+        _events.namespace == namespace,
+        _events.scope == scope[0],
+        _events.scope_id == scope[1],
+        _events.position > positions[0],
+        _events.position <= positions[1],
+    ]
+    if name not in _ANY:
+        conditions.append(_events.name == name)
+    statement = sa.select(schema.events).where(*conditions).order_by(_events.position).limit(limit)
+    return [to_event(row) for row in connection.execute(statement)]

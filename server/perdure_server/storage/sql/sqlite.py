@@ -1,0 +1,329 @@
+"""The SQLite store: one file, one process, one writer, several readers.
+
+The writer's connection carries commits (`sqlite_writer`, on the driver) and the rare writes beside them
+(SQLAlchemy Core). Write-ahead log with `synchronous=FULL`: a commit returns after fdatasync, and readers see
+it only then. Readers have their own small pool; each read is one transaction, so it sees whole commits only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from perdure_server.storage.port import (
+    CatalogChange,
+    CatalogVerdict,
+    Commit,
+    DueWork,
+    Feature,
+    LeaseRenewal,
+    ObligationRows,
+    ReadyTask,
+    RecordQuery,
+    RequestRow,
+    RunKey,
+    RunQuery,
+    RunSnapshot,
+    RunSummary,
+    StoredEvent,
+    StoredRecord,
+    StoreError,
+    StoreInfo,
+    TaskQuery,
+    Verdict,
+    WaitQuery,
+    WaitRow,
+    WorkflowRow,
+)
+from perdure_server.storage.rules import DEFAULT_NAMESPACE, Genesis
+from perdure_server.storage.sql import (
+    catalog,
+    ledger_reads,
+    run_lists,
+    run_reads,
+    schema,
+    upkeep,
+    work_reads,
+)
+from perdure_server.storage.sql.migrate import migrate
+from perdure_server.storage.sql.sqlite_file import FileLock, Synchronous, connect_reader, connect_writer
+from perdure_server.storage.sql.sqlite_writer import SqliteCommitter
+
+READERS: Final = 4
+READER_WAIT_S: Final = 30
+
+_FAILURES: Final = (DBAPIError, sqlite3.Error, UnicodeEncodeError, OverflowError)
+"""What the drivers raise: the store fails, or was given text or numbers that it cannot hold."""
+
+_FEATURES: Final = {
+    "durable": Feature(True, "write-ahead log, synchronous=FULL: a commit returns after fdatasync"),
+    "replicas": Feature(False, "one process serves one file; the file is locked against a second one"),
+}
+
+
+class SqliteStore:
+    """A store in one file. Made by `open_sqlite`."""
+
+    def __init__(self, path: Path, lock: FileLock, writer: sqlite3.Connection, genesis: Genesis, epoch: str) -> None:
+        self._path = path
+        self._file_lock = lock
+        self._connection = writer
+        self._lock = threading.Lock()
+        self._closed = False
+        self._writes = _engine(lambda: writer, "BEGIN IMMEDIATE", readers=0)
+        with self._writes.begin() as connection:
+            migrate(connection)
+            self._epoch, position, identifier_no = _start(connection, epoch)
+        self._committer = SqliteCommitter(writer, genesis, position, identifier_no)
+        self._reads = _engine(lambda: connect_reader(path), "BEGIN", readers=READERS)
+
+    @contextmanager
+    def _write(self) -> Generator[sa.Connection]:
+        with self._exclusive(), self._writes.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _exclusive(self) -> Generator[None]:
+        with self._lock:
+            self._check_open()
+            try:
+                yield
+            except _FAILURES as error:
+                raise StoreError(f"{self._path}: {error}") from error
+
+    @contextmanager
+    def _read(self) -> Generator[sa.Connection]:
+        self._check_open()
+        try:
+            with self._reads.begin() as connection:
+                yield connection
+        except _FAILURES as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        except PoolTimeoutError as error:
+            raise StoreError(f"{self._path}: all {READERS} readers are busy") from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+    # The writing side.
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See StoreWriter."""
+        with self._exclusive():
+            return self._committer.commit(batch)
+
+    def renew_leases(self, renewals: Sequence[LeaseRenewal]) -> list[bool]:
+        """See StoreWriter."""
+        with self._write() as connection:
+            return upkeep.renew_leases(connection, renewals)
+
+    def reset_leases(self, expires_at: int) -> int:
+        """See StoreWriter. A heartbeat that was due gets the same instant."""
+        with self._write() as connection:
+            return upkeep.reset_leases(connection, expires_at)
+
+    def change_catalog(self, change: CatalogChange) -> CatalogVerdict:
+        """See StoreWriter."""
+        with self._write() as connection:
+            return catalog.change_catalog(connection, change)
+
+    def install(self, key: RunKey, expected_seq: int, rows: ObligationRows, wait: WaitRow | None) -> bool:
+        """See StoreWriter."""
+        with self._write() as connection:
+            return upkeep.install(connection, key, expected_seq, rows, wait, self._committer.horizon)
+
+    def trim(self, requests_before: int, events_before: int, limit: int) -> int:
+        """See StoreWriter. The oldest go first, requests before events."""
+        with self._write() as connection:
+            return upkeep.trim(connection, requests_before, events_before, limit, self._committer.horizon)
+
+    def close(self) -> None:
+        """See StoreWriter. The last connection to close folds the write-ahead log into the file."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._reads.dispose()
+                self._writes.dispose()
+                self._connection.close()
+                self._file_lock.release()
+
+    # The reading side.
+
+    def info(self) -> StoreInfo:
+        """See StoreReader."""
+        self._check_open()
+        return StoreInfo("sqlite", self._epoch, shared=False, features=_FEATURES)
+
+    def load_run(self, key: RunKey) -> RunSnapshot | None:
+        """See StoreReader. A damaged run raises StoreError."""
+        with self._read() as connection:
+            return run_reads.load_run(connection, key)
+
+    def read_records(self, query: RecordQuery) -> list[StoredRecord]:
+        """See StoreReader. A record that would go beyond `byte_limit` begins the next page."""
+        horizon = self.horizon()
+        with self._read() as connection:
+            return ledger_reads.read_records(connection, query, horizon)
+
+    def horizon(self) -> int:
+        """See StoreReader."""
+        self._check_open()
+        return self._committer.horizon
+
+    def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return run_lists.list_runs(connection, query, after, limit)
+
+    def count_runs(self, query: RunQuery, limit: int) -> int:
+        """See StoreReader."""
+        with self._read() as connection:
+            return run_lists.count_runs(connection, query, limit)
+
+    def list_waits(self, query: WaitQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return run_lists.list_waits(connection, query, after, limit)
+
+    def due_work(self, now: int, lease_now: int, limit: int) -> DueWork:
+        """See StoreReader. Turns and mail in the order in which they came."""
+        with self._read() as connection:
+            return work_reads.due_work(connection, now, lease_now, limit)
+
+    def ready_tasks(self, query: TaskQuery) -> list[ReadyTask]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return work_reads.ready_tasks(connection, query)
+
+    def waits_for_event(
+        self, namespace: str, scope: int, scope_id: str, name: str, after_run_id: str, limit: int
+    ) -> list[RunKey]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return run_reads.waits_for_event(connection, namespace, scope, scope_id, name, after_run_id, limit)
+
+    def read_events(
+        self,
+        namespace: str,
+        scope: int,
+        scope_id: str,
+        name: str,
+        after_position: int,
+        until_position: int,
+        limit: int,
+    ) -> list[StoredEvent]:
+        """See StoreReader. `until_position` 0: up to the horizon."""
+        positions = (after_position, until_position or self.horizon())
+        with self._read() as connection:
+            return ledger_reads.read_events(connection, namespace, (scope, scope_id), name, positions, limit)
+
+    def find_request(self, namespace: str, method: str, request_id: str) -> RequestRow | None:
+        """See StoreReader."""
+        with self._read() as connection:
+            return catalog.find_request(connection, namespace, method, request_id)
+
+    def find_workflow(self, namespace: str, workflow_id: str, version: str) -> WorkflowRow | None:
+        """See StoreReader."""
+        with self._read() as connection:
+            return catalog.find_workflow(connection, namespace, workflow_id, version)
+
+    def list_workflows(
+        self,
+        namespace: str,
+        workflow_id: str,
+        defaults_only: bool,
+        after: tuple[int, str, str] | None,
+        limit: int,
+    ) -> list[WorkflowRow]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return catalog.list_workflows(connection, namespace, workflow_id, defaults_only, after, limit)
+
+    def list_namespaces(self) -> list[str]:
+        """See StoreReader. Sorted."""
+        with self._read() as connection:
+            return catalog.list_namespaces(connection)
+
+    def read_obligations(self, key: RunKey) -> ObligationRows | None:
+        """See StoreReader."""
+        with self._read() as connection:
+            return run_reads.read_obligations(connection, key)
+
+
+def open_sqlite(
+    path: str | Path, *, genesis: Genesis, epoch: str, now: int, synchronous: Synchronous = "FULL"
+) -> SqliteStore:
+    """Opens a store, or makes it if the file does not exist, and brings its schema up to date.
+
+    Args:
+        path: the file. Beside it stand `-wal` and `-shm` (SQLite's) and `.lock`.
+        genesis: gives the `prev_hash` of a run's first record.
+        epoch: identity of the data if it is new.
+        now: creation time of the default namespace if it is new, Unix microseconds.
+        synchronous: FULL, unless a test wants to see what happens otherwise.
+
+    Raises: StoreError if the file is in use, not ours, newer than this version, or cannot be used.
+    """
+    path = Path(path)
+    lock = FileLock(path)
+    lock.acquire()
+    try:
+        writer = connect_writer(path, synchronous)
+    except StoreError:
+        lock.release()
+        raise
+    try:
+        return SqliteStore(path, lock, writer, genesis, epoch)
+    except BaseException as error:
+        writer.close()
+        lock.release()
+        if isinstance(error, (DBAPIError, sqlite3.Error)):
+            raise StoreError(f"{path} is not a usable store: {error}") from error
+        raise
+
+
+def _engine(connect: Callable[[], sqlite3.Connection], begin: str, readers: int) -> sa.Engine:
+    """An engine whose transactions start with `begin`; the driver must be in autocommit mode."""
+    if readers:
+        engine = sa.create_engine(
+            "sqlite://",
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=readers,
+            max_overflow=0,
+            pool_timeout=READER_WAIT_S,
+        )
+    else:
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+
+    def open_transaction(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", open_transaction)
+    return engine
+
+
+def _start(connection: sa.Connection, epoch: str) -> tuple[str, int, int]:
+    """Identity of the data, its last position and its last identifier number."""
+    found = upkeep.read_meta(connection, "epoch")
+    if not found:
+        upkeep.write_meta(connection, "epoch", epoch)
+        row = {"namespace": DEFAULT_NAMESPACE, "description": "", "created_at": 0}
+        connection.execute(sa.insert(schema.namespaces), row)
+    last = [
+        connection.execute(sa.select(sa.func.max(column))).scalar() or 0
+        for column in (schema.records.c.position, schema.events.c.position, schema.identifiers.c.identifier_no)
+    ]
+    position = max(last[0], last[1], int(upkeep.read_meta(connection, "position") or 0))
+    return found or epoch, position, last[2]
