@@ -18,6 +18,9 @@ JsonObject: TypeAlias = dict[str, Any]
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+_DECODER = json.JSONDecoder()
+
+
 class UnserialisableError(ValueError):
     """The value has no JSON text: an unknown type, NaN or Infinity, a cycle, a lone surrogate."""
 
@@ -45,4 +48,4 @@ def decode(text: str) -> Json:
     Raises:
         ValueError: it is not JSON.
     """
-    return json.loads(text) if text else None
+    return _DECODER.decode(text) if text else None

@@ -48,15 +48,26 @@ class Caller:
             )
 
 
+_SOMEBODY: Final = Caller("")
+
+
+class Credentials(Protocol):
+    """What a call brings; each is looked up only when asked for."""
+
+    def authorization(self) -> str:
+        """The header of that name; empty without one."""
+        ...
+
+    def peer(self) -> str:
+        """The name in the verified client certificate, else the transport's address."""
+        ...
+
+
 class Authenticator(Protocol):
     """Finds out who calls."""
 
-    def identify(self, authorization: str, peer: str) -> Caller:
-        """The caller.
-
-        Args:
-            authorization: the header of that name; empty without one.
-            peer: the verified client certificate's name, else the transport's address.
+    def identify(self, credentials: Credentials) -> Caller:
+        """The caller; without a name of their own, they go by `Credentials.peer`.
 
         Raises: EdgeError (UNAUTHENTICATED).
         """
@@ -64,11 +75,11 @@ class Authenticator(Protocol):
 
 
 class Anybody:
-    """Everybody may use everything, under the name of their certificate or address."""
+    """Everybody may use everything."""
 
-    def identify(self, authorization: str, peer: str) -> Caller:
-        """The peer."""
-        return Caller(peer)
+    def identify(self, credentials: Credentials) -> Caller:
+        """Somebody."""
+        return _SOMEBODY
 
 
 class TokenAuthenticator:
@@ -81,9 +92,9 @@ class TokenAuthenticator:
     def __init__(self, callers: Mapping[bytes, Caller]) -> None:
         self._callers = dict(callers)
 
-    def identify(self, authorization: str, peer: str) -> Caller:
+    def identify(self, credentials: Credentials) -> Caller:
         """The caller the token belongs to."""
-        scheme, _, token = authorization.partition(" ")
+        scheme, _, token = credentials.authorization().partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise EdgeError("UNAUTHENTICATED", "send a token: authorization: Bearer TOKEN")
         digest = hashlib.sha256(token.strip().encode()).digest()

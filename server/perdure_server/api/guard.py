@@ -50,7 +50,7 @@ MALFORMED: Final = Malformed()
 def current_caller(context: Context) -> str:
     """Name of whoever makes the call that is being handled."""
     caller = _CALLER.get()
-    return caller.name if caller is not None else context.peer()
+    return (caller.name if caller else "") or _Brought(context).peer()
 
 
 class Guard:
@@ -108,10 +108,12 @@ class Guard:
 
     def _stream(self, name: str, behavior: Behavior, is_open: bool) -> Behavior:
         async def handle(request: Any, context: Context) -> None:
+            if isinstance(request, Message | Malformed):
+                _message(request)
             if not is_open:
                 self._check_open()
                 caller = self._enter(request, context)
-                if not isinstance(request, Message):
+                if not isinstance(request, Message | Malformed):
                     request = _messages(request, caller)
             await _run_stream(behavior, request, context)
 
@@ -165,7 +167,7 @@ class Guard:
 
     def _enter(self, request: Any, context: Context) -> Caller:
         """Identifies the caller, for whom the call then runs; a request must be theirs to make."""
-        caller = self._authenticator.identify(_authorization(context), _peer(context))
+        caller = self._authenticator.identify(_Brought(context))
         _CALLER.set(caller)
         if isinstance(request, Message | Malformed):
             _require(caller, _message(request))
@@ -259,18 +261,23 @@ def _require(caller: Caller, message: Message) -> None:
         caller.require(owner.namespace or "default")
 
 
-def _authorization(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str):
-            return value
-    return ""
+class _Brought:
+    """The credentials of a call, looked up in its context."""
 
+    __slots__ = ("_context",)
 
-def _peer(context: Context) -> str:
-    names = context.auth_context().get("x509_common_name") if context.auth_context() else None
-    if names:
-        return next(iter(names)).decode("utf-8", "replace")
-    return context.peer()
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def authorization(self) -> str:
+        for key, value in self._context.invocation_metadata() or ():
+            if key == "authorization" and isinstance(value, str):
+                return value
+        return ""
+
+    def peer(self) -> str:
+        names = self._context.auth_context().get("x509_common_name")
+        return next(iter(names)).decode("utf-8", "replace") if names else self._context.peer()
 
 
 def _completed(error: PublicError, request: Any) -> PublicError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +29,8 @@ def dev(
 
     In another terminal: `perdure inbox`, then `perdure run resume RUN_ID approve`.
     """
+    import asyncio
+
     from perdure.errors import PerdureError
 
     output = Output(as_json=as_json)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
@@ -102,6 +100,8 @@ def failed(check: str, error: PerdureError) -> Finding:
 
 async def unreachable(session: Session, error: PerdureError) -> Finding:
     """Why nobody answers: nothing listens there, or it listens but does not speak what is expected."""
+    import asyncio
+
     host, _, port = session.settings.address.rpartition(":")
     speaks_tls = "with TLS" if session.settings.tls_config() else "without TLS"
     try:
@@ -130,6 +130,8 @@ def transport(session: Session) -> Finding:
 
 def versions(info: ServerInfo) -> Finding:
     """Whether command and server are of the same release."""
+    from importlib.metadata import version
+
     mine = version("perdure")
     detail = f"server {info.server_version}, this command {mine}, up {short_span(timedelta(seconds=info.uptime))}"
     if info.server_version.split(".")[:2] == mine.split(".")[:2]:
@@ -162,11 +164,15 @@ def clock_skew(info: ServerInfo, asked_at: datetime, answered_at: datetime) -> F
 async def health(client: Client) -> Finding:
     """What the server says of its own readiness."""
     import grpc.aio
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_health.v1 import health_pb2
 
-    stub = health_pb2_grpc.HealthStub(client.connection.channel)
+    check = client.connection.channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
     try:
-        reply = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CONNECT_S)
+        reply = await check(health_pb2.HealthCheckRequest(), timeout=CONNECT_S)
     except grpc.aio.AioRpcError as error:
         detail = f"the health check says {error.code().name}: {error.details()}"
         return Finding("health", "warning", detail, "see the server's log")

@@ -7,11 +7,10 @@ parameter that is a dataclass stands for an option per field.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS: Final = "127.0.0.1:7171"
 CONNECT_S: Final = 5.0
 """A server that does not answer within this is called unreachable."""
-
-_PANEL: Final = "Server and output"
 
 Handler = Callable[..., Coroutine[Any, Any, int | None]]
 
@@ -71,7 +68,7 @@ class Settings:
 
 def _shared_parameters() -> list[inspect.Parameter]:
     def option(name: str, kind: Any, default: object, *declarations: str, **facts: Any) -> inspect.Parameter:
-        made = typer.Option(*declarations, rich_help_panel=_PANEL, **facts)
+        made = typer.Option(*declarations, **facts)
         return inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made]
         )
@@ -103,7 +100,7 @@ class Session:
         self.output = Output(as_json=settings.as_json, colour=settings.colour)
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Client]:
+    async def connect(self) -> AsyncGenerator[Client]:
         """A client of the server.
 
         Raises:
@@ -193,6 +190,8 @@ def _options(group: type[Any]) -> Iterator[inspect.Parameter]:
 
 def run(work: Coroutine[Any, Any, int | None], output: Output) -> int:
     """Runs a command to its end and returns its exit code; failures are said on standard error."""
+    import asyncio
+
     from perdure.errors import PerdureError
     from perdure.json_text import UnserialisableError
 

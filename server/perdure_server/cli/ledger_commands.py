@@ -15,6 +15,7 @@ from perdure_server.cli.wording import clip
 
 if TYPE_CHECKING:
     from perdure.ledger import LedgerEntry, LedgerFilter, LedgerScope
+    from perdure.subscription import SubscribeOptions
 
 Kind = Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only records of this kind; repeatable.")]
 Node = Annotated[list[str] | None, typer.Option("--node", help="Only records about this node; repeatable.")]
@@ -126,17 +127,18 @@ async def tail(
 
     With --run it ends with the run. On leaving, the cursor to go on from is told on standard error.
     """
-    scope, wanted = whose.scope(), chosen(kind, node)
+    options: SubscribeOptions = {
+        "start": start,
+        "after_cursor": after,
+        "stop_when_caught_up": not follow,
+        "stop_when_terminal": bool(whose.run_id),
+    }
+    wanted = chosen(kind, node)
+    if wanted is not None:
+        options["filter"] = wanted
     async with (
         session.connect() as client,
-        client.subscribe(
-            scope,
-            start=start,
-            after_cursor=after,
-            filter=wanted,
-            stop_when_caught_up=not follow,
-            stop_when_terminal=bool(whose.run_id),
-        ) as subscription,
+        client.subscribe(whose.scope(), **options) as subscription,
     ):
         try:
             async for batch in subscription.batches():

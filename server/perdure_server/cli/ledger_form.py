@@ -10,9 +10,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from perdure.instants import duration_seconds, from_timestamp
 from perdure.v1 import model_pb2, records_pb2, worker_service_pb2
-
 from perdure_server.cli.json_form import instant_text
 
 if TYPE_CHECKING:

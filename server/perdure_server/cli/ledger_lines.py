@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from perdure_server.cli.wording import compact
@@ -18,17 +18,22 @@ def telling(form: Form) -> str:
     return "  ".join(part for part in parts if part)
 
 
+def _inside(body: Body, name: str) -> Body:
+    """The object under a name; an empty one where there is none."""
+    found: Body | None = body.get(name)
+    return found or {}
+
+
 def _to(body: Body) -> str:
-    following = body.get("next")
+    following = _inside(body, "next")
     return f"→ {following['node_id']}" if following else ""
 
 
 def _failure(body: Body, name: str = "failure") -> str:
-    failure = body.get(name)
+    failure = _inside(body, name)
     if not failure:
         return ""
-    text = failure.get("text") or {}
-    return f"{failure['type']}: {text.get('message', '')}".rstrip(": ")
+    return f"{failure['type']}: {_inside(failure, 'text').get('message', '')}".rstrip(": ")
 
 
 def _run_started(body: Body) -> list[str]:
@@ -42,8 +47,8 @@ def _step_started(body: Body) -> list[str]:
 
 
 def _step_completed(body: Body) -> list[str]:
-    effect = body.get("effect")
-    ops = (body.get("vars_ops") or {}).get("ops", [])
+    effect = _inside(body, "effect")
+    ops: Sequence[Body] = _inside(body, "vars_ops").get("ops", [])
     changed = f"sets {', '.join(op.get('path', '') or '/' for op in ops)}" if ops else ""
     planned = ""
     if effect:
@@ -54,14 +59,14 @@ def _step_completed(body: Body) -> list[str]:
 
 
 def _effect_payload(effect: Body) -> Any:
-    payload = effect.get("payload")
-    if effect.get("server_side") and isinstance(payload, dict):
-        return payload.get(effect["type"], payload)
-    return payload
+    if not effect.get("server_side"):
+        return effect.get("payload")
+    message = _inside(effect, "payload")
+    return message.get(effect["type"], message)
 
 
 def _child(body: Body) -> str:
-    child = body.get("child")
+    child = _inside(body, "child")
     return f"child {child['run_id']}" if child else ""
 
 
@@ -77,7 +82,7 @@ def _requeued(body: Body) -> list[str]:
 
 
 def _waiting(body: Body) -> list[str]:
-    text = body.get("text") or {}
+    text = _inside(body, "text")
     choices = f"[{', '.join(text['choices'])}]" if text.get("choices") else ""
     event = f"event {body['event_name']}" if body.get("event_name") else ""
     until = f"until {body['until']}" if body.get("until") else ""
@@ -93,8 +98,7 @@ def _resumed(body: Body) -> list[str]:
 
 
 def _event_consumed(body: Body) -> list[str]:
-    envelope = body.get("payload") or {}
-    return [f"event {body['name']}", compact(envelope.get("payload")), _to(body)]
+    return [f"event {body['name']}", compact(_inside(body, "payload").get("payload")), _to(body)]
 
 
 def _child_ended(body: Body) -> list[str]:

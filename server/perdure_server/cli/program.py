@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
@@ -24,6 +23,8 @@ program = typer.Typer(
     help="Perdure: durable workflows. Interrupt, checkpoint, resume.",
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the server cannot be reached.",
     no_args_is_help=True,
+    # Help is plain text: drawing it with rich alone would take longer than `perdure --help` may.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -31,6 +32,8 @@ program = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version as installed_version
+
         typer.echo(f"perdure {installed_version('perdure')}")
         raise typer.Exit
 
@@ -45,18 +48,15 @@ def root(
 
 
 def _group(name: str, text: str) -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, help=text)
+    group = typer.Typer(no_args_is_help=True, help=text, rich_markup_mode=None)
     program.add_typer(group, name=name)
     return group
 
 
-_SERVER = "Server"
-_DAILY = "Every day"
-
-program.command("serve", rich_help_panel=_SERVER)(serve_command.serve)
-program.command("dev", rich_help_panel=_SERVER)(dev_command.dev)
-program.command("doctor", rich_help_panel=_SERVER)(doctor.doctor)
-program.command("inbox", rich_help_panel=_DAILY)(run_reads.inbox)
+program.command("serve")(serve_command.serve)
+program.command("dev")(dev_command.dev)
+program.command("doctor")(doctor.doctor)
+program.command("inbox")(run_reads.inbox)
 
 _run = _group("run", "Start, read and move runs.")
 for _name, _handler in (

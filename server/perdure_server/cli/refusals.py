@@ -47,7 +47,7 @@ ADVICE: Final = {
     "CURSOR_FROM_OTHER_STORE": "the store was replaced or rolled back: start from the beginning",
     "TOO_MANY_CALLS": "the server is busy: try again in a moment",
     "TOO_MANY_STREAMS": "end another stream of this caller first",
-    "UNAUTHENTICATED": "give a valid token with --token or PERDURE_TOKEN, or a client certificate with --cert and --key",
+    "UNAUTHENTICATED": "give a valid token (--token or PERDURE_TOKEN), or a client certificate (--cert and --key)",
     "NAMESPACE_DENIED": "the token is not bound to this namespace: choose one it is bound to with --namespace",
     "DRAINING": "the server is stopping: try again once it is back",
     "STORE_UNAVAILABLE": "the server cannot reach its store: `perdure doctor` tells more, its log tells most",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
@@ -13,6 +12,8 @@ _MOST: Final = 50
 
 def complete_run_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Newest run ids that begin with what was typed; none when no server answers at once."""
+    import asyncio
+
     return asyncio.run(_run_ids(context.params, incomplete))
 
 

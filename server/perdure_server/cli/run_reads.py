@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
-Activity = Literal["queued", "leased", "backoff", "waiting", "parked", "idle"]
-Reason = Literal["event", "until", "user", "job", "subworkflow", "join"]
+# The words of the contract's enumerations, written out: importing the SDK for --help would take too long.
+Status = StrEnum("Status", "RUNNING WAITING COMPLETED FAILED CANCELLED")
+Activity = StrEnum("Activity", "QUEUED LEASED BACKOFF WAITING PARKED IDLE")
+Reason = StrEnum("Reason", "EVENT UNTIL USER JOB SUBWORKFLOW JOIN")
 Until = Literal["settled", "ended"]
 
 Limit = Annotated[int, typer.Option("--limit", "-l", min=0, help="At most so many; 0: all.")]

@@ -17,9 +17,10 @@ from perdure_server.cli.run_ids import RunId
 from perdure_server.cli.wording import doing, waits_for
 
 if TYPE_CHECKING:
-    from perdure.model import RunState
     from rich.text import Text
     from rich.tree import Tree
+
+    from perdure.model import RunState
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,8 +16,6 @@ from perdure_server.cli.refusals import FAILED, USAGE, Refusal
 if TYPE_CHECKING:
     from perdure_server.config import Config
 
-_SECURITY = "Who may connect"
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -31,19 +28,13 @@ class Served:
     listen: Annotated[str, typer.Option(envvar="PERDURE_LISTEN", help="HOST:PORT; port 0 takes a free one.")] = (
         "127.0.0.1:7171"
     )
-    tls_cert: Annotated[Path | None, typer.Option(help="Server certificate, PEM.", rich_help_panel=_SECURITY)] = None
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", rich_help_panel=_SECURITY)] = None
-    client_ca: Annotated[
-        Path | None, typer.Option(help="Callers need a certificate signed by it, PEM.", rich_help_panel=_SECURITY)
-    ] = None
-    token_file: Annotated[
-        Path | None, typer.Option(help="Bearer tokens and their namespaces.", rich_help_panel=_SECURITY)
-    ] = None
+    tls_cert: Annotated[Path | None, typer.Option(help="Server certificate, PEM.")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None
+    client_ca: Annotated[Path | None, typer.Option(help="Callers need a certificate signed by it, PEM.")] = None
+    token_file: Annotated[Path | None, typer.Option(help="Bearer tokens and their namespaces.")] = None
     insecure: Annotated[
         bool,
-        typer.Option(
-            "--insecure", help="Let anybody in on an address that is not loopback.", rich_help_panel=_SECURITY
-        ),
+        typer.Option("--insecure", help="Let anybody in on an address that is not loopback."),
     ] = False
     reflection: Annotated[bool, typer.Option("--reflection/--no-reflection", help="For grpcurl and the like.")] = True
     log_format: Annotated[Literal["text", "json"], typer.Option(envvar="PERDURE_LOG_FORMAT")] = "text"
@@ -113,6 +104,8 @@ def run_server(config: Config) -> None:
     Raises:
         Refusal: it cannot start.
     """
+    import asyncio
+
     from perdure_server.app import serve as serve_until_signal
     from perdure_server.config import ConfigError
 

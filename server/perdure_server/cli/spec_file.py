@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from google.protobuf import json_format
-from perdure.v1.model_pb2 import WorkflowSpec
 
+from perdure.v1.model_pb2 import WorkflowSpec
 from perdure_server.cli.arguments import json_object
 from perdure_server.cli.ledger_form import message_form
 from perdure_server.cli.refusals import USAGE, Refusal

@@ -55,7 +55,7 @@ class Claims:
         self.loop = Loop("claims", engine.clock, self._step)
         self._engine = engine
         self._registry = registry
-        self._under_way = 0
+        self._under_way: set[asyncio.Future[Outcome]] = set()
         self._poll_us = SHARED_POLL_US if engine.info.shared else OWN_POLL_US
         self._poll_at = 0
         self._scan_at = 0
@@ -64,8 +64,15 @@ class Claims:
 
     def wake(self) -> None:
         """A task may have come to wait, or a worker to have credit."""
-        if self._under_way < MAX_UNDER_WAY:
+        if len(self._under_way) < MAX_UNDER_WAY:
             self.loop.wake()
+
+    async def settle(self) -> None:
+        """For tests: returns when every claim that can be made has been made."""
+        await self.loop.next_pass()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+            await self.loop.next_pass()
 
     async def _step(self) -> int:
         now = self._engine.clock.monotonic()
@@ -96,7 +103,7 @@ class Claims:
             if head is not None:
                 heads.append((head, number, route))
         heapq.heapify(heads)
-        while heads and self._under_way < MAX_UNDER_WAY:
+        while heads and len(self._under_way) < MAX_UNDER_WAY:
             _, number, route = heapq.heappop(heads)
             seat = self._registry.take(route)
             if seat is None:
@@ -111,14 +118,14 @@ class Claims:
                 heapq.heappush(heads, (following, number, route))
 
     def _submit(self, route: Route, seat: Seat, task: ReadyTask) -> None:
-        self._under_way += 1
         key = RunKey(route.key[0], task.run_id)
         future = self._engine.submit_nowait(key, StepLeased(task.step_id, seat.worker.profile.worker_id))
+        self._under_way.add(future)
         future.add_done_callback(partial(self._answered, route, seat, task))
 
     def _answered(self, route: Route, seat: Seat, task: ReadyTask, future: asyncio.Future[Outcome]) -> None:
         """A claim that did not come to a lease: the credit goes back; the task waits on, if it still does."""
-        self._under_way -= 1
+        self._under_way.discard(future)
         error = None if future.cancelled() else future.exception()
         if error is None:
             self._engine.counters["claims"] += 1

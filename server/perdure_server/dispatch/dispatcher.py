@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -29,7 +31,7 @@ from perdure_server.dispatch.routes import ReadyTask
 from perdure_server.dispatch.session import Session
 from perdure_server.dispatch.tasks import Tasks
 from perdure_server.engine.core import Engine
-from perdure_server.engine.errors import DrainingError, EngineError
+from perdure_server.engine.errors import DrainingError, EngineError, TooManyStreamsError
 from perdure_server.kernel.decision import TaskDue
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import Activity, RunState
@@ -59,6 +61,7 @@ class Dispatcher:
         self._pulse = Loop("worker-pulse", engine.clock, self._pulse_all)
         self._sessions: dict[tuple[str, str], Session] = {}
         self._open: set[Session] = set()
+        self._streams: Counter[str] = Counter()
         self._draining = False
         registry.listener = self
 
@@ -88,7 +91,27 @@ class Dispatcher:
         await self._pulse.stop()
         await self._reports.stop()
 
+    async def settle(self) -> None:
+        """For tests: returns when there is nothing to claim and nothing to look up."""
+        await self._claims.settle()
+        await self._reports.settle()
+
     # --- streams -----------------------------------------------------------------------------
+
+    @contextmanager
+    def stream_of(self, caller: str) -> Generator[None]:
+        """Counts a stream of a caller as long as the context lasts. Raises: TooManyStreamsError."""
+        limit = self._engine.limits.streams_per_caller
+        if self._streams[caller] >= limit:
+            message = f"{limit} worker streams are open already; end one first"
+            raise TooManyStreamsError(message, retry_after_us=RECONNECT_US, limit=str(limit))
+        self._streams[caller] += 1
+        try:
+            yield
+        finally:
+            self._streams[caller] -= 1
+            if not self._streams[caller]:
+                del self._streams[caller]
 
     async def connect(self, hello: Hello) -> Session:
         """Opens a worker's stream; its first message out is the welcome.

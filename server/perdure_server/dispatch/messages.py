@@ -133,6 +133,12 @@ class FromWorker:
     drain: bool = False
     goodbye: bool = False
 
+    @property
+    def is_ping(self) -> bool:
+        """It has no parts."""
+        parts = self.begins or self.reports or self.heartbeats or self.drain or self.goodbye
+        return not parts and self.credit is None
+
 
 class AckStatus(Enum):
     """What became of a begin or report."""

@@ -82,6 +82,11 @@ class Reports:
         future = self._engine.submit_nowait(token.key, partial(_input, token, report))
         future.add_done_callback(partial(self._settled, token, report, held, answer))
 
+    async def settle(self) -> None:
+        """For tests: returns when every look-up has been answered."""
+        while self._look_ups:
+            await asyncio.wait(self._look_ups)
+
     async def stop(self) -> None:
         """Ends look-ups under way; their reports stay without answer. Idempotent."""
         for task in list(self._look_ups):

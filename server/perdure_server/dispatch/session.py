@@ -83,7 +83,7 @@ class Session:
             self._spawn(self._renew(message.heartbeats))
         if message.goodbye:
             self.end(GoodbyeReason.CLIENT_DONE)
-        elif not (message.reports or message.begins or message.heartbeats):
+        elif message.is_ping:
             self._outbox.pong()
         await self._outbox.room()
 
@@ -130,6 +130,11 @@ class Session:
             self._leases.release(run)
         self._outbox.goodbye(reason)
 
+    def fail(self, error: Exception) -> None:
+        """Ends the stream with an error."""
+        self._registry.leave(self.seat)
+        self._outbox.fail(error)
+
     def drain(self, timeout_us: int) -> None:
         """The server goes away: no new task, and the worker is asked to look for another one."""
         self._registry.drain(self.seat)
@@ -163,19 +168,19 @@ class Session:
         if isinstance(answer, Acked):
             self._outbox.begin_ack(answer)
         else:
-            self._outbox.fail(answer)
+            self.fail(answer)
 
     def _reported(self, answer: Acked | EngineError) -> None:
         if isinstance(answer, Acked):
             self._outbox.ack(answer)
         else:
-            self._outbox.fail(answer)
+            self.fail(answer)
 
     async def _renew(self, heartbeats: tuple[Heartbeat, ...]) -> None:
         try:
             updates = await self._leases.renew(self.profile.namespace, self.profile.worker_id, heartbeats)
         except EngineError as error:
-            self._outbox.fail(error)
+            self.fail(error)
             return
         for update in updates:
             self._outbox.update(update)

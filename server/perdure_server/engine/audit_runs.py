@@ -76,9 +76,7 @@ class _Audit:
     async def fold(self, keyframe_seq: int) -> None:
         engine = self.engine
         while True:
-            query = RecordQuery(
-                self.key.namespace, run_id=self.key.run_id, after_seq=self.records, limit=PAGE
-            )
+            query = RecordQuery(self.key.namespace, run_id=self.key.run_id, after_seq=self.records, limit=PAGE)
             page = await engine.read(engine.store.read_records, query)
             for row in page:
                 if row.seq != self.records + 1:

@@ -33,9 +33,7 @@ class Catalog:
         shared: other processes may move defaults, so these are read every time.
     """
 
-    def __init__(
-        self, store: Store, codec: Codec, read: Callable[..., Awaitable[Any]], *, shared: bool
-    ) -> None:
+    def __init__(self, store: Store, codec: Codec, read: Callable[..., Awaitable[Any]], *, shared: bool) -> None:
         self._store = store
         self._codec = codec
         self._read = read

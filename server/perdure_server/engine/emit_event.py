@@ -6,7 +6,8 @@ import asyncio
 import json
 
 from perdure_server.engine.commands import EmitEventCommand, EmitReply
-from perdure_server.engine.core import Engine, check_request
+from perdure_server.engine.core import Engine
+from perdure_server.engine.requests import check_request
 from perdure_server.engine.transition import event_row
 from perdure_server.kernel.decision import EventAppend
 from perdure_server.kernel.effects import event_payload

@@ -57,7 +57,7 @@ async def resume_run(engine: Engine, command: ResumeRunCommand) -> Reply:
 
 def _check_schema(schema: Any, answer: Any) -> None:
     try:
-        jsonschema.Draft202012Validator(schema).validate(answer)
+        jsonschema.validate(answer, schema, cls=jsonschema.Draft202012Validator)
     except jsonschema.exceptions.ValidationError as error:
         where = "/".join(str(part) for part in error.absolute_path)
         raise AnswerNotAllowedError(
@@ -72,9 +72,7 @@ def _check_schema(schema: Any, answer: Any) -> None:
 
 async def _tell_who_ended(engine: Engine, command: ResumeRunCommand, rejection: Rejection) -> Rejection:
     """WAIT_ENDED with who ended it, if the wait that was named is one of the ledger."""
-    query = RecordQuery(
-        command.key.namespace, run_id=command.key.run_id, after_seq=command.wait_id - 1, limit=1_000
-    )
+    query = RecordQuery(command.key.namespace, run_id=command.key.run_id, after_seq=command.wait_id - 1, limit=1_000)
     records = await engine.read(engine.store.read_records, query)
     if not records or records[0].seq != command.wait_id or records[0].kind != RecordKind.WAITING:
         return rejection

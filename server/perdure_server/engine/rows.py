@@ -50,9 +50,7 @@ def seal(codec: Codec, run: RunState, records: Sequence[Record], prev_hash: byte
         head = record_hash(head, data)
         size += len(data) + sum(len(payload.data or b"") for payload in payloads)
         rows.append(
-            NewRecord(
-                record.seq, int(record.kind), int(record.status), record.node_id, record.at, data, head, payloads
-            )
+            NewRecord(record.seq, int(record.kind), int(record.status), record.node_id, record.at, data, head, payloads)
         )
     return Sealed(tuple(rows), first, head, size)
 

@@ -26,9 +26,7 @@ def genesis_hash(namespace: str, run_id: str) -> bytes:
 
     SHA-256(lp("perdure/run/v1") || lp(namespace) || lp(run_id)).
     """
-    return hashlib.sha256(
-        length_prefixed(_RUN_DOMAIN) + length_prefixed(namespace) + length_prefixed(run_id)
-    ).digest()
+    return hashlib.sha256(length_prefixed(_RUN_DOMAIN) + length_prefixed(namespace) + length_prefixed(run_id)).digest()
 
 
 def record_hash(prev_hash: bytes, record: bytes) -> bytes:

@@ -18,7 +18,5 @@ async def tick_run(engine: Engine, command: TickRunCommand) -> TickReply:
         command.key, TickBudget(command.steps), request=command.request, make_reply=encode_reply
     )
     min_seq = 0 if outcome.replayed else outcome.run.seq
-    run, _reached = await wait_run(
-        engine, command.key, ended_only=False, min_seq=min_seq, wait_us=command.wait_us
-    )
+    run, _reached = await wait_run(engine, command.key, ended_only=False, min_seq=min_seq, wait_us=command.wait_us)
     return tick_reply(run)

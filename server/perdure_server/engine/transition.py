@@ -93,9 +93,7 @@ def consume_mail(slot: RunSlot, call: Call) -> Commit:
     if slot.run is None:
         raise ValueError("mail for a run that is not loaded")
     head = rows.head_row(slot.run, slot.head_hash, slot.wait_row)
-    return Commit(
-        slot.key.namespace, slot.key, expected_seq=slot.run.seq, head=head, mail_consumed=call.mail
-    )
+    return Commit(slot.key.namespace, slot.key, expected_seq=slot.run.seq, head=head, mail_consumed=call.mail)
 
 
 def plain_outcome(slot: RunSlot) -> Outcome:
@@ -138,9 +136,7 @@ def apply_committed(
     _wake(engine, slot, before, work, stored)
 
 
-def _prepare(
-    engine: Engine, slot: RunSlot, decision: Decision, call: Call, request: RequestRow | None
-) -> Transition:
+def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, request: RequestRow | None) -> Transition:
     run, codec = decision.run, engine.codec
     due = obligations(run)
     wait = _wait_row(engine, slot, run)
@@ -208,9 +204,7 @@ def _request_row(engine: Engine, call: Call, run: RunState) -> RequestRow | None
     request = call.request
     if request is None or call.make_reply is None:
         return None
-    return RequestRow(
-        request.method, request.request_id, request.body_hash, call.make_reply(run), engine.clock.now()
-    )
+    return RequestRow(request.method, request.request_id, request.body_hash, call.make_reply(run), engine.clock.now())
 
 
 def _wait_row(engine: Engine, slot: RunSlot, run: RunState) -> WaitRow | None:
@@ -260,9 +254,7 @@ def _slot_of(engine: Engine, new: NewSlot) -> RunSlot:
     return slot
 
 
-def _wake(
-    engine: Engine, slot: RunSlot, before: RunState | None, work: Transition, stored: list[StoredRecord]
-) -> None:
+def _wake(engine: Engine, slot: RunSlot, before: RunState | None, work: Transition, stored: list[StoredRecord]) -> None:
     wakeups, run = engine.wakeups, work.run
     if stored:
         wakeups.records_committed(stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from perdure_server.storage.port import RunKey
@@ -16,7 +16,7 @@ class Watchers:
         self._signals: dict[RunKey, set[asyncio.Event]] = {}
 
     @contextmanager
-    def watch(self, key: RunKey) -> Iterator[asyncio.Event]:
+    def watch(self, key: RunKey) -> Generator[asyncio.Event]:
         """A signal for as long as the context lasts; the watcher clears it before it reads the run."""
         signal = asyncio.Event()
         self._signals.setdefault(key, set()).add(signal)

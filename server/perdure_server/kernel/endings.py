@@ -51,7 +51,7 @@ def fits(draft: Draft, result_key: str, value: Leaf | None) -> bool:
     if run.vars_bytes + key_size(result_key, value) <= limit:
         return True
     after = set_at(run.vars, key_tokens(result_key), value.value)
-    return len(dump_json(after)) <= limit  # type: ignore[arg-type]
+    return len(dump_json(after)) <= limit
 
 
 def fail_attempt(draft: Draft, report: StepFailure, *, final: bool = False) -> None:

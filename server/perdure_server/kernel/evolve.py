@@ -19,7 +19,16 @@ from perdure_server.kernel.model import (
     Wait,
 )
 from perdure_server.kernel.values import Json, Leaf
-from perdure_server.kernel.vars import apply_ops, grown_size, key_size, key_tokens, ops_size, set_at, stored_size
+from perdure_server.kernel.vars import (
+    apply_ops,
+    as_object,
+    grown_size,
+    key_size,
+    key_tokens,
+    ops_size,
+    set_at,
+    stored_size,
+)
 
 
 def evolve(run: RunState | None, record: r.Record) -> RunState:
@@ -78,7 +87,7 @@ def _started(record: r.Record, body: r.RunStarted) -> RunState:
         updated_at=record.at,
         deadline_at=body.deadline_at,
         event_floor=body.event_floor,
-        vars=body.vars.value,  # type: ignore[arg-type]
+        vars=as_object(body.vars.value),
         vars_bytes=stored_size(body.vars),
         seq=1,
     )
@@ -146,7 +155,7 @@ def _go_on(run: RunState, record: r.Record, entry: NodeEntry | None) -> None:
 def _store(run: RunState, key: str, value: Leaf | None) -> None:
     if not key or value is None or value.value is None:
         return
-    run.vars = set_at(run.vars, key_tokens(key), value.value)  # type: ignore[assignment]
+    run.vars = as_object(set_at(run.vars, key_tokens(key), value.value))
     run.vars_bytes = grown_size(run.vars_bytes, key_size(key, value), run.vars)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
-from perdure_server.kernel.values import Leaf
+from perdure_server.kernel.values import Json, Leaf
 
 
 class RunStatus(IntEnum):
@@ -464,7 +464,7 @@ class RunState:
     cancelling: bool = False
     cancel_reason: str = ""
     current_node: str = ""
-    vars: Mapping[str, object] = field(default_factory=dict[str, object])
+    vars: dict[str, Json] = field(default_factory=dict[str, Json])
     vars_bytes: int = 2
     step: Step | None = None
     waiting: Wait | None = None

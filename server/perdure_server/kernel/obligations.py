@@ -54,9 +54,12 @@ def _step_timers(run: RunState, step: Step, due: dict[TimerKind, int]) -> None:
     elif run.activity is Activity.LEASED:
         if limits.start_to_close_us:
             due[TimerKind.START_TO_CLOSE] = step.started_at + limits.start_to_close_us
-    elif run.activity is Activity.QUEUED and not step.server_side and not run.paused:
-        if limits.schedule_to_start_us:
-            due[TimerKind.SCHEDULE_TO_START] = step.queued_at + limits.schedule_to_start_us
+    elif run.activity is Activity.QUEUED and _claimable(run, step) and limits.schedule_to_start_us:
+        due[TimerKind.SCHEDULE_TO_START] = step.queued_at + limits.schedule_to_start_us
+
+
+def _claimable(run: RunState, step: Step) -> bool:
+    return not step.server_side and not run.paused
 
 
 def _task(run: RunState, step: Step, *, leased: bool) -> TaskDue:

@@ -104,10 +104,7 @@ def late(draft: Draft, report: bytes) -> Decision:
 
 def node_planned(draft: Draft, event: NodePlanned) -> None:
     """A node's plan or failure, from its worker or from the server's own turn."""
-    if event.attempt:
-        step = _leased_attempt(draft, event.step_id, event.attempt)
-    else:
-        step = _own_turn(draft, event.step_id)
+    step = _leased_attempt(draft, event.step_id, event.attempt) if event.attempt else _own_turn(draft, event.step_id)
     if step.effect is not None:
         raise Rejection(Reason.BAD_REPORT, "the task is an effect: report its outcome, not a plan")
     if isinstance(event.outcome, m.StepFailure):
@@ -298,7 +295,7 @@ def _ops_problem(draft: Draft, ops: tuple[m.VarsOp, ...]) -> m.Failure | None:
     except VarsError as error:
         return _bad_plan(draft, str(error))
     limit = draft.env.limits.vars_bytes
-    if draft.run.vars_bytes + ops_size(ops) > limit and len(dump_json(after)) > limit:  # type: ignore[arg-type]
+    if draft.run.vars_bytes + ops_size(ops) > limit and len(dump_json(after)) > limit:
         return m.Failure(VARS_TOO_LARGE, _naming(draft, f"vars would be over {limit} bytes"))
     return None
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from perdure_server.kernel.limits import DEFAULT_LIMITS
 from perdure_server.kernel.model import VarsOp
-from perdure_server.kernel.values import Leaf, dump_json
+from perdure_server.kernel.values import Json, Leaf, dump_json
 
-_MISSING = object()
+
+class Missing:
+    """Marks that nothing is there; no JSON value."""
+
+
+_MISSING = Missing()
 _GROWS = re.compile(rb"[0-9][eE]|[0-9]{16}\.")
 """Numbers whose re-serialised text may be longer: 1E15 becomes 1000000000000000.0."""
 
@@ -41,43 +46,43 @@ def key_tokens(result_key: str) -> list[str]:
     return result_key.split(".")
 
 
-def set_at(root: object, tokens: Sequence[str], value: object, depth: int = 0) -> object:
+def set_at(root: Json | Missing, tokens: Sequence[str], value: Json, depth: int = 0) -> Json:
     """A copy of `root` with `value` at `tokens`; parents are made or replaced as VarsOp says."""
     if depth == len(tokens):
         return value
     token = tokens[depth]
     if isinstance(root, list):
-        index = _index(token, len(root))  # type: ignore[arg-type]
+        index = _index(token, len(root))
         if index is not None:
-            items: list[object] = list(root)  # type: ignore[arg-type]
+            items = list(root)
             if index > len(items):
                 raise VarsError(f"index {token} is beyond the end of an array of {len(items)}")
             child = items[index] if index < len(items) else _MISSING
             items[index : index + 1] = [set_at(child, tokens, value, depth + 1)]
             return items
         root = {}
-    members: dict[str, object] = dict(root) if isinstance(root, Mapping) else {}  # type: ignore[arg-type]
+    members = dict(root) if isinstance(root, dict) else {}
     members[token] = set_at(members.get(token, _MISSING), tokens, value, depth + 1)
     return members
 
 
-def append_at(root: object, tokens: Sequence[str], value: object) -> object:
+def append_at(root: Json, tokens: Sequence[str], value: Json) -> Json:
     """A copy of `root` with `value` appended to the array at `tokens`."""
     target = get_at(root, tokens)
-    if target is _MISSING or target is None:
+    if isinstance(target, Missing) or target is None:
         return set_at(root, tokens, [value])
     if not isinstance(target, list):
         raise VarsError(f"append at /{'/'.join(tokens)}: there is {_kind(target)}, not an array")
-    items: list[object] = list(target)  # type: ignore[arg-type]
+    items: list[object] = list(target)
     return set_at(root, tokens, [*items, value])
 
 
-def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
+def remove_at(root: Json, tokens: Sequence[str], depth: int = 0) -> Json:
     """A copy of `root` without what is at `tokens`; `root` itself if nothing is there."""
     token = tokens[depth]
     last = depth == len(tokens) - 1
     if isinstance(root, list):
-        items: list[object] = list(root)  # type: ignore[arg-type]
+        items = list(root)
         index = _index(token, len(items))
         if index is None or index >= len(items):
             return items
@@ -86,9 +91,9 @@ def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
         else:
             items[index] = remove_at(items[index], tokens, depth + 1)
         return items
-    members: dict[str, object] = dict(root) if isinstance(root, Mapping) else {}  # type: ignore[arg-type]
+    members = dict(root) if isinstance(root, dict) else {}
     if token not in members:
-        return root  # type: ignore[return-value]
+        return root
     if last:
         del members[token]
     else:
@@ -96,28 +101,23 @@ def remove_at(root: object, tokens: Sequence[str], depth: int = 0) -> object:
     return members
 
 
-def get_at(root: object, tokens: Iterable[str]) -> object:
+def get_at(root: Json, tokens: Iterable[str]) -> Json | Missing:
     """What is at `tokens`, or a marker that is no JSON value."""
-    node = root
+    node: Json | Missing = root
     for token in tokens:
-        if isinstance(node, Mapping):
-            node = node.get(token, _MISSING)  # type: ignore[union-attr]
+        if isinstance(node, dict):
+            node = node.get(token, _MISSING)
         elif isinstance(node, list):
-            index = _index(token, len(node))  # type: ignore[arg-type]
-            node = node[index] if index is not None and index < len(node) else _MISSING  # type: ignore[arg-type]
+            index = _index(token, len(node))
+            node = node[index] if index is not None and index < len(node) else _MISSING
         else:
             return _MISSING
-    return node  # type: ignore[return-value]
+    return node
 
 
-def is_missing(value: object) -> bool:
-    """Whether `get_at` found nothing."""
-    return value is _MISSING
-
-
-def apply_ops(root: Mapping[str, object], ops: Iterable[VarsOp]) -> Mapping[str, object]:
+def apply_ops(root: dict[str, Json], ops: Iterable[VarsOp]) -> dict[str, Json]:
     """The vars after `ops`, in order. Raises: VarsError for a change that cannot be applied."""
-    node: object = root
+    node: Json = root
     for op in ops:
         tokens = pointer_tokens(op.path)
         _check_depth(tokens, op)
@@ -135,16 +135,16 @@ def apply_ops(root: Mapping[str, object], ops: Iterable[VarsOp]) -> Mapping[str,
             raise VarsError("set at the root takes an object")
         else:
             node = set_at(node, tokens, op.value.value)
-    return node  # type: ignore[return-value]
+    return as_object(node)
 
 
-def grown_size(bound: int, added: int, root: Mapping[str, object]) -> int:
+def grown_size(bound: int, added: int, root: dict[str, Json]) -> int:
     """Size of vars after a change, in bytes: an upper bound, made exact once it passes the limit.
 
     A function of the ledger alone, so that every fold gives the same number.
     """
     total = bound + added
-    return total if total <= DEFAULT_LIMITS.vars_bytes else len(dump_json(root))  # type: ignore[arg-type]
+    return total if total <= DEFAULT_LIMITS.vars_bytes else len(dump_json(root))
 
 
 def stored_size(value: Leaf) -> int:
@@ -152,6 +152,13 @@ def stored_size(value: Leaf) -> int:
     if _GROWS.search(value.data) is None:
         return value.size
     return max(value.size, len(dump_json(value.value)))
+
+
+def as_object(value: Json) -> dict[str, Json]:
+    """A value that is an object by the rules of who made it. Raises: VarsError if it is not."""
+    if not isinstance(value, dict):
+        raise VarsError("vars are an object")
+    return value
 
 
 def ops_size(ops: Iterable[VarsOp]) -> int:
@@ -178,11 +185,11 @@ def _check_depth(tokens: list[str], op: VarsOp) -> None:
         raise VarsError(f"{op.op} at {op.path[:80]!r}: vars would be nested deeper than {DEFAULT_LIMITS.json_depth}")
 
 
-def _depth(value: object) -> int:
+def _depth(value: Json) -> int:
     if isinstance(value, dict):
-        return 1 + max((_depth(item) for item in value.values()), default=0)  # type: ignore[union-attr]
+        return 1 + max((_depth(item) for item in value.values()), default=0)
     if isinstance(value, list):
-        return 1 + max((_depth(item) for item in value), default=0)  # type: ignore[union-attr]
+        return 1 + max((_depth(item) for item in value), default=0)
     return 0
 
 
@@ -195,6 +202,6 @@ def _index(token: str, length: int) -> int | None:
     return int(token) if len(token) < 10 else length + 1
 
 
-def _kind(value: object) -> str:
+def _kind(value: Json) -> str:
     names: dict[type, str] = {dict: "an object", str: "a string", bool: "a boolean"}
     return names.get(type(value), "a number")

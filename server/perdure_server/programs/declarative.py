@@ -7,18 +7,18 @@ names or array indexes). A leading "$${" stands for a literal "${". Nothing else
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from perdure_server.kernel.endings import BAD_PLAN
 from perdure_server.kernel.model import Effect, Failure, NodeKind, NodeSpec, StepPlan
-from perdure_server.kernel.values import Leaf
-from perdure_server.kernel.vars import get_at, is_missing
+from perdure_server.kernel.values import Json, Leaf
+from perdure_server.kernel.vars import Missing, get_at
 from perdure_server.programs.effect_json import EffectJsonError, effect_request
 
-Render: TypeAlias = Callable[[Mapping[str, object]], Any]
+Render: TypeAlias = Callable[[dict[str, Json]], Json]
 
 _PATH = re.compile(r"\$\{vars((?:\.[^.{}$]+)*)\}")
 
@@ -56,7 +56,7 @@ def check_template(kind: NodeKind, template: Leaf) -> list[str]:
     return []
 
 
-def plan_for(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
+def plan_for(node: NodeSpec, run_vars: dict[str, Json]) -> StepPlan:
     """The plan of a declarative node; one that cannot be made fails the run with BAD_PLAN.
 
     Args:
@@ -78,7 +78,7 @@ def _constant_plan(node: NodeSpec) -> StepPlan | None:
     return _rendered_plan(node, {}) if constant else None
 
 
-def _rendered_plan(node: NodeSpec, run_vars: Mapping[str, object]) -> StepPlan:
+def _rendered_plan(node: NodeSpec, run_vars: dict[str, Json]) -> StepPlan:
     if node.template is None:
         return _bad(node, "it has no template")
     try:
@@ -97,20 +97,20 @@ def _compiled(data: bytes) -> _Template:
     return _Template(*_compile(Leaf(data).value))
 
 
-def _compile(value: Any) -> tuple[Render, bool]:
+def _compile(value: Json) -> tuple[Render, bool]:
     if isinstance(value, str):
         return _compile_text(value)
     if isinstance(value, dict):
-        members = {key: _compile(item) for key, item in value.items()}  # type: ignore[union-attr]
+        members = {key: _compile(item) for key, item in value.items()}
         if all(constant for _, constant in members.values()):
-            resolved = {key: render({}) for key, (render, _) in members.items()}
+            resolved: Json = {key: render({}) for key, (render, _) in members.items()}
             return (lambda _vars: resolved), True
         renders = {key: render for key, (render, _) in members.items()}
         return (lambda run_vars: {key: render(run_vars) for key, render in renders.items()}), False
     if isinstance(value, list):
-        items = [_compile(item) for item in value]  # type: ignore[union-attr]
+        items = [_compile(item) for item in value]
         if all(constant for _, constant in items):
-            fixed = [render({}) for render, _ in items]
+            fixed: Json = [render({}) for render, _ in items]
             return (lambda _vars: fixed), True
         return (lambda run_vars: [render(run_vars) for render, _ in items]), False
     return (lambda _vars: value), True
@@ -131,45 +131,48 @@ def _compile_text(text: str) -> tuple[Render, bool]:
     return (lambda _vars: text), True
 
 
-def _look_up(run_vars: Mapping[str, object], tokens: list[str]) -> object:
+def _look_up(run_vars: dict[str, Json], tokens: list[str]) -> Json:
     value = get_at(run_vars, tokens)
-    return None if is_missing(value) else value
+    return None if isinstance(value, Missing) else value
 
 
-def _effect(node: NodeSpec, value: Any) -> Effect:
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or not value["type"]:  # type: ignore[union-attr]
+def _effect(node: NodeSpec, value: Json) -> Effect:
+    members = value if isinstance(value, dict) else {}
+    kind = members.get("type")
+    if not isinstance(kind, str) or not kind:
         raise TemplateError("the effect's type must be a string")
-    payload: Any = value.get("payload")  # type: ignore[union-attr]
+    payload = members.get("payload")
     if payload is None:
         payload = {}
     if not isinstance(payload, dict):
         raise TemplateError("the effect's payload must be an object")
-    kind: str = value["type"]
     return Effect(
         type=kind,
-        request=effect_request(kind, payload),  # type: ignore[arg-type]
+        request=effect_request(kind, payload),
         result_key=node.result_key,
         risk=node.risk,
         priority=node.priority,
     )
 
 
-def _failure(value: Any) -> Failure:
-    details = value.get("details")
+def _failure(value: Json) -> Failure:
+    members = value if isinstance(value, dict) else {}
+    kind, message, details = members.get("type"), members.get("message"), members.get("details")
     return Failure(
-        type=str(value.get("type") or "FAILED")[:128],
-        message=value.get("message") if isinstance(value.get("message"), str) else "",
-        retryable=value.get("retryable") is True,
+        type=kind[:128] if isinstance(kind, str) and kind else "FAILED",
+        message=message if isinstance(message, str) else "",
+        retryable=members.get("retryable") is True,
         details=Leaf.of(details) if details is not None else None,
     )
 
 
-def _effect_problems(value: Mapping[str, Any], compiled: _Template) -> list[str]:
-    kind = value.get("type")
+def _effect_problems(value: dict[str, Json], compiled: _Template) -> list[str]:
+    kind, payload = value.get("type"), value.get("payload")
     if not isinstance(kind, str) or not kind or "${" in kind:
         return ["type must be a string without '${'"]
-    payload = value.get("payload")
-    if payload is not None and not isinstance(payload, dict):
+    if payload is None:
+        payload = {}
+    if not isinstance(payload, dict):
         return ["payload must be an object"]
     unknown = set(value) - {"type", "payload"}
     if unknown:
@@ -177,7 +180,7 @@ def _effect_problems(value: Mapping[str, Any], compiled: _Template) -> list[str]
     if not compiled.constant:
         return []
     try:
-        effect_request(kind, payload or {})  # type: ignore[arg-type]
+        effect_request(kind, payload)
     except EffectJsonError as error:
         return [str(error)]
     return []

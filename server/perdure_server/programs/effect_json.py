@@ -5,17 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from perdure_server.kernel import model as m
-from perdure_server.kernel.values import Leaf
+from perdure_server.kernel.values import Json, Leaf
 
 
 class EffectJsonError(ValueError):
     """A template or its rendering is no effect; the message says which key and why."""
 
 
-def effect_request(kind: str, payload: Mapping[str, object]) -> m.EffectRequest:
+def effect_request(kind: str, payload: dict[str, Json]) -> m.EffectRequest:
     """The request of an effect.
 
     Args:
@@ -25,17 +24,17 @@ def effect_request(kind: str, payload: Mapping[str, object]) -> m.EffectRequest:
     Raises: EffectJsonError if a built-in's payload lacks a key or has one of a wrong type.
     """
     make = _BUILT_IN.get(kind)
-    return make(_Payload(kind, payload)) if make else m.RemoteRequest(Leaf.of(dict(payload)))  # type: ignore[arg-type]
+    return make(_Payload(kind, payload)) if make else m.RemoteRequest(Leaf.of(payload))
 
 
 class _Payload:
     """Typed access to a payload's keys."""
 
-    def __init__(self, kind: str, values: Mapping[str, object]) -> None:
+    def __init__(self, kind: str, values: dict[str, Json]) -> None:
         self.kind = kind
         self.values = values
 
-    def get(self, *names: str) -> Any:
+    def get(self, *names: str) -> Json:
         return next((self.values[name] for name in names if self.values.get(name) is not None), None)
 
     def text(self, *names: str, required: bool = False) -> str:
@@ -68,7 +67,7 @@ class _Payload:
         value = self.get(name)
         return 0 if value is None else self.parse_instant(name, value)
 
-    def parse_instant(self, name: str, value: object) -> int:
+    def parse_instant(self, name: str, value: Json) -> int:
         problem = "must be an RFC 3339 instant with an offset, such as 2026-01-31T12:00:00Z"
         if not isinstance(value, str):
             raise self.error(name, problem)
@@ -86,11 +85,12 @@ class _Payload:
 
     def terms(self) -> m.WaitTerms:
         choices = self.get("choices") or []
-        if not isinstance(choices, list) or not all(isinstance(item, str) for item in choices):  # type: ignore[union-attr]
+        texts = [item for item in choices if isinstance(item, str)] if isinstance(choices, list) else None
+        if texts is None or texts != choices:
             raise self.error("choices", "must be a list of strings")
         return m.WaitTerms(
             prompt=self.text("prompt"),
-            choices=tuple(choices),  # type: ignore[arg-type]
+            choices=tuple(texts),
             allow_free_text=self.flag("allow_free_text", "allowFreeText", default=True),
             details=self.leaf("details"),
             answer_schema=self.leaf("answer_schema"),

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from perdure_server.kernel.model import VarsQuery
-from perdure_server.kernel.values import Leaf
+from perdure_server.kernel.values import Json, Leaf
 
 _BRACKET = re.compile(r"\[([^\]]*)\]")
 
 
-def answer(run_vars: Mapping[str, object], query: VarsQuery) -> Leaf:
+def answer(run_vars: dict[str, Json], query: VarsQuery) -> Leaf:
     """{"mode":"executed","results":[{call_id,name,success,output,error}]}; a missing path is a result
     with success false, not a failure.
 
@@ -22,13 +20,20 @@ def answer(run_vars: Mapping[str, object], query: VarsQuery) -> Leaf:
         query: path (dotted with [i], or a JSON Pointer) and whether only keys are wanted.
     """
     found, value = _find(run_vars, query.path)
-    output = error = None
+    output: str | None = None
+    error: str | None = None
     if found:
         output = _described(query, value)
     else:
         error = f"there is nothing at {query.path!r}"
-    result = {"call_id": "vars", "name": "inspect_vars", "success": found, "output": output, "error": error}
-    return Leaf.of({"mode": "executed", "results": [result]})  # type: ignore[dict-item]
+    result: dict[str, Json] = {
+        "call_id": "vars",
+        "name": "inspect_vars",
+        "success": found,
+        "output": output,
+        "error": error,
+    }
+    return Leaf.of({"mode": "executed", "results": [result]})
 
 
 def path_tokens(path: str) -> list[str | int]:
@@ -40,24 +45,24 @@ def path_tokens(path: str) -> list[str | int]:
     return [int(part) if part.isascii() and part.isdigit() else part for part in parts if part]
 
 
-def _find(root: Any, path: str) -> tuple[bool, Any]:
-    node = root
+def _find(root: Json, path: str) -> tuple[bool, Json]:
+    node: Json = root
     for token in path_tokens(path):
-        if isinstance(node, Mapping) and str(token) in node:
-            node = node[str(token)]  # type: ignore[index]
-        elif isinstance(node, list) and isinstance(token, int) and token < len(node):  # type: ignore[arg-type]
-            node = node[token]  # type: ignore[index]
+        if isinstance(node, dict) and str(token) in node:
+            node = node[str(token)]
+        elif isinstance(node, list) and isinstance(token, int) and token < len(node):
+            node = node[token]
         else:
             return False, None
-    return True, node  # type: ignore[return-value]
+    return True, node
 
 
-def _described(query: VarsQuery, value: Any) -> str:
-    described: dict[str, Any] = {"path": query.path, "type": type(value).__name__, "value": value}
+def _described(query: VarsQuery, value: Json) -> str:
+    described: dict[str, Json] = {"path": query.path, "type": type(value).__name__, "value": value}
     if query.keys_only:
         described = {"path": query.path, "type": type(value).__name__}
-        if isinstance(value, Mapping):
-            described["keys"] = sorted(value)  # type: ignore[arg-type]
+        if isinstance(value, dict):
+            described["keys"] = list[Json](sorted(value))
         elif isinstance(value, list | str):
-            described["length"] = len(value)  # type: ignore[arg-type]
+            described["length"] = len(value)
     return json.dumps(described, ensure_ascii=False, indent=2, sort_keys=True)

@@ -31,6 +31,7 @@ _log = logging.getLogger("perdure.worker")
 _STOP_AT = 0.8
 """The part of a lease after which a handler is stopped when nothing renewed it."""
 
+_CLOSE_S = 2.0
 _UNACKED_PER_SLOT = 4
 """Reports that may wait for their ack, per slot, before no new task is asked for."""
 
@@ -293,10 +294,13 @@ class Desk:
             self.stop(held, Stop.RELEASED)
 
     async def close(self) -> None:
-        """Cancels every handler and waits until it has ended; nothing more is sent."""
+        """Cancels every handler and waits until it has ended, but not for long; nothing more is sent."""
         self.release_all()
-        runners = [held.runner for held in self._held.values() if held.runner is not None]
-        await asyncio.gather(*runners, return_exceptions=True)
+        runners = [held.runner for held in self._held.values() if held.runner is not None and not held.runner.done()]
+        if runners:
+            _, stubborn = await asyncio.wait(runners, timeout=_CLOSE_S)
+            if stubborn:
+                _log.error("%d handlers do not end although they were cancelled", len(stubborn))
 
     async def _run(self, held: HeldTask) -> None:
         try:

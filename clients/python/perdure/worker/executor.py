@@ -16,7 +16,7 @@ from perdure import plan as plans
 from perdure.context import EffectContext, NodeContext
 from perdure.effect import Effect
 from perdure.effect_key import effect_key
-from perdure.failures import NotExecuted, ReleaseTask, plain_failure, step_failure
+from perdure.failures import ReleaseTask, plain_failure, step_failure
 from perdure.instants import seconds
 from perdure.json_text import Json, JsonObject, UnserialisableError, decode, encode
 from perdure.outcome import Waiting
@@ -129,14 +129,7 @@ class Executor:
                 return None
             held.begun = True
         context = EffectContext(task, task.idempotency_key, held, effect.type, EffectRisk.from_wire(effect.risk))
-        try:
-            outcome = await self._outcome(held, served, context, effect.payload_json)
-        except ReleaseTask as release:
-            if not held.begun:
-                raise
-            # A begun attempt cannot be given back; it can say that nothing was executed.
-            error = NotExecuted("released", type="RELEASED", retry_after=release.delay)
-            outcome = model_pb2.EffectOutcome(failed=step_failure(error))
+        outcome = await self._outcome(held, served, context, effect.payload_json)
         return pb.TaskReport(task_token=task.task_token, effect=outcome)
 
     async def _inline(self, held: HeldTask, plan: Plan, effect: Effect, report: pb.TaskReport) -> None:

@@ -177,7 +177,6 @@ class Session:
         if tasks:
             self._received += len(tasks)
             desk.accept(tasks)
-            self.wake()
         if response.HasField("drain"):
             if self.phase is Phase.OPEN:
                 self.phase = Phase.DRAINED

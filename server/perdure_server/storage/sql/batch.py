@@ -7,7 +7,7 @@ Knows no SQL dialect: rows are tuples in the order of the schema's columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from perdure_server.storage.port import (
@@ -63,36 +63,38 @@ class NewRun:
     version_no: int
 
 
-@dataclass(slots=True)
 class Found:
-    """What the tables hold of what a batch names."""
+    """What the tables hold of what a batch names. Made for every batch, so not a dataclass: those cost more."""
 
-    runs: dict[RunKey, KnownRun] = field(default_factory=dict[RunKey, KnownRun])
-    numbers: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """Of identifiers, by (namespace, identifier)."""
-    requests: dict[tuple[str, str, str], RequestRow] = field(default_factory=dict[tuple[str, str, str], RequestRow])
-    events: dict[EventKey, int] = field(default_factory=dict[EventKey, int])
+    __slots__ = ("events", "numbers", "requests", "runs")
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, KnownRun] = {}
+        self.numbers: dict[tuple[str, str], int] = {}
+        """Of identifiers, by (namespace, identifier)."""
+        self.requests: dict[tuple[str, str, str], RequestRow] = {}
+        self.events: dict[EventKey, int] = {}
 
 
-@dataclass(slots=True)
 class Writes:
-    """Rows to write. Where the batch touches one row twice, the last one counts."""
+    """Rows to write. Where the batch touches one row twice, the last one counts; None deletes."""
 
-    identifiers: list[Row] = field(default_factory=list[Row])
-    new_runs: dict[int, NewRun] = field(default_factory=dict[int, "NewRun"])
-    heads: dict[int, tuple[KnownRun, RunHead]] = field(default_factory=dict[int, tuple[KnownRun, RunHead]])
-    labels: list[Row] = field(default_factory=list[Row])
-    records: list[Row] = field(default_factory=list[Row])
-    payloads: list[Row] = field(default_factory=list[Row])
-    keyframes: dict[int, Row] = field(default_factory=dict[int, Row])
-    waits: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
-    tasks: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
-    turns: dict[int, Row | None] = field(default_factory=dict[int, "Row | None"])
-    timers: dict[tuple[int, int], Row | None] = field(default_factory=dict[tuple[int, int], "Row | None"])
-    mail_out: dict[MailKey, None] = field(default_factory=dict[MailKey, None])
-    mail_in: dict[MailKey, int] = field(default_factory=dict[MailKey, int])
-    events: list[Row] = field(default_factory=list[Row])
-    requests: list[Row] = field(default_factory=list[Row])
+    def __init__(self) -> None:
+        self.identifiers: list[Row] = []
+        self.new_runs: dict[int, NewRun] = {}
+        self.heads: dict[int, tuple[KnownRun, RunHead]] = {}
+        self.labels: list[Row] = []
+        self.records: list[Row] = []
+        self.payloads: list[Row] = []
+        self.keyframes: dict[int, Row] = {}
+        self.waits: dict[int, Row | None] = {}
+        self.tasks: dict[int, Row | None] = {}
+        self.turns: dict[int, Row | None] = {}
+        self.timers: dict[tuple[int, int], Row | None] = {}
+        self.mail_out: dict[MailKey, None] = {}
+        self.mail_in: dict[MailKey, int] = {}
+        self.events: list[Row] = []
+        self.requests: list[Row] = []
 
 
 def event_key(namespace: str, event: EventRow) -> EventKey:

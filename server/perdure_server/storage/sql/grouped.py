@@ -2,8 +2,8 @@
 
 Each call into SQLite gives the GIL up and takes it back, once per row with `executemany`. Beside a busy event
 loop every take costs a wait, and a transaction of 450 rows then lasts twice as long. A statement with all its
-rows in one VALUES list costs one. Row counts are cut to powers of two, so that the driver's cache of prepared
-statements stays small.
+rows in one VALUES list costs one. Larger row counts are cut to powers of two, so that the driver's cache of
+prepared statements stays small.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import sqlalchemy as sa
 
 MAX_ROWS: Final = 128
 """Rows of one statement; 128 rows of the widest table stay far below SQLite's 32,766 parameters."""
+
+EXACT_ROWS: Final = 8
+"""Up to here a statement is prepared for the very number of rows; above, for powers of two."""
 
 Value: TypeAlias = "int | str | bytes | None"
 Row: TypeAlias = tuple[Value, ...]
@@ -45,7 +48,7 @@ class Grouped:
         """Executes for all rows, in order."""
         start, left = 0, len(rows)
         while left:
-            count = min(1 << (left.bit_length() - 1), MAX_ROWS)
+            count = left if left <= EXACT_ROWS else min(1 << (left.bit_length() - 1), MAX_ROWS)
             chunk = rows[start : start + count]
             cursor.execute(self._sql(count), list(chain.from_iterable(chunk)))
             start += count

@@ -129,29 +129,31 @@ def _payloads_of(connection: sa.Connection, positions: list[int]) -> dict[int, l
         dense = some[-1] - some[0] == len(some) - 1
         where = _payloads.position.between(some[0], some[-1]) if dense else _payloads.position.in_(some)
         statement = sa.select(schema.payloads).where(where).order_by(_payloads.position, _payloads.slot)
-        for row in connection.execute(statement):
-            found[row.position].append(StoredPayload(row.slot, row.salt, row.data))
+        for position, slot, salt, data in connection.execute(statement):
+            found[position].append(StoredPayload(slot, salt, data))
     return found
 
 
 def _stored(row: DbRow, run: DbRow | None, payloads: Sequence[StoredPayload]) -> StoredRecord:
+    # Taken apart by place: this runs for every record of every page, and names cost several times more.
+    position, _, seq, _, _, _, _, kind, status, at, _, node_id, prev_hash, record_hash, record = row
     if run is None:
-        raise StoreError(f"the ledger is damaged: the record at position {row.position} belongs to no run")
+        raise StoreError(f"the ledger is damaged: the record at position {position} belongs to no run")
     return StoredRecord(
         namespace=run.namespace,
         run_id=run.run_id,
-        seq=row.seq,
-        position=row.position,
-        kind=row.kind,
-        status=row.status,
-        node_id=row.node_id,
-        at=row.at,
+        seq=seq,
+        position=position,
+        kind=kind,
+        status=status,
+        node_id=node_id,
+        at=at,
         workflow_id=run.workflow_id,
         session_id=run.session_id,
         root_run_id=run.root_run_id,
-        record=row.record,
-        prev_hash=row.prev_hash,
-        record_hash=row.record_hash,
+        record=record,
+        prev_hash=prev_hash,
+        record_hash=record_hash,
         payloads=tuple(payloads),
     )
 

@@ -1,0 +1,38 @@
+"""From a snapshot in the store to a run in memory: newest keyframe, then the records after it (P4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure_server.engine.errors import StoreUnavailableError
+from perdure_server.engine.run_slot import RunSlot
+from perdure_server.kernel.evolve import evolve
+from perdure_server.kernel.obligations import obligations
+from perdure_server.storage.port import RunSnapshot
+
+if TYPE_CHECKING:
+    from perdure_server.engine.core import Engine
+
+
+async def fill_slot(engine: Engine, slot: RunSlot, snapshot: RunSnapshot) -> None:
+    """Folds a snapshot into a slot.
+
+    Raises: StoreUnavailableError if the ledger does not reach the head, or the workflow is missing.
+    """
+    run = engine.codec.decode_state(snapshot.keyframe) if snapshot.keyframe is not None else None
+    for row in snapshot.records:
+        run = evolve(run, engine.codec.decode_record(row.record, row.payloads))
+    if run is None or run.seq != snapshot.head.seq:
+        raise StoreUnavailableError(f"the ledger of run {slot.key.run_id!r} does not reach its head; run an audit")
+    spec = await engine.catalog.find(run.namespace, run.workflow_id, run.workflow_version)
+    if spec is None:
+        raise StoreUnavailableError(
+            f"workflow {run.workflow_id!r} {run.workflow_version!r} of run {run.run_id!r} is missing"
+        )
+    slot.run = run
+    slot.spec = spec
+    slot.head_hash = snapshot.head.head_hash
+    slot.due = obligations(run)
+    slot.wait_row = snapshot.head.wait
+    slot.since_records = run.seq - snapshot.keyframe_seq
+    slot.since_bytes = sum(len(row.record) for row in snapshot.records)

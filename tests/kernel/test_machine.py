@@ -1,0 +1,368 @@
+"""Random interleavings of everything that can happen to a family of runs, held against the promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from perdure_server.kernel import inputs as i
+from perdure_server.kernel import model as m
+from perdure_server.kernel.decision import Decision, EventAppend, MailKind
+from perdure_server.kernel.limits import SECOND_US
+from perdure_server.kernel.obligations import obligations
+from perdure_server.kernel.records import Resolution
+from perdure_server.kernel.values import Leaf
+from tests.kernel.scene import workflow
+from tests.kernel.world import Token, World
+
+S = SECOND_US
+RETRY = m.RetryPolicy(max_attempts=2)
+TIMEOUTS = m.Timeouts(schedule_to_start_us=60 * S, start_to_close_us=30 * S, heartbeat_us=10 * S)
+SPECS = {
+    spec.workflow_id: spec
+    for spec in (
+        workflow(
+            m.NodeSpec("a", retry=RETRY, timeouts=TIMEOUTS),
+            m.NodeSpec("b", on_error_node="a"),
+            m.NodeSpec("done", m.NodeKind.COMPLETE, template=Leaf(b"{}")),
+            m.NodeSpec("cleanup", next="done"),
+            on_cancel_node="cleanup",
+            workflow_id="undoing",
+        ),
+        workflow("a", "b", m.NodeSpec("done", m.NodeKind.COMPLETE, template=Leaf(b"{}")), workflow_id="plain"),
+    )
+}
+NODES = st.sampled_from(["a", "b", "a", "b", "done"])
+NEXT = st.sampled_from(["a", "b", "done", "a", "b", ""])
+INDEX = st.integers(0, 40)
+DEADLINES = st.sampled_from([0, 0, 20 * S])
+SCOPES = st.sampled_from([m.EventScope.SESSION, m.EventScope.GLOBAL, m.EventScope.RUN])
+NAMES = st.sampled_from(["go", "stop"])
+
+
+def terms(deadline: int, on_deadline_node: str, resume_to_node: str) -> m.WaitTerms:
+    """The terms of a wait."""
+    return m.WaitTerms("?", timeout_us=deadline, on_deadline_node=on_deadline_node, resume_to_node=resume_to_node)
+
+
+TERMS = st.builds(terms, DEADLINES, st.sampled_from(["", "b"]), st.sampled_from(["", "a"]))
+REQUESTS = st.one_of(
+    st.builds(
+        lambda name, scope, since_now, t: m.WaitEvent(name, scope, since_now=since_now, terms=t),
+        st.sampled_from(["go", "stop", "*"]),
+        SCOPES,
+        st.booleans(),
+        TERMS,
+    ),
+    st.builds(lambda t: m.AskUser(t), TERMS),
+    st.builds(lambda delay: m.WaitUntil(delay_us=delay), st.sampled_from([0, 5 * S])),
+    st.just(m.AnswerUser("hello")),
+    st.builds(lambda name, scope: m.EmitEvent(name, scope), NAMES, SCOPES),
+    st.builds(
+        lambda flow, async_, wait, policy, timeout: m.StartSubworkflow(
+            flow, async_=async_, wait=wait, on_parent_cancel=policy, timeout_us=timeout
+        ),
+        st.sampled_from(["undoing", "plain", "plain", "nobody"]),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(m.ChildPolicy),
+        DEADLINES,
+    ),
+)
+EFFECTS = st.builds(
+    lambda request, key, on_error: m.Effect("own", request, key, on_error_node=on_error),
+    REQUESTS,
+    st.sampled_from(["", "k", "k.l"]),
+    st.sampled_from(["", "b"]),
+) | st.builds(
+    lambda key, risk, retry, on_error, timeouts: m.Effect(
+        "remote", m.RemoteRequest(Leaf(b"{}")), key, retry, timeouts, on_error_node=on_error, risk=risk
+    ),
+    st.sampled_from(["", "k", "k.l"]),
+    st.sampled_from(m.Risk),
+    st.sampled_from([None, RETRY]),
+    st.sampled_from([None, TIMEOUTS]),
+    st.sampled_from(["", "b"]),
+)
+OPS = st.sampled_from([(), (), (m.VarsOp("/n", "append", Leaf(b"1")),), (m.VarsOp("/n/x", "set", Leaf(b"1")),)])
+FAIL = m.Failure("NO", "no")
+EFFECT_PLANS = st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect, next_node=node), OPS, EFFECTS, NODES)
+PLANS = st.one_of(
+    st.builds(lambda ops, node: m.StepPlan(ops, next_node=node), OPS, NEXT),
+    st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect, next_node=node), OPS, EFFECTS, NEXT),
+    EFFECT_PLANS,
+    st.sampled_from([m.StepPlan(complete_output=Leaf(b"{}")), m.StepPlan(fail=FAIL)]),
+)
+FAILURES = st.builds(
+    lambda retryable, not_executed: m.StepFailure(m.Failure("BUSY", "later", retryable), not_executed),
+    st.booleans(),
+    st.booleans(),
+)
+RARE_FAILURES = st.none() | st.none() | st.none() | FAILURES
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Clients, workers, the server's loops, crashes and a clock that is not to be trusted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(dict(SPECS))
+
+    def pick(self, index: int) -> m.RunState:
+        """One of the runs."""
+        runs = list(self.world.runs.values())
+        return runs[index % len(runs)]
+
+    def result(self) -> m.EffectResult:
+        """A result like no other."""
+        return m.EffectResult(Leaf.of(f"merge {next(self.world.numbers)}"))
+
+    @initialize(flow=st.sampled_from(["undoing", "plain"]), manual=st.booleans())
+    def first_run(self, flow: str, manual: bool) -> None:
+        self.start(flow, m.Drive.MANUAL if manual else m.Drive.AUTO)
+
+    def start(self, flow: str, drive: m.Drive = m.Drive.AUTO, **fields: Any) -> None:
+        """Starts one more run of the one session."""
+        run_id = f"run-{next(self.world.numbers)}"
+        event = i.StartRun("default", run_id, Leaf(b"{}"), session_id="session-1", drive=drive, **fields)
+        self.world.start(flow, event)
+
+    @rule(flow=st.sampled_from(["undoing", "plain"]), delay=DEADLINES, deadline=DEADLINES)
+    def another_run(self, flow: str, delay: int, deadline: int) -> None:
+        if len(self.world.runs) < 4:
+            now = self.world.now
+            self.start(flow, start_at=delay and now + delay, deadline_at=deadline and now + deadline)
+
+    @rule(index=INDEX)
+    def lease(self, index: int) -> None:
+        ready = self.world.tasks(leased=False)
+        if ready:
+            self.hand_out(ready[index % len(ready)])
+
+    def hand_out(self, run: m.RunState) -> None:
+        """A worker gets a due task."""
+        assert run.step is not None
+        taken = self.world.submit(run.run_id, i.StepLeased(run.step.step_id, "worker-1"))
+        assert isinstance(taken, Decision), "a due task is handed out"
+
+    @rule(index=INDEX, plan=PLANS, failure=RARE_FAILURES, carry=st.booleans())
+    def work(self, index: int, plan: m.StepPlan, failure: m.StepFailure | None, carry: bool) -> None:
+        """A worker takes a task, if there is one, and reports it at once; the server takes its turns."""
+        ready = self.world.tasks(leased=False)
+        if ready:
+            self.hand_out(ready[index % len(ready)])
+        if self.world.tokens:
+            token = self.world.tokens[-1]
+            self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
+            self.send(token, plan, failure, carry, waits=index % 7 == 0)
+        for run in self.world.turns():
+            self.world.take_turn(run)
+
+    @rule(index=INDEX, plan=EFFECT_PLANS)
+    def work_on(self, index: int, plan: m.StepPlan) -> None:
+        """The same, with a plan that asks for an effect and has a way on."""
+        self.work(index, plan, None, False)
+
+    def token(self, index: int, newest: bool) -> Token | None:
+        """One of the attempts handed out so far: the newest of them often."""
+        tokens = self.world.tokens
+        if not tokens:
+            return None
+        return tokens[-1 - index % min(len(tokens), 2)] if newest else tokens[index % len(tokens)]
+
+    @rule(index=INDEX, newest=st.booleans(), plan=PLANS, failure=RARE_FAILURES, carry=st.booleans())
+    def report(self, index: int, newest: bool, plan: m.StepPlan, failure: m.StepFailure | None, carry: bool) -> None:
+        token = self.token(index, newest)
+        if token is not None:
+            self.send(token, plan, failure, carry, waits=index % 7 == 0)
+
+    def send(self, token: Token, plan: m.StepPlan, failure: m.StepFailure | None, carry: bool, *, waits: bool) -> None:
+        """A worker reports an attempt, whichever it is."""
+        if token.effect:
+            outcome = m.WaitRequest(m.WaitReason.JOB) if waits else self.result()
+            self.world.report(token, failure or outcome, None)
+            return
+        may_carry = plan.effect is not None and isinstance(plan.effect.request, m.RemoteRequest)
+        may_carry = may_carry and plan.effect is not None and plan.effect.risk is not m.Risk.IRREVERSIBLE
+        fits = plan.next_node in SPECS["plain"].nodes or not plan.next_node
+        carried = self.result() if carry and may_carry and fits else None
+        self.world.report(token, failure or plan, None if failure else carried)
+
+    @rule(index=INDEX)
+    def begin(self, index: int) -> None:
+        token = self.token(index, newest=True)
+        if token is not None:
+            self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
+
+    @rule(index=INDEX, newest=st.booleans(), delay=st.sampled_from([0, S]))
+    def release(self, index: int, newest: bool, delay: int) -> None:
+        token = self.token(index, newest)
+        if token is not None:
+            self.world.submit(token.run_id, i.StepReleased(token.step_id, token.attempt, delay))
+
+    @rule(index=INDEX, newest=st.booleans())
+    def lapse(self, index: int, newest: bool) -> None:
+        token = self.token(index, newest)
+        if token is not None:
+            self.world.submit(token.run_id, i.LeaseLapsed(token.step_id, token.attempt))
+
+    @rule(index=INDEX)
+    def turn(self, index: int) -> None:
+        turns = self.world.turns()
+        if turns:
+            self.world.take_turn(turns[index % len(turns)])
+
+    @rule(index=INDEX, kind=st.sampled_from(i.TimerKind), wait=st.booleans())
+    def timer(self, index: int, kind: i.TimerKind, wait: bool) -> None:
+        run = self.pick(index)
+        timers = obligations(run).timers
+        kind = kind if kind in timers or not timers else sorted(timers)[index % len(timers)]
+        due_at = timers.get(kind, self.world.now)
+        if wait:
+            self.world.now = max(self.world.now, due_at)
+        step = run.step.step_id if run.step else 0
+        fired = self.world.submit(run.run_id, i.TimerFired(kind, due_at, step, run.step.attempt if run.step else 0))
+        due = kind in timers and self.world.now >= due_at
+        if kind is not i.TimerKind.HEARTBEAT:
+            assert isinstance(fired, Decision) == due, "a timer is taken when it is due, and only then"
+
+    @rule(index=INDEX, right=st.booleans())
+    def resume(self, index: int, right: bool) -> None:
+        run = self.pick(index)
+        payload = Leaf.of(f"answer {next(self.world.numbers)}")
+        wait_id = run.waiting.wait_id if run.waiting and right else index
+        answer = self.world.submit(run.run_id, i.Resume(wait_id, not right, payload))
+        if isinstance(answer, Decision):
+            assert run.waiting is not None
+            self.world.check_answers(run.run_id, payload, run.waiting.wait_id)
+
+    @rule(name=NAMES, scope=SCOPES, index=INDEX)
+    def emit(self, name: str, scope: m.EventScope, index: int) -> None:
+        scope_id = {m.EventScope.SESSION: "session-1", m.EventScope.GLOBAL: ""}.get(scope, self.pick(index).run_id)
+        event_id = f"event-{index if index % 4 == 0 else next(self.world.numbers)}"
+        self.world.emit(EventAppend(scope, scope_id, name, event_id, Leaf(b"{}"), self.world.now))
+
+    @rule(index=INDEX)
+    def match(self, index: int) -> None:
+        self.world.match(self.pick(index).run_id)
+
+    @rule(index=INDEX)
+    def deliver(self, index: int) -> None:
+        if self.world.mail:
+            self.world.deliver(self.world.mail[index % len(self.world.mail)])
+
+    @rule(index=INDEX)
+    def cancel(self, index: int) -> None:
+        if index % 3 == 0:
+            assert isinstance(self.world.submit(self.pick(index // 3).run_id, i.Cancel("enough")), Decision)
+
+    @rule(index=INDEX)
+    def pause(self, index: int) -> None:
+        run = self.pick(index)
+        assert isinstance(self.world.submit(run.run_id, i.Pause()), Decision) != run.ended
+
+    @rule(index=INDEX)
+    def unpause(self, index: int) -> None:
+        run = self.pick(index)
+        assert isinstance(self.world.submit(run.run_id, i.Unpause()), Decision) != run.ended
+
+    @rule(index=INDEX, steps=st.integers(0, 3))
+    def tick(self, index: int, steps: int) -> None:
+        run = self.pick(index)
+        taken = self.world.submit(run.run_id, i.TickBudget(steps))
+        assert isinstance(taken, Decision) == (run.drive is m.Drive.MANUAL and not run.ended)
+
+    @rule(index=INDEX, resolution=st.sampled_from(Resolution))
+    def resolve(self, index: int, resolution: Resolution) -> None:
+        parked = [run for run in self.world.runs.values() if run.activity is m.Activity.PARKED]
+        run = parked[index % len(parked)] if parked else self.pick(index)
+        step_id = run.step.step_id if run.step else 1
+        node = run.step is None or run.step.effect is None
+        plan = m.StepPlan(next_node="a") if node and resolution is Resolution.COMPLETED else None
+        taken = self.world.submit(run.run_id, i.ResolveStep(step_id, resolution, plan=plan))
+        assert isinstance(taken, Decision) == bool(parked)
+
+    @rule(seconds=st.integers(-30, 60))
+    def clock(self, seconds: int) -> None:
+        self.world.now += seconds * S
+
+    @rule()
+    def crash(self) -> None:
+        self.world.restart()
+
+    @invariant()
+    def every_result_is_merged_once(self) -> None:
+        self.world.check_merged()
+
+    @invariant()
+    def children_are_known_until_their_end_is_told(self) -> None:
+        told = {(mail.to_run_id, mail.from_run_id) for mail in self.world.mail if mail.kind is MailKind.CHILD_ENDED}
+        for run in self.world.runs.values():
+            for child_id in run.children:
+                child = self.world.runs[child_id]
+                assert not child.ended or (run.run_id, child_id) in told
+
+    def teardown(self) -> None:
+        """Whatever happened: once everybody does their part, every run ends, and nothing is left over."""
+        if not self.world.runs:
+            return
+        self.world.restart()
+        for _ in range(400):
+            if all(run.ended for run in self.world.runs.values()) and not self.world.mail:
+                break
+            for run_id in list(self.world.runs):
+                self.help_along(run_id)
+            for mail in list(self.world.mail):
+                self.world.deliver(mail)
+        stuck = {run.run_id: (run.activity.name, run.waiting) for run in self.world.runs.values() if not run.ended}
+        assert not stuck
+        assert not self.world.mail
+        self.world.check_merged()
+
+    def help_along(self, run_id: str) -> None:
+        """What is missing for one run to go on."""
+        world, run = self.world, self.world.runs[run_id]
+        if run.ended:
+            return
+        if run.paused:
+            world.submit(run_id, i.Unpause())
+        elif run.activity is m.Activity.QUEUED:
+            self.work(run)
+        elif run.activity is m.Activity.LEASED and run.step is not None:
+            world.submit(run_id, i.LeaseLapsed(run.step.step_id, run.step.attempt))
+        elif run.activity is m.Activity.PARKED and run.step is not None:
+            world.submit(run_id, i.ResolveStep(run.step.step_id, Resolution.FAILED))
+        elif run.activity is m.Activity.IDLE:
+            world.submit(run_id, i.TickBudget(1))
+        elif run.activity is m.Activity.BACKOFF:
+            kind = min(obligations(run).timers.keys() & {i.TimerKind.START, i.TimerKind.RETRY})
+            world.now = max(world.now, obligations(run).timers[kind])
+            assert isinstance(world.submit(run_id, i.TimerFired(kind, 0)), Decision)
+        elif not world.match(run_id) and run.waiting is not None and not run.waiting.child_run_id:
+            assert isinstance(world.submit(run_id, i.Resume(run.waiting.wait_id, False, Leaf(b"1"))), Decision)
+
+    def work(self, run: m.RunState) -> None:
+        """A worker, or the server, does the due step and ends the run as soon as it can."""
+        assert run.step is not None
+        if run.step.server_side:
+            self.world.take_turn(run)
+            return
+        assert isinstance(self.world.submit(run.run_id, i.StepLeased(run.step.step_id, "worker-9")), Decision)
+        token = self.world.tokens[-1]
+        if token.effect:
+            self.world.submit(run.run_id, i.EffectBegun(token.step_id, token.attempt))
+            self.world.report(token, self.result(), None)
+        else:
+            self.world.report(token, m.StepPlan(complete_output=Leaf(b"{}")), None)
+
+
+TestInterleavings = pytest.mark.promise("P7")(
+    pytest.mark.promise("P6")(
+        pytest.mark.promise("P5")(pytest.mark.promise("P3")(pytest.mark.promise("P1")(Interleavings.TestCase)))
+    )
+)
+TestInterleavings.settings = settings(max_examples=60, stateful_step_count=60)
