@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from perdure.v1 import model_pb2
+from perdure.v1 import common_pb2, model_pb2
 from perdure_server.api.codec.engine_codec import EngineCodec
 from perdure_server.api.codec.workflows import spec_version
 from perdure_server.clock import VirtualClock
@@ -199,11 +199,11 @@ async def open_rig(
         await engine.stop()
 
 
-def chain(workflow_id: str = "chain", steps: int = 2, **node: object) -> model_pb2.WorkflowSpec:
+def chain(workflow_id: str = "chain", steps: int = 2) -> model_pb2.WorkflowSpec:
     """Nodes step-0 .. step-n, each a worker's effect "echo"; the last one ends the run."""
     spec = model_pb2.WorkflowSpec(workflow_id=workflow_id, entry_node="step-0")
     for number in range(steps):
-        template = '{"type":"echo","payload":{"step":%d}}' % number
+        template = f'{{"type":"echo","payload":{{"step":{number}}}}}'
         following = f"step-{number + 1}" if number + 1 < steps else ""
         one = model_pb2.NodeSpec(
             kind=model_pb2.NODE_KIND_EFFECT, template_json=template, next=following, result_key=f"results.s{number}"
@@ -212,16 +212,30 @@ def chain(workflow_id: str = "chain", steps: int = 2, **node: object) -> model_p
     return spec
 
 
-def one_effect(effect: str, workflow_id: str = "one", shape: Callable[[model_pb2.NodeSpec], None] | None = None) -> model_pb2.WorkflowSpec:
+def one_effect(effect: str = '{"type":"echo","payload":{}}', workflow_id: str = "one") -> model_pb2.WorkflowSpec:
     """A workflow of one effect node, "only"; `effect` is its template. Its result ends the run."""
     spec = model_pb2.WorkflowSpec(workflow_id=workflow_id, entry_node="only")
     node = spec.nodes["only"]
     node.kind = model_pb2.NODE_KIND_EFFECT
     node.template_json = effect
     node.result_key = "result"
-    if shape:
-        shape(node)
     return spec
+
+
+def irreversible() -> model_pb2.WorkflowSpec:
+    """`one_effect`, to be begun before it is executed."""
+    spec = one_effect()
+    spec.nodes["only"].risk = common_pb2.EFFECT_RISK_IRREVERSIBLE
+    return spec
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Lets others run until something holds."""
+    for _ in range(10_000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
 
 
 def nodes(workflow_id: str, *names: str) -> model_pb2.WorkflowSpec:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
@@ -36,8 +37,8 @@ SPECS = {
         workflow("a", "b", m.NodeSpec("done", m.NodeKind.COMPLETE, template=Leaf(b"{}")), workflow_id="plain"),
     )
 }
-NODES = st.sampled_from(["a", "b", "a", "b", "done"])
-NEXT = st.sampled_from(["a", "b", "done", "a", "b", ""])
+NODES = st.sampled_from(["a", "b", "a", "b", "a", "b", "done"])
+NEXT = st.sampled_from(["a", "b", "a", "b", "a", "b", "done", ""])
 INDEX = st.integers(0, 40)
 DEADLINES = st.sampled_from([0, 0, 20 * S])
 SCOPES = st.sampled_from([m.EventScope.SESSION, m.EventScope.GLOBAL, m.EventScope.RUN])
@@ -79,7 +80,7 @@ EFFECTS = st.builds(
     st.sampled_from(["", "k", "k.l"]),
     st.sampled_from(["", "b"]),
 ) | st.builds(
-    lambda key, risk, retry, on_error, timeouts: m.Effect(
+    lambda key, risk, retry, timeouts, on_error: m.Effect(
         "remote", m.RemoteRequest(Leaf(b"{}")), key, retry, timeouts, on_error_node=on_error, risk=risk
     ),
     st.sampled_from(["", "k", "k.l"]),
@@ -94,6 +95,7 @@ EFFECT_PLANS = st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect
 PLANS = st.one_of(
     st.builds(lambda ops, node: m.StepPlan(ops, next_node=node), OPS, NEXT),
     st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect, next_node=node), OPS, EFFECTS, NEXT),
+    EFFECT_PLANS,
     EFFECT_PLANS,
     st.sampled_from([m.StepPlan(complete_output=Leaf(b"{}")), m.StepPlan(fail=FAIL)]),
 )
@@ -112,10 +114,11 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         self.world = World(dict(SPECS))
 
-    def pick(self, index: int) -> m.RunState:
-        """One of the runs."""
+    def pick(self, index: int, *activities: m.Activity) -> m.RunState:
+        """One of the runs; most of the time one in one of `activities`, if there is one."""
         runs = list(self.world.runs.values())
-        return runs[index % len(runs)]
+        fitting = [run for run in runs if run.activity in activities] if index % 8 else []
+        return (fitting or runs)[index % len(fitting or runs)]
 
     def result(self) -> m.EffectResult:
         """A result like no other."""
@@ -133,7 +136,8 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(flow=st.sampled_from(["undoing", "plain"]), delay=DEADLINES, deadline=DEADLINES)
     def another_run(self, flow: str, delay: int, deadline: int) -> None:
-        if len(self.world.runs) < 4:
+        live = [run for run in self.world.runs.values() if not run.ended]
+        if len(live) < 3 and len(self.world.runs) < 12:
             now = self.world.now
             self.start(flow, start_at=delay and now + delay, deadline_at=deadline and now + deadline)
 
@@ -151,13 +155,20 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(index=INDEX, plan=PLANS, failure=RARE_FAILURES, carry=st.booleans())
     def work(self, index: int, plan: m.StepPlan, failure: m.StepFailure | None, carry: bool) -> None:
-        """A worker takes a task, if there is one, and reports it at once; the server takes its turns."""
+        self.go_on(index, plan, failure, carry)
+
+    def go_on(self, index: int, plan: m.StepPlan, failure: m.StepFailure | None, carry: bool) -> None:
+        """A worker takes a task and reports it at once; a run is started where there is nothing to do."""
         ready = self.world.tasks(leased=False)
         if ready:
             self.hand_out(ready[index % len(ready)])
+        elif len(self.world.runs) < 12 and index % 2:
+            self.start("undoing" if index % 4 == 1 else "plain", m.Drive.MANUAL if index % 5 == 0 else m.Drive.AUTO)
+            return
         if self.world.tokens:
             token = self.world.tokens[-1]
-            self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
+            if token.effect and index % 5:
+                self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
             self.send(token, plan, failure, carry, waits=index % 7 == 0)
         for run in self.world.turns():
             self.world.take_turn(run)
@@ -165,7 +176,26 @@ class Interleavings(RuleBasedStateMachine):
     @rule(index=INDEX, plan=EFFECT_PLANS)
     def work_on(self, index: int, plan: m.StepPlan) -> None:
         """The same, with a plan that asks for an effect and has a way on."""
-        self.work(index, plan, None, False)
+        self.go_on(index, plan, None, False)
+
+    @rule(index=INDEX, plan=EFFECT_PLANS, other=EFFECT_PLANS, failure=RARE_FAILURES)
+    def work_more(self, index: int, plan: m.StepPlan, other: m.StepPlan, failure: m.StepFailure | None) -> None:
+        """Several steps in a row: the effect that a plan asks for, and what comes after it."""
+        self.go_on(index, plan, None, index % 2 == 0)
+        self.go_on(index, other, failure, False)
+        self.go_on(index + 1, other, None, False)
+
+    @rule(index=INDEX)
+    def loops_come_round(self, index: int) -> None:
+        """The server's loops: mail, then events, then timers that are due."""
+        for mail in list(self.world.mail)[: 1 + index % 3]:
+            self.world.deliver(mail)
+        for run_id in list(self.world.runs):
+            self.world.match(run_id)
+        for run in list(self.world.runs.values()):
+            for kind, due_at in obligations(run).timers.items():
+                if due_at <= self.world.now and self.world.runs[run.run_id] is run:
+                    assert isinstance(self.world.submit(run.run_id, i.TimerFired(kind, due_at)), Decision)
 
     def token(self, index: int, newest: bool) -> Token | None:
         """One of the attempts handed out so far: the newest of them often."""
@@ -194,21 +224,21 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(index=INDEX)
     def begin(self, index: int) -> None:
+        """A worker begins an effect, without reporting it yet."""
         token = self.token(index, newest=True)
         if token is not None:
             self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
 
-    @rule(index=INDEX, newest=st.booleans(), delay=st.sampled_from([0, S]))
-    def release(self, index: int, newest: bool, delay: int) -> None:
+    @rule(index=INDEX, newest=st.booleans(), delay=st.sampled_from([None, None, 0, S]))
+    def drop(self, index: int, newest: bool, delay: int | None) -> None:
+        """A worker gives an attempt back, or dies with it."""
         token = self.token(index, newest)
-        if token is not None:
-            self.world.submit(token.run_id, i.StepReleased(token.step_id, token.attempt, delay))
-
-    @rule(index=INDEX, newest=st.booleans())
-    def lapse(self, index: int, newest: bool) -> None:
-        token = self.token(index, newest)
-        if token is not None:
+        if token is None:
+            return
+        if delay is None:
             self.world.submit(token.run_id, i.LeaseLapsed(token.step_id, token.attempt))
+        else:
+            self.world.submit(token.run_id, i.StepReleased(token.step_id, token.attempt, delay))
 
     @rule(index=INDEX)
     def turn(self, index: int) -> None:
@@ -218,7 +248,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(index=INDEX, kind=st.sampled_from(i.TimerKind), wait=st.booleans())
     def timer(self, index: int, kind: i.TimerKind, wait: bool) -> None:
-        run = self.pick(index)
+        run = self.pick(index, m.Activity.BACKOFF, m.Activity.LEASED, m.Activity.WAITING)
         timers = obligations(run).timers
         kind = kind if kind in timers or not timers else sorted(timers)[index % len(timers)]
         due_at = timers.get(kind, self.world.now)
@@ -232,7 +262,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(index=INDEX, right=st.booleans())
     def resume(self, index: int, right: bool) -> None:
-        run = self.pick(index)
+        run = self.pick(index, m.Activity.WAITING)
         payload = Leaf.of(f"answer {next(self.world.numbers)}")
         wait_id = run.waiting.wait_id if run.waiting and right else index
         answer = self.world.submit(run.run_id, i.Resume(wait_id, not right, payload))
@@ -242,13 +272,19 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(name=NAMES, scope=SCOPES, index=INDEX)
     def emit(self, name: str, scope: m.EventScope, index: int) -> None:
-        scope_id = {m.EventScope.SESSION: "session-1", m.EventScope.GLOBAL: ""}.get(scope, self.pick(index).run_id)
+        """A client emits: often what a run waits for."""
+        run = self.pick(index, m.Activity.WAITING)
+        scope_id = {m.EventScope.SESSION: "session-1", m.EventScope.GLOBAL: ""}.get(scope, run.run_id)
+        if run.waiting is not None and run.waiting.event_name and index % 3:
+            scope, scope_id = run.waiting.event_scope, run.waiting.event_scope_id
+            name = name if run.waiting.event_name == "*" else run.waiting.event_name
         event_id = f"event-{index if index % 4 == 0 else next(self.world.numbers)}"
         self.world.emit(EventAppend(scope, scope_id, name, event_id, Leaf(b"{}"), self.world.now))
 
     @rule(index=INDEX)
     def match(self, index: int) -> None:
-        self.world.match(self.pick(index).run_id)
+        """The matching loop comes to a run."""
+        self.world.match(self.pick(index, m.Activity.WAITING).run_id)
 
     @rule(index=INDEX)
     def deliver(self, index: int) -> None:
@@ -257,34 +293,32 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(index=INDEX)
     def cancel(self, index: int) -> None:
-        if index % 3 == 0:
-            assert isinstance(self.world.submit(self.pick(index // 3).run_id, i.Cancel("enough")), Decision)
+        if index % 6 == 0:
+            assert isinstance(self.world.submit(self.pick(index // 6).run_id, i.Cancel("enough")), Decision)
 
-    @rule(index=INDEX)
-    def pause(self, index: int) -> None:
-        run = self.pick(index)
-        assert isinstance(self.world.submit(run.run_id, i.Pause()), Decision) != run.ended
-
-    @rule(index=INDEX)
-    def unpause(self, index: int) -> None:
-        run = self.pick(index)
-        assert isinstance(self.world.submit(run.run_id, i.Unpause()), Decision) != run.ended
+    @rule(index=INDEX, pause=st.booleans())
+    def pause(self, index: int, pause: bool) -> None:
+        """Somebody pauses a run, or unpauses all that are paused."""
+        paused = [run for run in self.world.runs.values() if run.paused]
+        runs = paused if paused and not pause else [self.pick(index)]
+        for run in runs:
+            taken = self.world.submit(run.run_id, i.Pause() if pause else i.Unpause())
+            assert isinstance(taken, Decision) != run.ended
 
     @rule(index=INDEX, steps=st.integers(0, 3))
     def tick(self, index: int, steps: int) -> None:
-        run = self.pick(index)
+        run = self.pick(index, m.Activity.IDLE)
         taken = self.world.submit(run.run_id, i.TickBudget(steps))
         assert isinstance(taken, Decision) == (run.drive is m.Drive.MANUAL and not run.ended)
 
     @rule(index=INDEX, resolution=st.sampled_from(Resolution))
     def resolve(self, index: int, resolution: Resolution) -> None:
-        parked = [run for run in self.world.runs.values() if run.activity is m.Activity.PARKED]
-        run = parked[index % len(parked)] if parked else self.pick(index)
+        run = self.pick(index, m.Activity.PARKED)
         step_id = run.step.step_id if run.step else 1
         node = run.step is None or run.step.effect is None
         plan = m.StepPlan(next_node="a") if node and resolution is Resolution.COMPLETED else None
         taken = self.world.submit(run.run_id, i.ResolveStep(step_id, resolution, plan=plan))
-        assert isinstance(taken, Decision) == bool(parked)
+        assert isinstance(taken, Decision) == (run.activity is m.Activity.PARKED)
 
     @rule(seconds=st.integers(-30, 60))
     def clock(self, seconds: int) -> None:
@@ -360,9 +394,24 @@ class Interleavings(RuleBasedStateMachine):
             self.world.report(token, m.StepPlan(complete_output=Leaf(b"{}")), None)
 
 
-TestInterleavings = pytest.mark.promise("P7")(
-    pytest.mark.promise("P6")(
-        pytest.mark.promise("P5")(pytest.mark.promise("P3")(pytest.mark.promise("P1")(Interleavings.TestCase)))
-    )
-)
-TestInterleavings.settings = settings(max_examples=60, stateful_step_count=60)
+def promises(test: Callable[[], None]) -> Callable[[], None]:
+    """Marks a test with the promises that the machine holds."""
+    for number in ("P1", "P3", "P5", "P6", "P7"):
+        test = pytest.mark.promise(number)(test)
+    return test
+
+
+def run_machine(examples: int) -> None:
+    """Plays `examples` random interleavings of at most 100 steps."""
+    run_state_machine_as_test(Interleavings, settings=settings(max_examples=examples, stateful_step_count=100))
+
+
+@promises
+def test_no_interleaving_breaks_a_promise() -> None:
+    run_machine(150)
+
+
+@pytest.mark.long
+@promises
+def test_no_interleaving_of_many_breaks_a_promise() -> None:
+    run_machine(5_000)

@@ -31,7 +31,7 @@ async def client(server: Running) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def run(client: Client) -> AsyncIterator[Callable[[Worker], "asyncio.Task[None]"]]:
+async def run(fake: FakeServer, client: Client) -> AsyncIterator[Callable[[Worker], "asyncio.Task[None]"]]:
     """Runs workers in the background and cancels them at the end."""
     tasks: list[asyncio.Task[Any]] = []
 
@@ -41,6 +41,7 @@ async def run(client: Client) -> AsyncIterator[Callable[[Worker], "asyncio.Task[
         return task
 
     yield start
+    fake.finish()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -69,6 +69,28 @@ class WorkStream(FakeStream):
     hello: pb.Hello
     first: pb.WorkRequest
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._reported: list[bytes] = []
+        self._is_over = False
+
+    def take(self, request: pb.WorkRequest) -> None:
+        """Notes a request; a goodbye is answered."""
+        self.incoming.put_nowait(request)
+        self._reported.extend(report.task_token for report in request.reports)
+        if self._is_over:
+            self.finish()
+        if request.HasField("goodbye"):
+            self.goodbye(Goodbye.REASON_CLIENT_DONE)
+
+    def finish(self) -> None:
+        """From now on every report is acknowledged."""
+        self._is_over = True
+        acks = [pb.Ack(task_token=token, status=pb.ACK_STATUS_STALE) for token in self._reported]
+        self._reported.clear()
+        if acks:
+            self.send(pb.WorkResponse(acks=acks))
+
     async def part(self, name: str) -> Any:
         """The value of the next request that has this part; requests without it are dropped."""
         async with asyncio.timeout(WITHIN_S):
@@ -129,6 +151,7 @@ class FakeServer:
         self.work: asyncio.Queue[WorkStream] = asyncio.Queue()
         self.subscriptions: asyncio.Queue[FakeStream] = asyncio.Queue()
         self.watches: asyncio.Queue[FakeStream] = asyncio.Queue()
+        self._work_streams: list[WorkStream] = []
         self.registered: list[workflow_service_pb2.RegisterWorkflowRequest] = []
 
     async def worker(self, **welcome: Any) -> WorkStream:
@@ -136,6 +159,11 @@ class FakeServer:
         stream = await self.unwelcomed()
         stream.welcome(**welcome)
         return stream
+
+    def finish(self) -> None:
+        """Acknowledges whatever is reported and welcomes whoever comes, so that workers can leave."""
+        for stream in self._work_streams:
+            stream.finish()
 
     async def unwelcomed(self) -> WorkStream:
         """The next worker stream, after its hello."""
@@ -156,11 +184,12 @@ class FakeServer:
     async def Work(self, requests: AsyncIterator[pb.WorkRequest], context: Any) -> None:
         """A worker's stream."""
         stream = WorkStream()
+        self._work_streams.append(stream)
         self.work.put_nowait(stream)
 
         async def read() -> None:
             async for request in requests:
-                stream.incoming.put_nowait(request)
+                stream.take(request)
             stream.incoming.put_nowait(None)
 
         reader = asyncio.create_task(read())

@@ -100,8 +100,6 @@ _RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "NAMESPACE_EXISTS": ("namespace", "namespace"),
     "REQUEST_ID_REUSED": ("request", "request_id"),
 }
-NAMED_BY: Final = frozenset(fact for _, fact in _RESOURCES.values())
-"""Request fields that name a resource; what an error does not say is taken from the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +120,13 @@ class PublicError:
     def rule(self) -> ErrorRule:
         """Its line of the table."""
         return ERRORS[self.reason]
+
+    @property
+    def about(self) -> str:
+        """The fact that names what the error speaks of, for example "run_id"; empty for none."""
+        if self.reason in _RESOURCES:
+            return _RESOURCES[self.reason][1]
+        return "run_id" if self.rule.code is _STATE else ""
 
 
 def public_error(error: BaseException) -> PublicError | None:

@@ -41,7 +41,6 @@ MAX_INT64: Final = 2**63 - 1
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _ID_RULE: Final = "must be 1 to 128 characters of [A-Za-z0-9._:-]"
 _NOTHING: Final = "INVALID_FIELD"
-_MAX_VIOLATIONS: Final = 20
 
 
 class Check:
@@ -51,12 +50,14 @@ class Check:
 
     Args:
         limits: limits in force.
+        most: violations kept; the rest would not fit an answer.
     """
 
-    __slots__ = ("limits", "metadata", "reason", "violations")
+    __slots__ = ("limits", "metadata", "most", "reason", "violations")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, most: int = 20) -> None:
         self.limits = limits
+        self.most = most
         self.violations: list[FieldViolation] = []
         self.reason = _NOTHING
         self.metadata: dict[str, str] = {}
@@ -65,7 +66,7 @@ class Check:
         """Notes that the field at `path` is wrong; the first reason is the call's."""
         if not self.violations:
             self.reason = reason
-        if len(self.violations) < _MAX_VIOLATIONS:
+        if len(self.violations) < self.most:
             self.violations.append(FieldViolation(path, description))
 
     def done(self) -> None:

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc.aio import AbortError, ServicerContext
 
 from perdure_server.api.auth import Authenticator, Caller
-from perdure_server.api.errors import NAMED_BY, PublicError, defect, public_error, status_of
+from perdure_server.api.errors import PublicError, defect, public_error, status_of
 from perdure_server.api.problems import EdgeError
 from perdure_server.kernel.limits import SECOND_US, Limits
 
@@ -281,16 +281,12 @@ class _Brought:
 
 
 def _completed(error: PublicError, request: Any) -> PublicError:
-    """The error with the names of what it speaks of, where the request has them and the error has not."""
-    if not isinstance(request, Message):
+    """The error with the name of what it speaks of, where the request has it and the error has not."""
+    name = error.about
+    if not isinstance(request, Message) or name not in request.DESCRIPTOR.fields_by_name:
         return error
-    fields = request.DESCRIPTOR.fields_by_name
-    for name in NAMED_BY:
-        if name in fields and not error.metadata.get(name):
-            value = getattr(request, name)
-            if isinstance(value, str) and value:
-                error = error.with_fact(name, value)
-    return error
+    value = getattr(request, name)
+    return error.with_fact(name, value) if value and not error.metadata.get(name) else error
 
 
 def _facts(request: Any) -> dict[str, str]:

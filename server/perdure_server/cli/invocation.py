@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from perdure.connection import TlsConfig
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:7171"
-CONNECT_S: Final = 5.0
+CONNECT_S: Final = 3.0
 """A server that does not answer within this is called unreachable."""
 
 Handler = Callable[..., Coroutine[Any, Any, int | None]]

@@ -59,7 +59,7 @@ ADVICE: Final = {
 }
 
 _ADVICE_BY_CODE: Final = {
-    "UNAVAILABLE": "is a server running there? `perdure serve` starts one; --address or PERDURE_ADDRESS names another",
+    "UNAVAILABLE": "start one with `perdure serve`, or name another with --address or PERDURE_ADDRESS",
     "DEADLINE_EXCEEDED": "no answer in time: allow more with --timeout, or see whether the server is well with "
     "`perdure doctor`",
     "UNIMPLEMENTED": "what answers there is no Perdure server, or an older one: check --address",

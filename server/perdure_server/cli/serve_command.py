@@ -104,13 +104,11 @@ def run_server(config: Config) -> None:
     Raises:
         Refusal: it cannot start.
     """
-    import asyncio
-
-    from perdure_server.app import serve as serve_until_signal
+    from perdure_server.app import run
     from perdure_server.config import ConfigError
 
     try:
-        asyncio.run(serve_until_signal(config))
+        run(config)
     except ConfigError as error:
         raise Refusal(str(error), exit_code=USAGE) from error
     except OSError as error:

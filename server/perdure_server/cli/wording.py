@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure_server.cli.json_form import instant_text
-from perdure_server.clock import SystemClock
 
 if TYPE_CHECKING:
     from perdure.model import RunState, WaitState
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
 
 def now() -> datetime:
     """This machine's clock, in UTC."""
+    from perdure_server.clock import SystemClock
+
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=SystemClock().now())
 
 

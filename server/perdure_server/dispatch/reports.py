@@ -24,7 +24,7 @@ from perdure_server.dispatch.messages import (
     TaskToken,
 )
 from perdure_server.dispatch.registry import Registry
-from perdure_server.dispatch.truth import MAX_LATE_RESULTS, late_results, was_reported
+from perdure_server.dispatch.truth import was_reported
 from perdure_server.dispatch.workers import Held
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import DrainingError, EngineError, RunNotFoundError
@@ -73,14 +73,14 @@ class Reports:
         if isinstance(token, bytes) or token.namespace != namespace:
             answer(_not_ours(token))
             return
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, Refusal):  # nothing that a run could be given
             answer(Acked(token, AckStatus.REFUSED, outcome.reason, outcome.message))
             return
         held = self._registry.held(token, worker_id)
         if held is not None:
             held.reporting = True
         future = self._engine.submit_nowait(token.key, partial(_input, token, report))
-        future.add_done_callback(partial(self._settled, token, report, held, answer))
+        future.add_done_callback(partial(self._settled, token, held, answer))
 
     async def settle(self) -> None:
         """For tests: returns when every look-up has been answered."""
@@ -105,13 +105,16 @@ class Reports:
     def _settled(
         self,
         token: TaskToken,
-        report: Report,
         held: Held | None,
         answer: Answer,
         future: asyncio.Future[Outcome],
     ) -> None:
         error = _error_of(future)
         if error is None:
+            if future.result().ack is Ack.STALE:
+                message = "the run was ended or cancelled meanwhile; the report is kept in its ledger"
+                answer(Acked(token, AckStatus.STALE, Reason.RUN_ENDED.value, message))
+                return
             self._remember(token)
             answer(Acked(token, AckStatus.ACCEPTED))
             return
@@ -122,7 +125,7 @@ class Reports:
         elif token in self._accepted:
             answer(Acked(token, AckStatus.DUPLICATE))
         else:
-            task = asyncio.get_running_loop().create_task(self._look_up(token, report, error, answer))
+            task = asyncio.get_running_loop().create_task(self._look_up(token, error, answer))
             self._look_ups.add(task)
             task.add_done_callback(self._look_ups.discard)
 
@@ -131,59 +134,43 @@ class Reports:
         if len(self._accepted) > MAX_REMEMBERED:
             del self._accepted[next(iter(self._accepted))]
 
-    async def _look_up(self, token: TaskToken, report: Report, rejection: Rejection, answer: Answer) -> None:
+    async def _look_up(self, token: TaskToken, rejection: Rejection, answer: Answer) -> None:
         """Finds out what became of a token that its run does not take."""
         try:
             async with self._room:
-                acked = await self._truth(token, report, rejection)
+                acked = await self._truth(token, rejection)
         except (EngineError, Rejection) as error:
             answer(_answer_to(token, error))
         else:
             answer(acked)
 
-    async def _truth(self, token: TaskToken, report: Report, rejection: Rejection) -> Acked:
+    async def _truth(self, token: TaskToken, rejection: Rejection) -> Acked:
         engine = self._engine
         run = await engine.load(token.key)
-        if run.abandoned == (token.step_id, token.attempt):
-            await self._keep_late(token, report)
-            return Acked(token, AckStatus.STALE, Reason.RUN_ENDED.value, "the run was ended or cancelled meanwhile")
         if await was_reported(engine, token):
             return Acked(token, AckStatus.DUPLICATE)
         reason = Reason.RUN_ENDED if run.ended else Reason.STALE_ATTEMPT
         return Acked(token, AckStatus.STALE, reason.value, rejection.message)
 
-    async def _keep_late(self, token: TaskToken, report: Report) -> None:
-        """Keeps the report of the attempt that an end or cancel overtook, once."""
-        if isinstance(report.outcome, Release | Refusal):
-            return
-        data = report.encode()
-        kept = await late_results(self._engine, token.key)
-        if data in kept or len(kept) >= MAX_LATE_RESULTS:
-            return
-        outcome = report.outcome
-        if isinstance(outcome, NodeReport):
-            event: Input = NodePlanned(token.step_id, token.attempt, outcome.plan, report=data)
-        else:
-            settled = outcome.outcome if isinstance(outcome, EffectReport) else outcome
-            event = EffectSettled(token.step_id, token.attempt, settled, report=data)
-        await self._engine.submit(token.key, event)
-
 
 def _input(token: TaskToken, report: Report, run: RunState) -> Input:
-    """The input that a report is, for the run as it stands when its turn comes."""
+    """The input that a report is, for the run as it stands when its turn comes.
+
+    The report of an attempt that an end or cancel overtook goes with its bytes: the run keeps them.
+    """
     step_id, attempt, outcome = token.step_id, token.attempt, report.outcome
-    if run.abandoned == (step_id, attempt):
-        raise Rejection(Reason.RUN_ENDED, "the report comes late")
+    late = run.abandoned == (step_id, attempt)
+    data = report.encode() if late else b""
     if isinstance(outcome, EffectReport):
-        return EffectSettled(step_id, attempt, outcome.outcome)
+        return EffectSettled(step_id, attempt, outcome.outcome, data)
     if isinstance(outcome, NodeReport):
-        return NodePlanned(step_id, attempt, outcome.plan, outcome.effect_outcome)
+        return NodePlanned(step_id, attempt, outcome.plan, outcome.effect_outcome, data)
     if isinstance(outcome, Release):
         return StepReleased(step_id, attempt, outcome.delay_us)
     if isinstance(outcome, StepFailure):
         if run.step is not None and run.step.effect is None:
-            return NodePlanned(step_id, attempt, outcome)
-        return EffectSettled(step_id, attempt, outcome)
+            return NodePlanned(step_id, attempt, outcome, report=data)
+        return EffectSettled(step_id, attempt, outcome, data)
     raise ValueError(f"a refused report reached run {run.run_id}")
 
 

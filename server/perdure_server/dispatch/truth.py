@@ -16,11 +16,9 @@ from perdure_server.kernel.records import (
     Waiting,
 )
 from perdure_server.kernel.values import Json
-from perdure_server.storage.port import RecordQuery, RunKey
+from perdure_server.storage.port import RecordQuery
 
 PAGE: Final = 100
-MAX_LATE_RESULTS: Final = 16
-"""Late reports kept of one run, so that a worker which repeats itself in other words cannot fill its ledger."""
 
 _TELLING: Final = (
     RecordKind.STEP_COMPLETED,
@@ -60,13 +58,6 @@ async def was_reported(engine: Engine, token: TaskToken) -> bool:
             after_seq = row.seq
         if not rows:
             return False
-
-
-async def late_results(engine: Engine, key: RunKey) -> list[bytes]:
-    """The late reports that the run's ledger keeps, at most MAX_LATE_RESULTS."""
-    query = RecordQuery(key.namespace, run_id=key.run_id, kinds=(int(RecordKind.LATE_RESULT),), limit=MAX_LATE_RESULTS)
-    rows = await engine.read(engine.store.read_records, query)
-    return [payload.data for row in rows for payload in row.payloads if payload.data is not None]
 
 
 def _by_report(record: Record) -> bool | None:

@@ -195,6 +195,11 @@ class Engine:
         """Runs held in memory."""
         return len(self._cache)
 
+    def head_hash(self, run: RunState) -> bytes | None:
+        """Hash of the run's last record, while this is its state in memory; else None."""
+        slot = self._cache.get(RunKey(run.namespace, run.run_id))
+        return slot.head_hash if slot is not None and slot.run is run else None
+
     async def stop(self) -> None:
         """Answers what is under way, then ends the writing thread. Idempotent."""
         self.closing = True

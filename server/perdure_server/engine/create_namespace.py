@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from perdure_server.engine.commands import RequestId
-from perdure_server.engine.core import Engine, check_request
+from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import NamespaceExistsError
+from perdure_server.engine.requests import check_request
 from perdure_server.storage.port import CatalogChange, RequestRow
 
 

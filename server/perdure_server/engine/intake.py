@@ -131,6 +131,9 @@ class Intake:
             self._replay(slot, call, result.request)
         elif result.kind is VerdictKind.RUN_EXISTS and result.taken_run_id == slot.key.run_id and slot.run is None:
             self._refuse(slot, call, t.run_exists(slot.key))
+        elif result.kind is VerdictKind.FAILED:
+            log.error("a commit cannot be kept: %s", result.error, extra={"run_id": slot.key.run_id})
+            self._fail(slot, call, RuntimeError(f"a commit of run {slot.key.run_id!r} cannot be kept: {result.error}"))
         elif result.kind is VerdictKind.RUN_EXISTS:
             call.taken |= {result.taken_run_id}
             self._again(slot, call)

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 
 from perdure_server.engine.commands import RequestId
-from perdure_server.engine.core import Engine, check_request
+from perdure_server.engine.core import Engine
+from perdure_server.engine.requests import check_request
 from perdure_server.storage.port import CatalogChange, RequestRow, WorkflowRow
 
 
@@ -72,4 +73,4 @@ async def register_workflow(engine: Engine, command: RegisterWorkflowCommand) ->
         )
         is_default = stored is not None and stored.is_default
         return RegisterReply(command.version, created=kept["created"], is_default=is_default)
-    return RegisterReply(command.version, created=known is None, is_default=verdict.is_default)
+    return RegisterReply(command.version, created=verdict.changed, is_default=verdict.is_default)

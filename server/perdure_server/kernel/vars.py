@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import final
 
 from perdure_server.kernel.limits import DEFAULT_LIMITS
 from perdure_server.kernel.model import VarsOp
 from perdure_server.kernel.values import Json, Leaf, dump_json
 
 
+@final
 class Missing:
     """Marks that nothing is there; no JSON value."""
 
@@ -73,7 +75,7 @@ def append_at(root: Json, tokens: Sequence[str], value: Json) -> Json:
         return set_at(root, tokens, [value])
     if not isinstance(target, list):
         raise VarsError(f"append at /{'/'.join(tokens)}: there is {_kind(target)}, not an array")
-    items: list[object] = list(target)
+    items: list[Json] = list(target)
     return set_at(root, tokens, [*items, value])
 
 

@@ -75,10 +75,11 @@ class ChainVerifier:
     """Checks the records of one run as they come, in the order in which the ledger shows them.
 
     Args:
-        claim: the head to arrive at; records above it were committed later and are left out.
+        claim: the head to arrive at; records above it were committed later and are left out. A text: why
+            the head cannot be read; then every record is checked, and what follows the last is at fault.
     """
 
-    def __init__(self, key: RunKey, claim: RunHeadClaim, inspect: RecordInspector) -> None:
+    def __init__(self, key: RunKey, claim: RunHeadClaim | str, inspect: RecordInspector) -> None:
         self._key = key
         self._claim = claim
         self._inspect = inspect
@@ -89,7 +90,7 @@ class ChainVerifier:
     @property
     def done(self) -> bool:
         """No further record is needed."""
-        return bool(self._problem) or self._seq >= self._claim.seq
+        return bool(self._problem) or (not isinstance(self._claim, str) and self._seq >= self._claim.seq)
 
     def add(self, records: Iterable[StoredRecord]) -> None:
         """Checks the next records, until one does not fit or the head is reached."""
@@ -103,12 +104,14 @@ class ChainVerifier:
 
     def report(self) -> ChainReport:
         """The finding, once `done` or when there are no more records."""
-        problem = self._problem
-        if not problem and self._seq < self._claim.seq:
-            problem = f"missing: the run's head is at seq {self._claim.seq}"
+        claim, problem = self._claim, self._problem
+        if not problem and isinstance(claim, str):
+            problem = f"missing, or beyond the run's head, which cannot be read: {claim}"
+        elif not problem and self._seq < claim.seq:
+            problem = f"missing: the run's head is at seq {claim.seq}"
         if problem:
             return ChainReport(self._seq, self._hash, self._seq + 1, problem)
-        if self._hash != self._claim.head_hash:
+        if self._hash != claim.head_hash:
             problem = "the run's head names another hash than this record's"
             return ChainReport(self._seq, self._hash, max(self._seq, 1), problem)
         return ChainReport(self._seq, self._hash)

@@ -33,8 +33,10 @@ class View(IntEnum):
     RECORD_BYTES = 2
 
 
-ScopeKey: TypeAlias = tuple[ScopeKind, str, str]
-"""(kind, namespace, id): what a record's header is looked up by."""
+ScopeKey: TypeAlias = tuple[int, str, str]
+"""(kind, namespace, id): what a record's header is looked up by. A plain int, since enums hash slowly."""
+
+_RUN, _TREE, _SESSION, _WORKFLOW, _ALL = map(int, ScopeKind)
 
 TERMINAL_KINDS = (RecordKind.COMPLETED, RecordKind.FAILED, RecordKind.CANCELLED)
 """The kinds that end a run."""
@@ -79,7 +81,7 @@ class Selection:
     @property
     def scope_key(self) -> ScopeKey:
         """Under which of `scope_keys(record)` its records are found."""
-        return (self.scope, self.namespace, self.scope_id)
+        return (int(self.scope), self.namespace, self.scope_id)
 
     @property
     def filtered(self) -> bool:
@@ -132,9 +134,9 @@ def scope_keys(record: StoredRecord) -> tuple[ScopeKey, ...]:
     """Every scope that holds the record."""
     namespace = record.namespace
     return (
-        (ScopeKind.RUN, namespace, record.run_id),
-        (ScopeKind.TREE, namespace, record.root_run_id),
-        (ScopeKind.SESSION, namespace, record.session_id),
-        (ScopeKind.WORKFLOW, namespace, record.workflow_id),
-        (ScopeKind.ALL, namespace, ""),
+        (_RUN, namespace, record.run_id),
+        (_TREE, namespace, record.root_run_id),
+        (_SESSION, namespace, record.session_id),
+        (_WORKFLOW, namespace, record.workflow_id),
+        (_ALL, namespace, ""),
     )

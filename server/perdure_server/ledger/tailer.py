@@ -10,7 +10,7 @@ reads the store until it is above (`subscription.py`). What nobody watches is no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,9 @@ class Line:
         """Forgets everything up to `floor`."""
         self.strip = Strip()
         self.floor = floor
+
+
+_NO_LINES: Mapping[tuple[Selection, View], Line] = {}
 
 
 class Tailer:
@@ -135,10 +138,14 @@ class Tailer:
             horizon: nothing can still appear at or below it; 0: below the last record's position.
         """
         touched: set[Line] = set()
+        newest: dict[str, StoredRecord] = {}
         if self._lines:
             for record in records:
-                if record.position > self.position:
+                if record.position > self.position and record.namespace in self._watched:
+                    newest[record.namespace] = record
                     touched.update(self._place(record))
+        for namespace, record in newest.items():
+            self._anchors[namespace] = Anchor.at(record)
         self._advance(max(horizon, records[-1].position if records else 0))
         self._evict()
         _wake(touched)
@@ -156,12 +163,10 @@ class Tailer:
 
     def _place(self, record: StoredRecord) -> list[Line]:
         """Puts the record into every line that shows it; returns them."""
-        if record.namespace in self._watched:
-            self._anchors[record.namespace] = Anchor.at(record)
         frames: dict[View, bytes] = {}
         lines: list[Line] = []
         for key in scope_keys(record):
-            for line in self._lines.get(key, {}).values():
+            for line in self._lines.get(key, _NO_LINES).values():
                 if not line.selection.admits(record):
                     continue
                 if line.view not in frames:

@@ -16,7 +16,8 @@ from perdure_server.storage.port import StoredPayload, StoredRecord
 
 # tag = field number << 3 | wire type (0 varint, 2 length-delimited)
 _ENTRIES = b"\x0a"
-_FORM = {View.RECORD: b"\x0a", View.RECORD_BYTES: b"\x12"}
+_RECORD = b"\x0a"
+_RECORD_BYTES = b"\x12"
 _PAYLOADS = b"\x1a"
 _POSITION = b"\x20"
 _PREV_HASH = b"\x2a"
@@ -67,17 +68,21 @@ def frame(record: StoredRecord, view: View) -> bytes:
     """The record as one entry of a batch or page, with its payloads."""
     entry = b"".join(
         (
-            _FORM[view],
+            _RECORD if view is View.RECORD else _RECORD_BYTES,
             varint(len(record.record)),
             record.record,
             *map(_payload, record.payloads),
             _POSITION,
             varint(record.position),
-            _field(_PREV_HASH, record.prev_hash),
-            _field(_RECORD_HASH, record.record_hash),
+            _PREV_HASH,
+            varint(len(record.prev_hash)),
+            record.prev_hash,
+            _RECORD_HASH,
+            varint(len(record.record_hash)),
+            record.record_hash,
         )
     )
-    return _ENTRIES + varint(len(entry)) + entry
+    return b"".join((_ENTRIES, varint(len(entry)), entry))
 
 
 def batch_response(cursor: str, frames: bytes) -> bytes:

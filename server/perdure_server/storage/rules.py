@@ -16,6 +16,9 @@ DEFAULT_NAMESPACE = "default"
 HASH_BYTES = 32
 SALT_BYTES = 16
 
+SLOTS = 256
+"""Payload slots that a record can have; their indexes are below it."""
+
 
 def contradiction(commit: Commit) -> str:
     """Why a Commit contradicts itself, for the FAILED verdict; empty if it does not.
@@ -43,6 +46,9 @@ def _gap(records: Sequence[NewRecord], seq: int, head_seq: int) -> str:
         seq += 1
         if record.seq != seq:
             return f"record seq {record.seq} where {seq} is next"
+        for payload in record.payloads:
+            if not 0 <= payload.index < SLOTS:
+                return f"record seq {seq} has a payload in slot {payload.index}"
     return "" if head_seq == seq else f"the head says seq {head_seq}, the last record is {seq}"
 
 

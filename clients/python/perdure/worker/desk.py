@@ -31,9 +31,11 @@ _log = logging.getLogger("perdure.worker")
 _STOP_AT = 0.8
 """The part of a lease after which a handler is stopped when nothing renewed it."""
 
-_CLOSE_S = 2.0
 _UNACKED_PER_SLOT = 4
 """Reports that may wait for their ack, per slot, before no new task is asked for."""
+
+_CLOSE_S = 2.0
+"""How long the end waits for handlers that were cancelled."""
 
 
 class Stop(Enum):

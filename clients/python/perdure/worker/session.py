@@ -177,6 +177,8 @@ class Session:
         if tasks:
             self._received += len(tasks)
             desk.accept(tasks)
+        if self._received + desk.free > self._granted:
+            self.wake()
         if response.HasField("drain"):
             if self.phase is Phase.OPEN:
                 self.phase = Phase.DRAINED

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from perdure.connection import Connection
 from perdure.errors import (
+    CallCancelled,
     FailedPrecondition,
     Internal,
     InvalidArgument,
@@ -99,7 +100,9 @@ class Streams:
         """Says goodbye and waits until the streams have ended."""
         self._is_leaving = True
         for session in self._sessions.values():
-            if session.phase is not Phase.OPENING:
+            if session.phase is Phase.OPENING:
+                session.lose(CallCancelled("the worker leaves"))
+            else:
                 session.leave()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=timeout)

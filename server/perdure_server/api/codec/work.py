@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from perdure.v1 import admin_service_pb2
 from perdure.v1 import worker_service_pb2 as pb
 from perdure_server.api.codec import plans, shapes
 from perdure_server.api.codec.shapes import Shape
@@ -263,3 +264,25 @@ def _bound(field: str, given: int, most: int) -> None:
         check = Check()
         check.refuse(field, f"has {given} items; at most {most} are accepted")
         check.done()
+
+
+def worker_info(view: d.WorkerView) -> admin_service_pb2.WorkerInfo:
+    """A worker in a list."""
+    profile = view.profile
+    fields = {
+        "worker_id": profile.worker_id,
+        "identity": profile.identity,
+        "sdk": profile.sdk,
+        "queues": profile.queues,
+        "workflows": [
+            {"workflow_id": served.workflow_id, "versions": served.versions, "node_ids": served.node_ids}
+            for served in profile.workflows
+        ],
+        "effect_types": profile.effect_types,
+        "stream_epoch": view.stream_epoch,
+        "credit": view.credit,
+        "held_tasks": view.held_tasks,
+        "connected_at": shapes.instant(view.connected_at),
+        "draining": view.draining,
+    }
+    return shapes.build(admin_service_pb2.WorkerInfo, fields)

@@ -70,3 +70,11 @@ def _node(node_id: str, message: model_pb2.NodeSpec, check: Check, at: str) -> m
         risk=check.choice(at, "risk", message.risk, m.Risk, m.Risk.IDEMPOTENT),
         priority=check.integer(at, "priority", message.priority, MIN_PRIORITY, MAX_PRIORITY),
     )
+
+
+def spec_bytes(message: model_pb2.WorkflowSpec, version: str) -> bytes:
+    """The stored form of a spec: the message with its version."""
+    stored = model_pb2.WorkflowSpec()
+    stored.CopyFrom(message)
+    stored.version = version
+    return stored.SerializeToString(deterministic=True)

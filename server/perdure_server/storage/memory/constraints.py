@@ -101,7 +101,7 @@ def _records(rows: tuple[NewRecord, ...]) -> Iterator[str]:
         if row.kind < 1 or row.status < 0 or len(row.record_hash) != HASH_BYTES:
             yield f"record kind {row.kind}, status {row.status}, a hash of {len(row.record_hash)} bytes"
         slots = [payload.index for payload in row.payloads]
-        if len(set(slots)) < len(slots) or any(slot < 0 for slot in slots):
+        if len(set(slots)) < len(slots):
             yield f"payload slots {slots}"
         if any(len(payload.salt) != SALT_BYTES for payload in row.payloads):
             yield "a salt of another length"

@@ -26,7 +26,7 @@ from perdure_server.storage.port import (
     VerdictKind,
     WaitRow,
 )
-from perdure_server.storage.rules import Genesis, contradiction
+from perdure_server.storage.rules import SLOTS, Genesis, contradiction
 from perdure_server.storage.sql.grouped import Row
 
 EventKey: TypeAlias = tuple[str, int, str, str, str]
@@ -221,7 +221,8 @@ class BatchPlan:
             position += 1
             payload_bytes = 0
             for payload in new.payloads:
-                writes.payloads.append((position, payload.index, payload.salt, payload.data))
+                number = position * SLOTS + payload.index
+                writes.payloads.append((number, payload.salt, payload.data))
                 if payload.data is not None:
                     payload_bytes += len(payload.data)
             writes.records.append(

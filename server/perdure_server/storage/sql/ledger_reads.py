@@ -16,8 +16,9 @@ from typing import Final, TypeAlias
 import sqlalchemy as sa
 
 from perdure_server.storage.port import RecordQuery, StoredEvent, StoredPayload, StoredRecord, StoreError
+from perdure_server.storage.rules import SLOTS
 from perdure_server.storage.sql import schema
-from perdure_server.storage.sql.rows import DbRow, find_numbers, to_event
+from perdure_server.storage.sql.rows import DbRow, find_numbers, read_runs, to_event
 
 Condition: TypeAlias = sa.ColumnElement[bool]
 
@@ -29,6 +30,28 @@ _payloads: Final = schema.payloads.c
 _events: Final = schema.events.c
 _ANY: Final = ("", "*")
 _POSITIONS_AT_ONCE: Final = 1_000
+
+
+_PAYLOADS_BETWEEN: Final = (
+    sa.select(_payloads.payload_no, _payloads.salt, _payloads.data)
+    .where(_payloads.payload_no >= sa.bindparam("first"), _payloads.payload_no < sa.bindparam("end"))
+    .order_by(_payloads.payload_no)
+)
+
+_first_slot: Final = _records.position * sa.literal_column(str(SLOTS))
+_PAYLOADS_AT: Final = (
+    sa.select(_payloads.payload_no, _payloads.salt, _payloads.data)
+    .select_from(schema.records)
+    .join(schema.payloads, _payloads.payload_no.between(_first_slot, _first_slot + sa.literal_column(str(SLOTS - 1))))
+    .where(_records.position.in_(sa.bindparam("positions", expanding=True)))
+    .order_by(_payloads.payload_no)
+)
+
+_RUN_TAIL: Final = (
+    sa.select(schema.records)
+    .where(_records.run_no == sa.bindparam("run"), _records.seq > sa.bindparam("after"))
+    .order_by(_records.seq)
+)
 
 
 def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) -> list[StoredRecord]:
@@ -45,10 +68,8 @@ def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) ->
 
 def read_run_tail(connection: sa.Connection, run: DbRow, after_seq: int) -> list[StoredRecord]:
     """All records of a run after a seq. `run` is its row."""
-    statement = (
-        sa.select(schema.records).where(_records.run_no == run.run_no, _records.seq > after_seq).order_by(_records.seq)
-    )
-    return _with_payloads(connection, connection.execute(statement).all(), {run.run_no: run})
+    rows = connection.execute(_RUN_TAIL, {"run": run.run_no, "after": after_seq}).all()
+    return _with_payloads(connection, rows, {run.run_no: run})
 
 
 def _filters(query: RecordQuery) -> Iterator[Condition]:
@@ -115,9 +136,7 @@ def _with_payloads(
     if not rows:
         return []
     if runs is None:
-        run_nos = {row.run_no for row in rows}
-        statement = sa.select(schema.runs).where(schema.runs.c.run_no.in_(run_nos))
-        runs = {run.run_no: run for run in connection.execute(statement)}
+        runs = read_runs(connection, {row.run_no for row in rows})
     payloads = _payloads_of(connection, [row.position for row in rows])
     return [_stored(row, runs.get(row.run_no), payloads.get(row.position, ())) for row in rows]
 
@@ -126,11 +145,12 @@ def _payloads_of(connection: sa.Connection, positions: list[int]) -> dict[int, l
     found: dict[int, list[StoredPayload]] = defaultdict(list)
     for start in range(0, len(positions), _POSITIONS_AT_ONCE):
         some = positions[start : start + _POSITIONS_AT_ONCE]
-        dense = some[-1] - some[0] == len(some) - 1
-        where = _payloads.position.between(some[0], some[-1]) if dense else _payloads.position.in_(some)
-        statement = sa.select(schema.payloads).where(where).order_by(_payloads.position, _payloads.slot)
-        for position, slot, salt, data in connection.execute(statement):
-            found[position].append(StoredPayload(slot, salt, data))
+        if some[-1] - some[0] == len(some) - 1:
+            rows = connection.execute(_PAYLOADS_BETWEEN, {"first": some[0] * SLOTS, "end": (some[-1] + 1) * SLOTS})
+        else:
+            rows = connection.execute(_PAYLOADS_AT, {"positions": some})
+        for number, salt, data in rows:
+            found[number // SLOTS].append(StoredPayload(number % SLOTS, salt, data))
     return found
 
 

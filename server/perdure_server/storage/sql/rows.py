@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
@@ -24,25 +24,35 @@ DbRow: TypeAlias = "sa.Row[*tuple[Any, ...]]"
 """A row as the database gives it; its columns are attributes."""
 
 
+# Statements are made once: making one costs more than executing it.
+
+_names: Final = schema.identifiers.c
+_NUMBERS: Final = sa.select(_names.identifier, _names.identifier_no).where(
+    _names.namespace == sa.bindparam("of_namespace"),
+    _names.identifier.in_(sa.bindparam("wanted", expanding=True)),
+)
+_RUN: Final = (
+    sa.select(schema.runs)
+    .select_from(schema.identifiers)
+    .join(schema.runs, schema.runs.c.run_no == _names.identifier_no)
+    .where(_names.namespace == sa.bindparam("of_namespace"), _names.identifier == sa.bindparam("of_run"))
+)
+_of_runs: Final = sa.bindparam("run_nos", expanding=True, type_=sa.BigInteger())
+_RUNS: Final = sa.select(schema.runs).where(schema.runs.c.run_no.in_(_of_runs))
+_LABELS: Final = sa.select(schema.labels).where(schema.labels.c.run_no.in_(_of_runs))
+_WAITS: Final = sa.select(schema.waits).where(schema.waits.c.run_no.in_(_of_runs))
+_TASKS: Final = sa.select(schema.tasks).where(schema.tasks.c.run_no.in_(_of_runs))
+
+
 def find_numbers(connection: sa.Connection, namespace: str, wanted: Iterable[str]) -> dict[str, int]:
     """Numbers of the identifiers that exist."""
-    table = schema.identifiers.c
-    statement = sa.select(table.identifier, table.identifier_no).where(
-        table.namespace == namespace, table.identifier.in_(list(wanted))
-    )
-    return {row.identifier: row.identifier_no for row in connection.execute(statement)}
+    rows = connection.execute(_NUMBERS, {"of_namespace": namespace, "wanted": list(wanted)})
+    return {row.identifier: row.identifier_no for row in rows}
 
 
 def find_run(connection: sa.Connection, key: RunKey) -> DbRow | None:
     """The row of `runs`, or None if there is no such run."""
-    names = schema.identifiers.c
-    statement = (
-        sa.select(schema.runs)
-        .select_from(schema.identifiers)
-        .join(schema.runs, schema.runs.c.run_no == names.identifier_no)
-        .where(names.namespace == key.namespace, names.identifier == key.run_id)
-    )
-    return connection.execute(statement).one_or_none()
+    return connection.execute(_RUN, {"of_namespace": key.namespace, "of_run": key.run_id}).one_or_none()
 
 
 def to_identity(row: DbRow, labels: Mapping[str, str]) -> RunIdentity:
@@ -138,32 +148,35 @@ def to_event(row: DbRow) -> StoredEvent:
     )
 
 
+def read_runs(connection: sa.Connection, run_nos: Iterable[int]) -> dict[int, DbRow]:
+    """Rows of `runs`, by run_no."""
+    return {row.run_no: row for row in connection.execute(_RUNS, {"run_nos": list(run_nos)})}
+
+
 def read_labels(connection: sa.Connection, run_nos: Sequence[int]) -> dict[int, dict[str, str]]:
     """Labels of these runs, by run_no; a run without labels has no entry."""
-    table = schema.labels.c
-    statement = sa.select(table.run_no, table.name, table.value).where(table.run_no.in_(run_nos))
     found: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in connection.execute(statement):
+    for row in connection.execute(_LABELS, {"run_nos": run_nos}):
         found[row.run_no][row.name] = row.value
     return found
 
 
 def read_waits(connection: sa.Connection, run_nos: Sequence[int]) -> dict[int, WaitRow]:
     """Waits of these runs, by run_no."""
-    statement = sa.select(schema.waits).where(schema.waits.c.run_no.in_(run_nos))
-    return {row.run_no: to_wait(row) for row in connection.execute(statement)}
+    return {row.run_no: to_wait(row) for row in connection.execute(_WAITS, {"run_nos": run_nos})}
+
+
+def read_tasks(connection: sa.Connection, run_nos: Sequence[int]) -> dict[int, TaskRow]:
+    """Tasks of these runs, by run_no."""
+    return {row.run_no: to_task(row) for row in connection.execute(_TASKS, {"run_nos": run_nos})}
 
 
 def read_summaries(connection: sa.Connection, run_nos: Sequence[int]) -> list[RunSummary]:
     """Runs as lists show them, in the order asked for."""
     if not run_nos:
         return []
-    rows = {
-        row.run_no: row for row in connection.execute(sa.select(schema.runs).where(schema.runs.c.run_no.in_(run_nos)))
-    }
-    labels, waits = read_labels(connection, run_nos), read_waits(connection, run_nos)
-    statement = sa.select(schema.tasks).where(schema.tasks.c.run_no.in_(run_nos))
-    tasks = {row.run_no: to_task(row) for row in connection.execute(statement)}
+    rows, labels = read_runs(connection, run_nos), read_labels(connection, run_nos)
+    waits, tasks = read_waits(connection, run_nos), read_tasks(connection, run_nos)
     return [
         RunSummary(
             to_identity(rows[run_no], labels.get(run_no, {})),

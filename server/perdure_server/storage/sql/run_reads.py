@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from perdure_server.storage.port import ObligationRows, RunKey, RunSnapshot, StoreError, TimerRow
@@ -11,11 +13,16 @@ from perdure_server.storage.sql.rows import (
     find_numbers,
     find_run,
     read_labels,
+    read_tasks,
     read_waits,
     to_head,
     to_identity,
-    to_task,
 )
+
+_run_no: Final = sa.bindparam("run", type_=sa.BigInteger())
+_KEYFRAME: Final = sa.select(schema.keyframes).where(schema.keyframes.c.run_no == _run_no)
+_TURN: Final = sa.select(schema.turns).where(schema.turns.c.run_no == _run_no)
+_TIMERS: Final = sa.select(schema.timers).where(schema.timers.c.run_no == _run_no).order_by(schema.timers.c.kind)
 
 
 def load_run(connection: sa.Connection, key: RunKey) -> RunSnapshot | None:
@@ -29,8 +36,7 @@ def load_run(connection: sa.Connection, key: RunKey) -> RunSnapshot | None:
     run_no: int = row.run_no
     labels = read_labels(connection, [run_no]).get(run_no, {})
     head = to_head(row, read_waits(connection, [run_no]).get(run_no))
-    frames = schema.keyframes.c
-    frame = connection.execute(sa.select(frames.seq, frames.state).where(frames.run_no == run_no)).one_or_none()
+    frame = connection.execute(_KEYFRAME, {"run": run_no}).one_or_none()
     keyframe_seq = frame.seq if frame else 0
     records = read_run_tail(connection, row, keyframe_seq)
     seqs = [record.seq for record in records]
@@ -48,14 +54,13 @@ def read_obligations(connection: sa.Connection, key: RunKey) -> ObligationRows |
     run = find_run(connection, key)
     if run is None:
         return None
-    tasks, turns, timers = schema.tasks, schema.turns, schema.timers
-    task = connection.execute(sa.select(tasks).where(tasks.c.run_no == run.run_no)).one_or_none()
-    turn = connection.execute(sa.select(turns).where(turns.c.run_no == run.run_no)).one_or_none()
-    rows = connection.execute(sa.select(timers).where(timers.c.run_no == run.run_no).order_by(timers.c.kind))
+    task = read_tasks(connection, [run.run_no]).get(run.run_no)
+    turn = connection.execute(_TURN, {"run": run.run_no}).one_or_none()
+    timers = connection.execute(_TIMERS, {"run": run.run_no})
     return ObligationRows(
-        to_task(task) if task else None,
+        task,
         bool(turn.held) if turn else None,
-        tuple(TimerRow(row.kind, row.due_at) for row in rows),
+        tuple(TimerRow(row.kind, row.due_at) for row in timers),
     )
 
 

@@ -144,15 +144,14 @@ records: Final = sa.Table(
 payloads: Final = sa.Table(
     "payloads",
     metadata,
-    *_numbers("position", "slot"),
+    _key("payload_no"),
     *_blobs("salt"),
     sa.Column("data", sa.LargeBinary()),
-    sa.PrimaryKeyConstraint("position", "slot"),
-    _check("payloads", "slot >= 0 AND length(salt) = 16"),
-    sqlite_with_rowid=False,
+    _check("payloads", "payload_no >= 256 AND length(salt) = 16"),
     sqlite_strict=True,
 )
-"""What records commit to. `data` NULL: erased."""
+"""What records commit to. `payload_no` is the record's position * 256 + the slot: one integer key appends to
+the end of the table, where a key of two columns rebalanced two pages a commit. `data` NULL: erased."""
 
 keyframes: Final = sa.Table(
     "keyframes",

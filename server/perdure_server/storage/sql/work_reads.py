@@ -30,18 +30,58 @@ _turns: Final = schema.turns.c
 _mail: Final = schema.mail.c
 
 
+def _with_run(table: sa.Table) -> sa.FromClause:
+    """A table with the runs of its rows. An outer join, so that the table's own order is kept."""
+    return table.outerjoin(schema.runs, _runs.run_no == table.c.run_no)
+
+
+def _leases(due_at: sa.Column[int], condition: sa.ColumnElement[bool]) -> Query:
+    return (
+        sa.select(_runs.namespace, _runs.run_id, _tasks.step_id, _tasks.attempt, due_at.label("due_at"))
+        .select_from(_with_run(schema.tasks))
+        .where(condition)
+        .order_by(due_at, _runs.namespace, _runs.run_id)
+        .limit(sa.bindparam("most"))
+    )
+
+
+_ALL_TIMERS: Final = (
+    sa.select(_timers.due_at, _timers.kind, _runs.namespace, _runs.run_id)
+    .select_from(_with_run(schema.timers))
+    .order_by(_timers.due_at, _runs.namespace, _runs.run_id, _timers.kind)
+    .limit(sa.bindparam("most"))
+)
+
+_READY_TURNS: Final = (
+    sa.select(_runs.namespace, _runs.run_id)
+    .select_from(_with_run(schema.turns))
+    .where(_turns.held == sa.literal_column("0"))
+    .order_by(_turns.position, _runs.namespace, _runs.run_id)
+    .limit(sa.bindparam("most"))
+)
+
+_WAITING_MAIL: Final = (
+    sa.select(schema.mail)
+    .order_by(_mail.position, _mail.namespace, _mail.to_run_id, _mail.kind, _mail.from_run_id)
+    .limit(sa.bindparam("most"))
+)
+
+_EXPIRIES: Final = _leases(_tasks.lease_expires_at, _tasks.leased == sa.literal_column("1"))
+_HEARTBEATS: Final = _leases(_tasks.heartbeat_due_at, _tasks.heartbeat_due_at != sa.literal_column("0"))
+
+
 def due_work(connection: sa.Connection, now: int, lease_now: int, limit: int) -> DueWork:
     """Due timers by due_at, turns and mail in line, leases by their end."""
-    timers = connection.execute(_all_timers(), {"most": limit + 1}).all()
+    timers = connection.execute(_ALL_TIMERS, {"most": limit + 1}).all()
     due = [row for row in timers[:limit] if row.due_at <= now]
     leases = _lease_ends(connection, limit + 1)
     lapsed = [lease for lease in leases[:limit] if lease.due_at <= lease_now]
     return DueWork(
         timers=tuple(DueTimer(_key(row), row.kind, row.due_at) for row in due),
-        turns=tuple(_key(row) for row in connection.execute(_ready_turns(), {"most": limit})),
+        turns=tuple(_key(row) for row in connection.execute(_READY_TURNS, {"most": limit})),
         mail=tuple(
             DueMail(RunKey(row.namespace, row.to_run_id), row.kind, row.from_run_id)
-            for row in connection.execute(_waiting_mail(), {"most": limit})
+            for row in connection.execute(_WAITING_MAIL, {"most": limit})
         ),
         leases=tuple(lapsed),
         next_timer_at=timers[len(due)].due_at if len(due) < len(timers) else 0,
@@ -53,61 +93,17 @@ def _key(row: DbRow) -> RunKey:
     return RunKey(row.namespace, row.run_id)
 
 
-def _with_run(table: sa.Table) -> sa.FromClause:
-    """A table with the runs of its rows. An outer join, so that the table's own order is kept."""
-    return table.outerjoin(schema.runs, _runs.run_no == table.c.run_no)
-
-
-def _all_timers() -> Query:
-    return (
-        sa.select(_timers.due_at, _timers.kind, _runs.namespace, _runs.run_id)
-        .select_from(_with_run(schema.timers))
-        .order_by(_timers.due_at, _runs.namespace, _runs.run_id, _timers.kind)
-        .limit(sa.bindparam("most"))
-    )
-
-
-def _ready_turns() -> Query:
-    return (
-        sa.select(_runs.namespace, _runs.run_id)
-        .select_from(_with_run(schema.turns))
-        .where(_turns.held == sa.literal_column("0"))
-        .order_by(_turns.position, _runs.namespace, _runs.run_id)
-        .limit(sa.bindparam("most"))
-    )
-
-
-def _waiting_mail() -> Query:
-    return (
-        sa.select(schema.mail)
-        .order_by(_mail.position, _mail.namespace, _mail.to_run_id, _mail.kind, _mail.from_run_id)
-        .limit(sa.bindparam("most"))
-    )
-
-
 def _lease_ends(connection: sa.Connection, most: int) -> list[DueLease]:
     """The first instants at which leases end, one for each lease: its expiry, or an earlier heartbeat."""
-    expiries = _leases(_tasks.lease_expires_at, _tasks.leased == sa.literal_column("1"))
-    heartbeats = _leases(_tasks.heartbeat_due_at, _tasks.heartbeat_due_at != sa.literal_column("0"))
     ends = [
-        *(_due_lease(row, False) for row in connection.execute(expiries, {"most": most})),
-        *(_due_lease(row, True) for row in connection.execute(heartbeats, {"most": most})),
+        *(_due_lease(row, False) for row in connection.execute(_EXPIRIES, {"most": most})),
+        *(_due_lease(row, True) for row in connection.execute(_HEARTBEATS, {"most": most})),
     ]
     ends.sort(key=lambda lease: (lease.due_at, lease.key.namespace, lease.key.run_id, lease.heartbeat))
     first: dict[RunKey, DueLease] = {}
     for lease in ends:
         first.setdefault(lease.key, lease)
     return list(first.values())[:most]
-
-
-def _leases(due_at: sa.Column[int], condition: sa.ColumnElement[bool]) -> Query:
-    return (
-        sa.select(_runs.namespace, _runs.run_id, _tasks.step_id, _tasks.attempt, due_at.label("due_at"))
-        .select_from(_with_run(schema.tasks))
-        .where(condition)
-        .order_by(due_at, _runs.namespace, _runs.run_id)
-        .limit(sa.bindparam("most"))
-    )
 
 
 def _due_lease(row: DbRow, heartbeat: bool) -> DueLease:

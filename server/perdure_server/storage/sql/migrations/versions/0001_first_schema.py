@@ -132,12 +132,10 @@ sa.Table(
 sa.Table(
     "payloads",
     metadata,
-    *_numbers("position", "slot"),
+    _key("payload_no"),
     *_blobs("salt"),
     sa.Column("data", sa.LargeBinary()),
-    sa.PrimaryKeyConstraint("position", "slot"),
-    _check("payloads", "slot >= 0 AND length(salt) = 16"),
-    sqlite_with_rowid=False,
+    _check("payloads", "payload_no >= 256 AND length(salt) = 16"),
     sqlite_strict=True,
 )
 

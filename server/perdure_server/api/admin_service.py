@@ -1,0 +1,139 @@
+"""AdminService at the edge: decode, one use case, encode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.v1 import admin_service_pb2 as pb
+from perdure.v1.admin_service_pb2_grpc import AdminServiceServicer
+from perdure_server.api.codec import work
+from perdure_server.api.fields import Check
+from perdure_server.api.guard import Context
+from perdure_server.api.page_tokens import Pages
+from perdure_server.api.run_validation import PAGE_TOKEN_BYTES, request_id
+from perdure_server.dispatch.messages import WorkerView
+from perdure_server.engine.audit_runs import Finding, audit_run
+from perdure_server.engine.core import Engine
+from perdure_server.engine.create_namespace import create_namespace
+from perdure_server.storage.port import RunKey, RunQuery
+
+DESCRIPTION_BYTES: Final = 1_024
+CAPABILITIES: Final = (
+    "runs",
+    "manual-drive",
+    "declarative-nodes",
+    "worker-streams",
+    "worker-polling",
+    "events",
+    "subworkflows",
+    "ledger-subscriptions",
+    "run-verification",
+    "audit",
+)
+
+
+class AdminService(AdminServiceServicer):
+    """For those who run the server.
+
+    Args:
+        workers: connected workers of a namespace (dispatch).
+        counters: counters besides the engine's, by name.
+        version: of the server.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        workers: Callable[[str], list[WorkerView]],
+        counters: Callable[[], Mapping[str, int]],
+        version: str,
+    ) -> None:
+        self._engine = engine
+        self._limits = engine.limits
+        self._workers = workers
+        self._counters = counters
+        self._version = version
+        self._started = engine.clock.monotonic()
+
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
+        """Version, limits, store and counters of this process."""
+        engine = self._engine
+        now, uptime = Timestamp(), Duration()
+        now.FromMicroseconds(engine.clock.now())
+        uptime.FromMicroseconds(engine.clock.monotonic() - self._started)
+        features = {
+            name: f"{'yes' if feature.available else 'no'}: {feature.reason}"
+            for name, feature in engine.info.features.items()
+        }
+        return pb.GetServerInfoResponse(
+            server_version=self._version,
+            capabilities=CAPABILITIES,
+            store_epoch=engine.info.epoch,
+            store_kind=engine.info.kind,
+            store_features=features,
+            limits=engine.limits.as_dict(),
+            server_time=now,
+            uptime=uptime,
+            counters={**engine.counters, **self._counters()},
+            process_id=os.getpid(),
+        )
+
+    async def AuditRuns(self, request: pb.AuditRunsRequest, context: Context) -> pb.AuditRunsResponse:
+        """Checks that runs are what their ledgers say."""
+        check = Check(self._limits)
+        namespace = check.namespace("", request.namespace)
+        run_id = check.id("", "run_id", request.run_id, optional=True)
+        page_size = check.page_size(request.page_size)
+        check.text("", "page_token", request.page_token, PAGE_TOKEN_BYTES)
+        check.done()
+        await self._engine.catalog.require_namespace(namespace)
+        if run_id:
+            return await self._audit([RunKey(namespace, run_id)], "")
+        pages = Pages(request, (int, str))
+        after = pages.decode(request.page_token)
+        store = self._engine.store
+        rows = await self._engine.read(store.list_runs, RunQuery(namespace), after, page_size + 1)
+        shown = rows[:page_size]
+        token = ""
+        if len(rows) > page_size:
+            token = pages.encode((shown[-1].identity.created_at, shown[-1].identity.run_id))
+        return await self._audit([RunKey(namespace, row.identity.run_id) for row in shown], token)
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
+        """Workers connected to this process."""
+        check = Check(self._limits)
+        namespace = check.namespace("", request.namespace)
+        check.done()
+        await self._engine.catalog.require_namespace(namespace)
+        views = [work.worker_info(view) for view in self._workers(namespace)]
+        return pb.ListWorkersResponse(workers=views)
+
+    async def CreateNamespace(self, request: pb.CreateNamespaceRequest, context: Context) -> pb.CreateNamespaceResponse:
+        """Creates a namespace."""
+        check = Check(self._limits)
+        namespace = check.id("", "namespace", request.namespace)
+        description = check.text("", "description", request.description, DESCRIPTION_BYTES)
+        request_row = request_id(check, request, request.request_id)
+        check.done()
+        await create_namespace(self._engine, namespace, description, request_row)
+        return pb.CreateNamespaceResponse(namespace=namespace)
+
+    async def _audit(self, keys: list[RunKey], token: str) -> pb.AuditRunsResponse:
+        findings: list[pb.AuditFinding] = []
+        records = 0
+        for key in keys:
+            audit = await audit_run(self._engine, key)
+            findings += map(_finding, audit.findings)
+            records += audit.records
+        return pb.AuditRunsResponse(
+            findings=findings, runs_checked=len(keys), records_checked=records, next_page_token=token
+        )
+
+
+def _finding(found: Finding) -> pb.AuditFinding:
+    return pb.AuditFinding(run_id=found.run_id, kind=found.kind, detail=found.detail, seq=found.seq)

@@ -1,0 +1,1 @@
+"""The clients' exam: hosts in other languages against a real server."""

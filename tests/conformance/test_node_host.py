@@ -1,0 +1,61 @@
+"""A host without any Perdure code drives a run to its end and tails its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from perdure import Client
+from tests.conformance.node_programs import run_program
+from tests.e2e.processes import Server, running
+
+pytestmark = pytest.mark.node
+
+# Every step of the workflow, as the contract says its records are.
+KINDS = [
+    "run_started",
+    "step_completed",  # ask plans its question
+    "waiting",
+    "resumed",
+    "step_completed",  # rest plans its timer
+    "waiting",
+    "resumed",
+    "step_completed",  # tell plans its event
+    "step_completed",  # and it is emitted
+    "step_completed",  # hear plans its wait
+    "waiting",
+    "event_consumed",
+    "step_completed",  # look plans its query
+    "step_completed",  # and it is answered
+    "completed",
+]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    process = await Server.serve(f"sqlite:///{tmp_path}/perdure.sqlite")
+    async with running(process):
+        yield process
+
+
+@pytest.mark.promise("P5", "P8", "P9")
+async def test_a_node_host_drives_a_run_and_tails_its_ledger(server: Server) -> None:
+    verdict = await run_program("drive.mjs", "--address", server.address)
+    assert verdict["ok"], verdict["failures"]
+    assert verdict["kinds"] == KINDS
+    async with Client.connect(server.address) as client:
+        listed = await client.list_records(verdict["run_id"]).all()
+        found = await client.verify_run(verdict["run_id"])
+    assert [entry.record_hash.hex() for entry in listed] == verdict["record_hashes"]
+    assert found.intact
+
+
+async def test_a_node_host_names_the_reason_of_a_refusal(server: Server) -> None:
+    async with Client.connect(server.address) as client:
+        await client.create_namespace("other")
+    verdict = await run_program("drive.mjs", "--address", server.address, "--namespace", "other")
+    assert verdict["ok"], verdict["failures"]
+    refused = await run_program("drive.mjs", "--address", server.address, "--namespace", "nowhere")
+    assert not refused["ok"]

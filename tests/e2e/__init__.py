@@ -1,0 +1,1 @@
+"""Real processes: server, workers, hosts in other languages, kill -9."""

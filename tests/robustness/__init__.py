@@ -1,0 +1,1 @@
+"""Robustness suites: a real server process that is killed, traced, flooded and told nonsense."""
