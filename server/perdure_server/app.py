@@ -24,6 +24,7 @@ from perdure_server.engine.sealing import genesis_hash
 from perdure_server.ids import new_epoch
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.runtime import Runtime
+from perdure_server.storage.faults import FaultPlan
 from perdure_server.storage.memory.store import MemoryStore
 from perdure_server.storage.port import Store
 from perdure_server.storage.sql.sqlite import open_sqlite
@@ -106,6 +107,7 @@ async def open_server(config: Config, clock: Clock | None = None) -> AsyncGenera
     transport = Transport.from_files(config.listen, config.tls_cert, config.tls_key, config.client_ca)
     limits = config.effective_limits()
     store = await asyncio.to_thread(open_store, config.store, clock.now())
+    store = FaultPlan.read(os.environ).around(store)
     runtime = Runtime(store, EngineCodec(), inspect_record, clock, limits)
     edge = Edge(
         runtime.engine,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from perdure.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -59,8 +58,7 @@ class Served:
 
     async def raw(self, method: str, data: bytes) -> bytes:
         """Calls a unary method with bytes as they are."""
-        call: Any = self.channel.unary_unary(f"/perdure.v1.{method}")
-        return await call(data)
+        return await cast(Any, self.channel).unary_unary(f"/perdure.v1.{method}")(data)
 
 
 @asynccontextmanager
@@ -148,8 +146,3 @@ async def refusal(call: Any) -> Refused:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return refused(caught.value)
-
-
-def size_of(messages: list[Message]) -> int:
-    """Bytes of all."""
-    return sum(message.ByteSize() for message in messages)

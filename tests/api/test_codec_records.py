@@ -83,9 +83,7 @@ ENTRY = m.NodeEntry("n", 1)
 def open_effect(request: m.EffectRequest) -> m.OpenEffect:
     """An effect with this request."""
     remote = isinstance(request, m.RemoteRequest)
-    return m.OpenEffect(
-        "t", request, not remote, "", "", "", m.NO_RETRY, m.NO_TIMEOUTS, "q", 0, "", m.Risk.READ
-    )
+    return m.OpenEffect("t", request, not remote, "", "", "", m.NO_RETRY, m.NO_TIMEOUTS, "q", 0, "", m.Risk.READ)
 
 
 BODIES_WITH_SECRETS: list[r.Body] = [

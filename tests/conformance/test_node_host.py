@@ -29,6 +29,7 @@ KINDS = [
     "event_consumed",
     "step_completed",  # look plans its query
     "step_completed",  # and it is answered
+    "step_completed",  # done plans the end
     "completed",
 ]
 
@@ -52,10 +53,12 @@ async def test_a_node_host_drives_a_run_and_tails_its_ledger(server: Server) -> 
     assert found.intact
 
 
-async def test_a_node_host_names_the_reason_of_a_refusal(server: Server) -> None:
+async def test_a_node_host_works_in_the_namespace_it_names(server: Server) -> None:
     async with Client.connect(server.address) as client:
         await client.create_namespace("other")
-    verdict = await run_program("drive.mjs", "--address", server.address, "--namespace", "other")
-    assert verdict["ok"], verdict["failures"]
+        verdict = await run_program("drive.mjs", "--address", server.address, "--namespace", "other")
+        assert verdict["ok"], verdict["failures"]
+        assert await client.list_records(verdict["run_id"]).all() == []
     refused = await run_program("drive.mjs", "--address", server.address, "--namespace", "nowhere")
     assert not refused["ok"]
+    assert "[not_found]" in refused["failures"][0]

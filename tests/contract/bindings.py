@@ -44,8 +44,6 @@ MEMORY = Binding(
     },
 )
 
-SQLITE = Binding(
-    "sqlite", lambda folder: open_sqlite(folder / "runs.db", genesis=genesis, epoch=EPOCH, now=NOW)
-)
+SQLITE = Binding("sqlite", lambda folder: open_sqlite(folder / "runs.db", genesis=genesis, epoch=EPOCH, now=NOW))
 
 STORES = (MEMORY, SQLITE)

@@ -180,9 +180,8 @@ def wait(wait_id: int = 1, **changes: Any) -> WaitRow:
 
 def event_wait(name: str, scope_id: str = "s1", scope: int = SESSION_SCOPE, **changes: Any) -> WaitRow:
     """A wait for an event."""
-    return wait(
-        **{"reason": 1, "event_name": name, "event_scope": scope, "event_scope_id": scope_id, **changes}
-    )
+    row = wait(reason=1, event_name=name, event_scope=scope, event_scope_id=scope_id)
+    return replace(row, **changes)
 
 
 def event(event_id: str, **changes: Any) -> EventRow:

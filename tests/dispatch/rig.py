@@ -172,6 +172,7 @@ async def open_rig(
     *,
     store: MemoryStore | None = None,
     clock: VirtualClock | None = None,
+    codec: EngineCodec | None = None,
     scheduler: bool = True,
     dispatch: bool = True,
 ) -> AsyncGenerator[Rig]:
@@ -184,7 +185,7 @@ async def open_rig(
     clock = clock or VirtualClock()
     store = store or MemoryStore(genesis=genesis_hash, epoch="0" * 32)
     registry, fan_out = Registry(clock, limits), FanOut()
-    engine = Engine(store, EngineCodec(), clock, registry, fan_out, limits)
+    engine = Engine(store, codec or EngineCodec(), clock, registry, fan_out, limits)
     rig = Rig(clock, store, engine, registry, Dispatcher(engine, registry), Scheduler(engine), fan_out)
     fan_out.dispatcher, fan_out.scheduler = rig.dispatcher, rig.scheduler
     try:

@@ -15,7 +15,7 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PERDURE = (sys.executable, "-m", "perdure_server.cli")
-_LISTENING = re.compile(r"listening on (\S+)")
+_LISTENING = re.compile(r"listening on ([^\s,]+)")
 _PATIENCE_S = 30.0
 
 

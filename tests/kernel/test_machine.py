@@ -59,10 +59,10 @@ REQUESTS = st.one_of(
         st.booleans(),
         TERMS,
     ),
-    st.builds(lambda t: m.AskUser(t), TERMS),
+    st.builds(m.AskUser, TERMS),
     st.builds(lambda delay: m.WaitUntil(delay_us=delay), st.sampled_from([0, 5 * S])),
     st.just(m.AnswerUser("hello")),
-    st.builds(lambda name, scope: m.EmitEvent(name, scope), NAMES, SCOPES),
+    st.builds(m.EmitEvent, NAMES, SCOPES),
     st.builds(
         lambda flow, async_, wait, policy, timeout: m.StartSubworkflow(
             flow, async_=async_, wait=wait, on_parent_cancel=policy, timeout_us=timeout
@@ -365,7 +365,7 @@ class Interleavings(RuleBasedStateMachine):
         if run.paused:
             world.submit(run_id, i.Unpause())
         elif run.activity is m.Activity.QUEUED:
-            self.work(run)
+            self.do_step(run)
         elif run.activity is m.Activity.LEASED and run.step is not None:
             world.submit(run_id, i.LeaseLapsed(run.step.step_id, run.step.attempt))
         elif run.activity is m.Activity.PARKED and run.step is not None:
@@ -379,7 +379,7 @@ class Interleavings(RuleBasedStateMachine):
         elif not world.match(run_id) and run.waiting is not None and not run.waiting.child_run_id:
             assert isinstance(world.submit(run_id, i.Resume(run.waiting.wait_id, False, Leaf(b"1"))), Decision)
 
-    def work(self, run: m.RunState) -> None:
+    def do_step(self, run: m.RunState) -> None:
         """A worker, or the server, does the due step and ends the run as soon as it can."""
         assert run.step is not None
         if run.step.server_side:

@@ -94,13 +94,16 @@ class World:
         try:
             decision = decide(run, event, self.env(run))
         except Rejection as rejection:
-            assert vars(run) == before, "a refused input changes nothing"
-            client = not isinstance(event, INTERNAL) and not (isinstance(event, i.NodePlanned) and not event.attempt)
-            assert not (client and rejection.reason is Reason.NOT_DUE), f"{event} must get a reason a client knows"
+            self._check_refusal(run, before, event, rejection.reason)
             return rejection
         assert vars(run) == before, "a state is never changed in place"
         self._commit(run_id, decision)
         return decision
+
+    def _check_refusal(self, run: m.RunState, before: dict[str, object], event: i.Input, reason: Reason) -> None:
+        assert vars(run) == before, "a refused input changes nothing"
+        internal = isinstance(event, INTERNAL) or (isinstance(event, i.NodePlanned) and not event.attempt)
+        assert internal or reason is not Reason.NOT_DUE, f"{event} must get a reason that its sender knows"
 
     def _commit(self, run_id: str, decision: Decision) -> None:
         links = {link.run_id for record in decision.records if (link := _link(record)) is not None}

@@ -1,7 +1,7 @@
 """A server that does what the test says: real gRPC on a real port, nothing behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -258,7 +258,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(fake: FakeServer) -> AsyncIterator[Running]:
+async def running(fake: FakeServer) -> AsyncGenerator[Running]:
     """Serves a fake until the block ends."""
     server = Running(fake)
     await server.start()
@@ -269,11 +269,10 @@ async def running(fake: FakeServer) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def connected(server: Running, **options: Any) -> AsyncIterator[Client]:
+async def connected(server: Running, *, timeout: float = WITHIN_S) -> AsyncGenerator[Client]:
     """A client of a fake; `timeout` is the deadline of its calls."""
-    connection = Connection(
-        open_channel(server.target), reopen=lambda: open_channel(server.target), **{"timeout": WITHIN_S, **options}
-    )
+    channel = open_channel(server.target)
+    connection = Connection(channel, reopen=lambda: open_channel(server.target), timeout=timeout)
     client = Client(connection)
     try:
         yield client

@@ -75,7 +75,7 @@ async def test_the_first_message_says_who_and_what(fake: FakeServer, worker: Wor
 
     order.complete_node("done")
     worker.serve(order)
-    worker.effect("echo")(reserve)
+    Gate(worker)
     run(worker)
     stream = await fake.worker()
     hello = stream.hello

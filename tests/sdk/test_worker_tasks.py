@@ -27,6 +27,7 @@ from perdure import (
 )
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.common_pb2 import EFFECT_RISK_IRREVERSIBLE, WAIT_REASON_JOB
+from perdure.v1.ledger_service_pb2 import Goodbye
 from tests.sdk.fake_server import FakeServer
 from tests.sdk.tasks import effect_task, handed, node_task, timeouts
 
@@ -455,7 +456,7 @@ async def test_a_begin_is_asked_again_on_the_next_stream(fake: FakeServer, worke
     first = await fake.worker()
     first.send(handed(CHARGE))
     await first.part("begins")
-    first.goodbye(0)
+    first.goodbye(Goodbye.REASON_UNSPECIFIED)
     second = await fake.worker()
     assert list(second.hello.held_task_tokens) == [b"t"]
     assert [begin.task_token for begin in await second.part("begins")] == [b"t"]

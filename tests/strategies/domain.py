@@ -89,9 +89,7 @@ def _vars_op() -> st.SearchStrategy[m.VarsOp]:
 
 
 def _wait_until() -> st.SearchStrategy[m.WaitUntil]:
-    return st.builds(m.WaitUntil, delay_us=spans) | st.builds(
-        m.WaitUntil, until_at=st.integers(1, MAX_INSTANT_US)
-    )
+    return st.builds(m.WaitUntil, delay_us=spans) | st.builds(m.WaitUntil, until_at=st.integers(1, MAX_INSTANT_US))
 
 
 def _start_subworkflow() -> st.SearchStrategy[m.StartSubworkflow]:

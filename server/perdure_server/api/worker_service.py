@@ -42,8 +42,9 @@ class WorkerService:
     async def Work(self, requests: AsyncIterator[pb.WorkRequest], context: Context) -> None:
         """One task reads, this one writes. A cancelled call ends here by CancelledError, never caught."""
         with self._dispatcher.stream_of(self._caller_of(context)):
-            session = await self._dispatcher.connect(work.hello(await self._hello(requests), self._limits))
-            reader = asyncio.get_running_loop().create_task(self._read(session, requests))
+            first = await _first(requests)
+            session = await self._dispatcher.connect(work.hello(first.hello, self._limits))
+            reader = asyncio.get_running_loop().create_task(self._read(session, first, requests))
             reader.add_done_callback(partial(_read_ended, session))
             try:
                 while (message := await session.next()) is not None:
@@ -80,16 +81,20 @@ class WorkerService:
         heartbeats = work.heartbeats(request.heartbeats, MAX_POLLED)
         return work.heartbeat_response(await self._dispatcher.heartbeat(namespace, worker_id, heartbeats))
 
-    async def _hello(self, requests: AsyncIterator[pb.WorkRequest]) -> pb.Hello:
-        first = await anext(requests, None)
-        if first is None or not first.HasField("hello"):
-            violation = FieldViolation("hello", "is required: the first message says who the worker is")
-            raise EdgeError("INVALID_FIELD", "hello: the first message must carry it", (violation,))
-        return first.hello
-
-    async def _read(self, session: Session, requests: AsyncIterator[pb.WorkRequest]) -> None:
+    async def _read(self, session: Session, first: pb.WorkRequest, requests: AsyncIterator[pb.WorkRequest]) -> None:
+        first.ClearField("hello")
+        await session.receive(work.from_worker(first, self._limits))
         async for message in requests:
             await session.receive(work.from_worker(message, self._limits))
+
+
+async def _first(requests: AsyncIterator[pb.WorkRequest]) -> pb.WorkRequest:
+    """The first message, which says who the worker is; it may carry other parts too."""
+    first = await anext(requests, None)
+    if first is None or not first.HasField("hello"):
+        violation = FieldViolation("hello", "is required: the first message says who the worker is")
+        raise EdgeError("INVALID_FIELD", "hello: the first message must carry it", (violation,))
+    return first
 
 
 def add_worker_service(service: WorkerService, server: Server) -> None:

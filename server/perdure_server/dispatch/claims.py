@@ -40,6 +40,9 @@ SCAN_US: Final = 30_000_000
 RETRY_US: Final = 1_000_000
 """Pause after a claim that failed for a reason of the store's."""
 
+SLICE: Final = 64
+"""Claims decided in one go: more would keep workers and callers waiting."""
+
 PAGE: Final = 500
 
 
@@ -88,14 +91,14 @@ class Claims:
                 await self._scan((Activity.QUEUED,))
         if now < self._not_before:
             return self._not_before - now
-        self._claim()
+        await self._claim()
         if self._registry.drained_routes():
             await self._refill()
         return max(self._poll_at - self._engine.clock.monotonic(), 0)
 
     # --- claiming ------------------------------------------------------------------------------
 
-    def _claim(self) -> None:
+    async def _claim(self) -> None:
         """Claims the best waiting tasks for which there is credit, over all routes in their order."""
         heads: list[tuple[ReadyTask, int, Route]] = []
         for number, route in enumerate(self._registry.waiting_routes()):
@@ -103,6 +106,7 @@ class Claims:
             if head is not None:
                 heads.append((head, number, route))
         heapq.heapify(heads)
+        claimed = 0
         while heads and len(self._under_way) < MAX_UNDER_WAY:
             _, number, route = heapq.heappop(heads)
             seat = self._registry.take(route)
@@ -113,6 +117,9 @@ class Claims:
                 self._registry.give_back(seat)
                 continue
             self._submit(route, seat, task)
+            claimed += 1
+            if claimed % SLICE == 0:
+                await asyncio.sleep(0)
             following = route.head()
             if following is not None:
                 heapq.heappush(heads, (following, number, route))

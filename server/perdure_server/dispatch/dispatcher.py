@@ -63,6 +63,7 @@ class Dispatcher:
         self._open: set[Session] = set()
         self._streams: Counter[str] = Counter()
         self._draining = False
+        self._pulsed_at = engine.clock.monotonic()
         registry.listener = self
 
     # --- life --------------------------------------------------------------------------------
@@ -239,7 +240,10 @@ class Dispatcher:
 
     async def _pulse_all(self) -> int:
         now, ping_us = self._engine.clock.monotonic(), self._engine.limits.ping_us
+        stood_still, self._pulsed_at = now - self._pulsed_at > ping_us, now
         for session in list(self._open):
+            if stood_still:
+                session.excuse(now)
             session.pulse(now)
         self._registry.forget_idle()
         return max(ping_us // 4, 1)

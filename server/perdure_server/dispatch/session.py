@@ -153,6 +153,10 @@ class Session:
         elif now - self._sent_at >= ping_us // 2:
             self._outbox.pong()
 
+    def excuse(self, now: int) -> None:
+        """This process stood still: what the worker said meanwhile has not been read yet."""
+        self._heard_at = now
+
     def send_task(self, run: RunState) -> None:
         """See `Sink`."""
         self._outbox.task(run)

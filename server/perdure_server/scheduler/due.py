@@ -6,9 +6,10 @@ none of the others' business (D15): each item is a chore of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from perdure_server.engine.core import Engine
 from perdure_server.engine.run_slot import Outcome
@@ -20,6 +21,8 @@ from perdure_server.loop import Loop
 from perdure_server.scheduler.chores import Chores
 from perdure_server.storage.port import DueLease, DueMail, DueTimer, DueWork, RunKey
 
+T = TypeVar("T")
+
 PAGE: Final = 1_000
 OWN_POLL_US: Final = 5 * SECOND_US
 """Longest pause on a store that only this process writes: a net below lost wake-ups, and for new leases."""
@@ -27,6 +30,8 @@ SHARED_POLL_US: Final = 250_000
 """The same on a store that others write too: here this is how their work becomes known."""
 JUMP_US: Final = 60 * SECOND_US
 """A lease clock that went on by more than this without us makes all leases look lapsed: they are held."""
+SLICE: Final = 64
+"""Inputs given to runs in one go: deciding a thousand would keep workers and callers waiting."""
 NEVER: Final = 2**63 - 1
 
 
@@ -85,17 +90,15 @@ class DueLoop:
         self.chores.forget_old()
         limit = PAGE + self.chores.open
         work = await engine.read(engine.store.due_work, now, lease_now, limit)
-        started = [self._fire(timer) for timer in work.timers]
-        if lease_now >= self._hold_until:
-            started += [self._lapse(lease) for lease in work.leases]
-        started += [self._turn(key) for key in work.turns]
-        started += [self._deliver(mail) for mail in work.mail]
+        leases = work.leases if lease_now >= self._hold_until else ()
+        started = await _each(self._fire, work.timers)
+        started += await _each(self._lapse, leases)
+        started += await _each(self._turn, work.turns)
+        started += await _each(self._deliver, work.mail)
         lengths = map(len, (work.timers, work.leases, work.turns, work.mail))
         more = any(length >= limit for length in lengths)
         self._more = more and self.chores.full
-        if more and any(started):
-            return 0
-        return self._pause(work)
+        return 0 if more and started else self._pause(work)
 
     def _pause(self, work: DueWork) -> int:
         """Microseconds until something may be due."""
@@ -141,10 +144,21 @@ class DueLoop:
 
     def _deliver(self, mail: DueMail) -> bool:
         name = ("mail", mail.key, mail.kind, mail.from_run_id)
+        self._more = self._more or self.chores.full
         return self.chores.start(name, mail.key, partial(deliver_mail, self._engine, mail))
 
     def _give(self, name: tuple[object, ...], key: RunKey, event: Input) -> bool:
         return self.chores.start(name, key, partial(self._engine.submit_nowait, key, event))
+
+
+async def _each(start: Callable[[T], bool], items: Sequence[T]) -> int:
+    """Starts what is due, letting others run now and then; how many it started."""
+    started = 0
+    for number, item in enumerate(items, start=1):
+        started += start(item)
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+    return started
 
 
 async def deliver_mail(engine: Engine, mail: DueMail) -> Outcome:

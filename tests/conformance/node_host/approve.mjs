@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 
-import { WaitReason } from "perdure/v1/common_pb.js";
+import { WaitReason } from "perdure/v1/common_pb";
 
 import { connect, options } from "./server.mjs";
 

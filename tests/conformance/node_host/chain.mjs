@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 
 import { fromBinary } from "@bufbuild/protobuf";
-import { StepRecordSchema } from "perdure/v1/records_pb.js";
+import { StepRecordSchema } from "perdure/v1/records_pb";
 
 const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash("sha256")).digest();
 

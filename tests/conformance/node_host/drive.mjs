@@ -3,11 +3,11 @@
 
 import { randomUUID } from "node:crypto";
 
-import { RunStatus, WaitReason } from "perdure/v1/common_pb.js";
-import { Goodbye_Reason, RecordView } from "perdure/v1/ledger_service_pb.js";
-import { NodeKind } from "perdure/v1/model_pb.js";
-import { RecordKind } from "perdure/v1/records_pb.js";
-import { WaitRunUntil } from "perdure/v1/run_service_pb.js";
+import { RunStatus, WaitReason } from "perdure/v1/common_pb";
+import { Goodbye_Reason, RecordView } from "perdure/v1/ledger_service_pb";
+import { NodeKind } from "perdure/v1/model_pb";
+import { RecordKind } from "perdure/v1/records_pb";
+import { WaitRunUntil } from "perdure/v1/run_service_pb";
 
 import { verify } from "./chain.mjs";
 import { connect, options, reasonOf } from "./server.mjs";

@@ -5,9 +5,9 @@ import { parseArgs } from "node:util";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { LedgerService } from "perdure/v1/ledger_service_pb.js";
-import { RunService } from "perdure/v1/run_service_pb.js";
-import { WorkflowService } from "perdure/v1/workflow_service_pb.js";
+import { LedgerService } from "perdure/v1/ledger_service_pb";
+import { RunService } from "perdure/v1/run_service_pb";
+import { WorkflowService } from "perdure/v1/workflow_service_pb";
 
 /**
  * The options of the command line: --address HOST:PORT, --namespace, and those named.

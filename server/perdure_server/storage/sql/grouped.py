@@ -57,12 +57,12 @@ class Grouped:
     def read(self, cursor: sqlite3.Cursor, rows: Sequence[Row]) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Executes a SELECT for all rows. Gives each answer with the number of the first row it was asked with.
 
-        Rows go in chunks, filled up by repeating their last one.
+        Rows go in chunks, filled up with NULLs, which no join finds.
         """
         for start in range(0, len(rows), MAX_ROWS):
             chunk = list(rows[start : start + MAX_ROWS])
             count = 1 << (len(chunk) - 1).bit_length()
-            chunk += [chunk[-1]] * (count - len(chunk))
+            chunk += [(None,) * len(chunk[0])] * (count - len(chunk))
             for answer in cursor.execute(self._sql(count), list(chain.from_iterable(chunk))).fetchall():
                 yield start, answer
 

@@ -181,7 +181,8 @@ def _with_waits(arms: list[Arm], query: RunQuery) -> list[Arm]:
 
 
 def _labelled(name: str, value: str) -> Condition:
-    return sa.exists().where(_labels.run_no == _runs.run_no, _labels.name == name, _labels.value == value)
+    one = schema.labels.alias().c
+    return sa.exists().where(one.run_no == _runs.run_no, one.name == name, one.value == value)
 
 
 def _with_labels(arms: list[Arm], query: RunQuery) -> list[Arm]:

@@ -1,0 +1,147 @@
+"""A process that has imported the server and forks one whenever it is told to: `python -m tests.robustness.nursery`.
+
+Importing takes seconds, a fork milliseconds, and a suite that kills servers starts hundreds of them. Nothing of gRPC
+exists before the fork, so each child is a server process like any other. Lines of JSON on standard input ask for
+children, lines on standard output tell what becomes of them:
+
+    in   {"id": 1, "config": {...}, "environment": {...}, "log": FILE, "synchronous": "FULL"}
+    out  {"id": 1, "pid": 4711} | {"id": 1, "listening": "127.0.0.1:1234"} | {"id": 1, "status": -9}
+
+The nursery ends, and its children with it, when its standard input ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import select
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from perdure_server import app
+from perdure_server.config import Config
+
+_LISTENING = re.compile(rb"listening on ([^,\s]+),")
+
+
+class Child:
+    """A server that was forked off: its process, and the pipe of its standard error."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.number: int = order["id"]
+        self.output, write_end = os.pipe()
+        self.log = Path(order["log"]).open("ab")  # noqa: SIM115 - lives as long as the child
+        self.seen = b""
+        self.listens = False
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.dup2(write_end, 2)
+            _become_server(order)
+        os.close(write_end)
+        self.process = os.pidfd_open(self.pid)
+
+    def read(self) -> str:
+        """Copies what the child wrote into its log; returns the address once it says that it listens."""
+        data = os.read(self.output, 65_536)
+        self.log.write(data)
+        self.log.flush()
+        if self.listens:
+            return ""
+        self.seen += data
+        found = _LISTENING.search(self.seen)
+        self.listens = found is not None
+        return found[1].decode() if found else ""
+
+    def end(self) -> int:
+        """What the child ended with: its exit code, or minus the signal."""
+        while data := os.read(self.output, 65_536):
+            self.log.write(data)
+        self.log.close()
+        os.close(self.output)
+        os.close(self.process)
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
+
+
+def _become_server(order: dict[str, Any]) -> None:
+    """In the child: serves as `perdure serve` would, and never returns."""
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.environ.update(order["environment"])
+        if order["synchronous"] != "FULL":
+            app.open_sqlite = partial(app.open_sqlite, synchronous=order["synchronous"])
+        app.run(Config(**order["config"]))
+        os._exit(0)
+    finally:
+        os._exit(70)
+
+
+class Nursery:
+    """Takes orders and watches children, on one thread."""
+
+    def __init__(self) -> None:
+        self._children: dict[int, Child] = {}
+        self._poll = select.poll()
+        self._poll.register(0, select.POLLIN)
+        self._input = b""
+
+    def run(self) -> None:
+        """Returns when standard input ends; the children are killed."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == 0:
+                    if not self._take_orders():
+                        self._kill_all()
+                        return
+                elif descriptor in self._children:
+                    self._look_after(descriptor)
+
+    def _take_orders(self) -> bool:
+        data = os.read(0, 65_536)
+        *lines, self._input = (self._input + data).split(b"\n")
+        for line in lines:
+            child = Child(json.loads(line))
+            for descriptor in (child.output, child.process):
+                self._children[descriptor] = child
+                self._poll.register(descriptor, select.POLLIN)
+            _tell(id=child.number, pid=child.pid)
+        return bool(data)
+
+    def _look_after(self, descriptor: int) -> None:
+        child = self._children[descriptor]
+        if descriptor == child.output:
+            address = child.read()
+            if address:
+                _tell(id=child.number, listening=address)
+            return
+        for registered in (child.output, child.process):
+            self._poll.unregister(registered)
+            del self._children[registered]
+        _tell(id=child.number, status=child.end())
+
+    def _kill_all(self) -> None:
+        for child in set(self._children.values()):
+            os.kill(child.pid, signal.SIGKILL)
+            child.end()
+
+
+def _tell(**facts: Any) -> None:
+    os.write(1, json.dumps(facts).encode() + b"\n")
+
+
+def main() -> None:
+    """Runs until standard input ends."""
+    gc.collect()
+    gc.freeze()
+    Nursery().run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
