@@ -57,7 +57,7 @@ def test_it_has_the_reason_of_every_domain_error() -> None:
 
 
 def test_the_codes_are_those_the_contract_states() -> None:
-    stated = re.findall(r"// ([A-Z_]+)\. [^=]*?ERROR_REASON_([A-Z_]+) = \d+;", PROTO.read_text(encoding="utf-8"))
+    stated = re.findall(r"(?s)// ([A-Z_]+)\. .*?ERROR_REASON_([A-Z_]+) = \d+;", PROTO.read_text(encoding="utf-8"))
     assert {reason: code for code, reason in stated} == {reason: rule.code.name for reason, rule in ERRORS.items()}
 
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perdure import Client, LedgerEntry, LedgerScope, PerdureError, RunFilter, RunState, Subscription
-from tests.conformance.node_programs import install_packages, node_is_here, run_program
+from perdure import Client, LedgerEntry, LedgerScope, PerdureError, RunFilter, Subscription
+from tests.conformance.node_programs import NodeProgramError, install_packages, node_is_here, run_program
 from tests.e2e.evidence import Evidence, statement_problems
 from tests.e2e.outside import Call, Outside
-from tests.e2e.processes import Program, Server, run_perdure, running
+from tests.e2e.processes import Program, ProgramError, Server, run_perdure, running
 from tests.e2e.stage import Stage
 
 ALPHA, BETA = "order-alpha", "order-beta"
@@ -115,20 +115,27 @@ async def orders_begin(play: Play) -> None:
     play.stage.act("Two orders come in and ask for a person's approval")
     for order, content in ORDERS.items():
         reply = await play.client.start_run("order", content, run_id=order, labels={"demo": "yes"})
-        play.evidence.replied("start", reply)
+        play.evidence.replied("start", order, reply.seq)
         await play.live.shows(order, "waiting", "approve")
         play.stage.say(f"[bold]{order}[/] over {content['amount']} EUR waits; a reminder runs beside it")
     await play.command("inbox")
 
     play.stage.act(f"{BETA} is approved; the bank is closed at first, then takes the charge")
-    await play.command("run", "resume", BETA, "approve", "--by", "ada")
-    state = await play.client.get_run(BETA, view="basic")
-    play.stage.say(f"the answer is on disk: {state.seq} records")
+    await approve_with_command(play, BETA, "ada")
     await play.live.shows(BETA, "step_begun", "charge")
     call = await play.bank.charges.get()
     play.stage.say("the charge is [bold]irreversible[/]: the server noted its beginning before the worker acted")
     play.stage.say(f"it is at the bank now, under the key {call.asked['key']}")
     play.bank.charges.put_nowait(call)
+
+
+async def approve_with_command(play: Play, order: str, person: str) -> None:
+    """Answers an order's question with the `perdure` command, and notes what it acknowledged."""
+    program = await play.command("run", "resume", order, "approve", "--by", person)
+    told = re.search(r"at record (\d+)", "\n".join(program.lines))
+    if told is None:
+        raise program.error("did not tell at which record the answer stands")
+    play.evidence.replied("resume", order, int(told.group(1)))
 
 
 async def server_dies(play: Play) -> None:
@@ -137,7 +144,9 @@ async def server_dies(play: Play) -> None:
     reminders = await play.client.list_runs(RunFilter(workflow_id="reminder")).all()
     seen = play.evidence.record_count
     await play.server.kill()
-    play.stage.say(f"server (pid {play.server.pid}) is dead: no farewell, no flush; {seen} records were streamed so far")
+    play.stage.say(
+        f"server (pid {play.server.pid}) is dead: no farewell, no flush; {seen} records were streamed so far"
+    )
     play.stage.say(f"{ALPHA} waits for a person, {BETA} has a charge in flight, two timers run")
     call = await play.bank.charges.get()
     await call.answer({"charged": call.asked["amount"], "currency": "EUR"})
@@ -177,10 +186,11 @@ async def person_approves(play: Play, *, with_node: bool) -> None:
         play.stage.command("node", "approve.mjs", *arguments)
         reply = await run_program("approve.mjs", *arguments)
         play.stage.output([json.dumps(reply)])
+        play.evidence.replied("resume", reply["run_id"], reply["seq"])
     else:
         play.stage.act(f"{ALPHA} is approved with the perdure command")
         play.stage.warn("node and npm are not installed here, so the approval does not come from a Node program")
-        await play.command("run", "resume", ALPHA, "approve", "--by", "grace")
+        await approve_with_command(play, ALPHA, "grace")
     call = await play.bank.charges.get()
     await call.answer({"charged": call.asked["amount"], "currency": "EUR"})
     await play.live.shows(ALPHA, "completed")
@@ -240,40 +250,52 @@ async def perform(stage: Stage, folder: Path) -> None:
     with_node = node_is_here()
     if with_node:
         await install_packages()
-    async with Outside.open(folder / "bank.sock") as outside:
-        bank = Bank(outside)
-        stage.act("A server on SQLite, a worker, a bank")
-        server = await Server.serve(f"sqlite:///{folder}/orders.sqlite")
+    stage.act("A server on SQLite, and a worker")
+    server = await Server.serve(f"sqlite:///{folder}/orders.sqlite")
+    async with running(server), Outside.open(folder / "bank.sock") as outside, Client.connect(server.address) as client:
         stage.say(f"server (pid {server.pid}) listens on {server.address}")
-        arguments = ("--address", server.address, "--bank", str(outside.path))
-        worker = await Program.module(
-            "worker", "tests.e2e.order_worker", *arguments, "--statement", str(folder / "statement.jsonl")
-        )
-        async with running(worker), Client.connect(server.address) as client:
+        worker = await Program.module("worker", "tests.e2e.order_worker", *worker_arguments(server, outside, folder))
+        async with running(worker):
             await worker.line(lambda line: "ready" in line, "line that it is ready")
             stage.say(f"worker (pid {worker.pid}) serves the workflows order, reminder and packing")
             evidence = Evidence()
-            live = LiveLedger(evidence)
-            play = Play(stage, folder, bank, evidence, live, server, worker, client)
+            play = Play(stage, folder, Bank(outside), evidence, LiveLedger(evidence), server, worker, client)
             try:
                 async with client.subscribe(LedgerScope.all(), start="beginning") as subscription:
-                    background = asyncio.gather(bank.work(), live.follow(subscription))
-                    try:
-                        await acts(play, with_node=with_node)
-                    finally:
-                        background.cancel()
+                    await acts(play, subscription, with_node=with_node)
+                await leave(play)
+            except (PerdureError, ProgramError, NodeProgramError, TimeoutError) as error:
+                stage.failures.append(f"{type(error).__name__}: {error}")
+                for program in (play.server, worker):
+                    stage.warn(f"{program.name} (pid {program.pid}) said:")
+                    stage.output(program.lines)
             finally:
-                await worker.stop()
-                await play.server.stop()
+                await play.server.kill()
 
 
-async def acts(play: Play, *, with_node: bool) -> None:
-    """One after the other."""
-    await orders_begin(play)
-    await server_dies(play)
-    await server_returns(play)
-    await person_approves(play, with_node=with_node)
-    await verdict(play)
+def worker_arguments(server: Server, outside: Outside, folder: Path) -> list[str]:
+    """The worker's command line."""
+    statement = str(folder / "statement.jsonl")
+    return ["--address", server.address, "--bank", str(outside.path), "--statement", statement]
+
+
+async def acts(play: Play, subscription: Subscription, *, with_node: bool) -> None:
+    """One after the other, while the bank works and the live ledger is read."""
+    async with asyncio.TaskGroup() as group:
+        background = [group.create_task(play.bank.work()), group.create_task(play.live.follow(subscription))]
+        await orders_begin(play)
+        await server_dies(play)
+        await server_returns(play)
+        await person_approves(play, with_node=with_node)
+        await verdict(play)
+        for task in background:
+            task.cancel()
+
+
+async def leave(play: Play) -> None:
+    """Worker and server end when they are asked to."""
+    codes = {program.name: await program.stop() for program in (play.worker, play.server)}
+    play.stage.check("worker and server leave when asked", [f"{name}: exit code {c}" for name, c in codes.items() if c])
 
 
 async def main() -> int:

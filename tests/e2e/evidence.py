@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure import LedgerEntry, RunReply
+from perdure import LedgerEntry
 
 
 @dataclass
 class Evidence:
     """Acknowledgements: replies to changing calls, and records that were streamed with their hashes."""
 
-    replies: list[tuple[str, RunReply]] = field(default_factory=list[tuple[str, RunReply]])
+    replies: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     records: defaultdict[str, list[tuple[int, bytes]]] = field(
         default_factory=lambda: defaultdict[str, list[tuple[int, bytes]]](list)
     )
@@ -23,10 +23,9 @@ class Evidence:
         default_factory=lambda: defaultdict[str, list[tuple[str, str]]](list)
     )
 
-    def replied(self, call: str, reply: RunReply) -> RunReply:
-        """Notes the reply to a call, and returns it."""
-        self.replies.append((call, reply))
-        return reply
+    def replied(self, call: str, run_id: str, seq: int) -> None:
+        """Notes the reply to a call: so many records of the run are on disk."""
+        self.replies.append((call, run_id, seq))
 
     def streamed(self, entry: LedgerEntry) -> None:
         """Notes a record of the live ledger."""
@@ -55,9 +54,9 @@ class Evidence:
         """
         hashes = {run_id: {entry.seq: entry.record_hash for entry in entries} for run_id, entries in ledgers.items()}
         problems: list[str] = []
-        for call, reply in self.replies:
-            if reply.seq not in hashes.get(reply.run_id, {}):
-                problems.append(f"{call} of run {reply.run_id} was acknowledged as record {reply.seq}, which is not there")
+        for call, run_id, seq in self.replies:
+            if seq not in hashes.get(run_id, {}):
+                problems.append(f"{call} of run {run_id} was acknowledged as record {seq}, which is not there")
         for run_id, records in self.records.items():
             for seq, record_hash in records:
                 found = hashes.get(run_id, {}).get(seq)
@@ -81,5 +80,7 @@ def statement_problems(statement: Path, orders: Iterable[str], keys: Mapping[str
     for order in orders:
         charged = [line["key"] for line in lines if line["order"] == order]
         if charged != [keys[order]]:
-            problems.append(f"{order} was charged {len(charged)} times, under the keys {charged} (ledger: {keys[order]})")
+            problems.append(
+                f"{order} was charged {len(charged)} times, under the keys {charged} (ledger: {keys[order]})"
+            )
     return problems

@@ -134,11 +134,13 @@ async def main() -> None:
     arguments = parser.parse_args()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Client.connect(arguments.address) as client:
-        async with order_worker(client, arguments.bank, arguments.statement) as worker:
-            sys.stdout.write(f"worker {worker.worker_id} ready\n")
-            sys.stdout.flush()
-            await stop.wait()
+    async with (
+        Client.connect(arguments.address) as client,
+        order_worker(client, arguments.bank, arguments.statement) as worker,
+    ):
+        sys.stdout.write(f"worker {worker.worker_id} ready\n")
+        sys.stdout.flush()
+        await stop.wait()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -141,7 +141,7 @@ class Server(Program):
 
 
 @asynccontextmanager
-async def running(program: Program) -> AsyncIterator[Program]:
+async def running(program: Program) -> AsyncGenerator[Program]:
     """The program for the length of a block; killed at its end if it still runs, even if it is stopped."""
     try:
         yield program

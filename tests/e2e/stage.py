@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,12 +13,15 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
+_PIPED_COLUMNS = 120
+_INDENT = 4
+
 
 class Stage:
     """Acts, sentences, commands with their output, checks; keeps what went wrong in `failures`."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
         self.failures: list[str] = []
         self._act = 0
         self._checks = 0
@@ -50,14 +52,13 @@ class Stage:
     def output(self, lines: Sequence[str]) -> None:
         """What a command printed, its colours kept."""
         for line in lines:
-            text = Text.from_ansi(line)
-            self.console.print(Text.assemble(("  │ ", "dim"), text), no_wrap=True, overflow="ellipsis", crop=True)
+            self.console.print(Text.assemble(("  │ ", "dim"), Text.from_ansi(line)), overflow="fold")
 
     def terminal(self) -> dict[str, str]:
-        """The environment that makes a child process draw for this terminal, if it is one."""
-        if not self.console.is_terminal:
-            return {}
-        return {"PERDURE_TERMINAL": "yes", "COLUMNS": str(self.console.width - 4), "FORCE_COLOR": "1"}
+        """The environment that makes a `perdure` process draw for this place."""
+        columns = str(self.console.width - _INDENT)
+        colour = {} if self.console.is_terminal else {"NO_COLOR": "1"}
+        return {"PERDURE_FORCE_TTY": "1", "COLUMNS": columns, **colour}
 
     def check(self, what: str, problems: Sequence[str]) -> None:
         """A promise, kept if there are no problems."""
@@ -75,6 +76,8 @@ class Stage:
         if self.failures:
             text = Text(f"{len(self.failures)} things are not as promised, see above. {took}", style="bold red")
         else:
-            text = Text(f"All {self._checks} checks passed in {took}: nothing lost, nothing done twice.", style="bold green")
+            text = Text(
+                f"All {self._checks} checks passed in {took}: nothing lost, nothing done twice.", style="bold green"
+            )
         self.console.print(Panel(text, expand=False, border_style="red" if self.failures else "green"))
         return 1 if self.failures else 0

@@ -236,7 +236,9 @@ class World:
             self.late.append(report)
         else:
             assert holds, "only the newest attempt of the open step is merged"
-            self._note(token, outcome, carried)
+            plan = answer.records[0].body
+            opened = isinstance(plan, StepCompleted) and plan.effect is not None
+            self._note(token, outcome, carried if opened else None)
 
     def _note(self, token: Token, *outcomes: m.StepPlan | m.EffectOutcome | None) -> None:
         for outcome in outcomes:

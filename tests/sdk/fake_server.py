@@ -126,7 +126,9 @@ class WorkStream(FakeStream):
         )
         self.send(pb.WorkResponse(welcome=welcome))
 
-    def ack(self, report: pb.TaskReport, status: pb.AckStatus.ValueType = pb.ACK_STATUS_ACCEPTED, reason: str = "") -> None:
+    def ack(
+        self, report: pb.TaskReport, status: pb.AckStatus.ValueType = pb.ACK_STATUS_ACCEPTED, reason: str = ""
+    ) -> None:
         """Answers a report."""
         self.send(pb.WorkResponse(acks=[pb.Ack(task_token=report.task_token, status=status, reason=reason)]))
 

@@ -125,7 +125,12 @@ def test_the_delay_is_the_servers_wish_plus_full_jitter(attempt: int, part: floa
 
 def test_attempts_may_be_counted() -> None:
     policy = CallRetryPolicy(max_attempts=3)
-    assert [policy.delay(Unavailable("x"), attempt) is not None for attempt in (1, 2, 3, 4)] == [True, True, False, False]
+    assert [policy.delay(Unavailable("x"), attempt) is not None for attempt in (1, 2, 3, 4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 class Script:
@@ -143,7 +148,9 @@ class Script:
         return ending
 
 
-async def unary(script: Script, *, timeout: float = 30.0, policy: CallRetryPolicy | None = None) -> tuple[str, list[float]]:
+async def unary(
+    script: Script, *, timeout: float = 30.0, policy: CallRetryPolicy | None = None
+) -> tuple[str, list[float]]:
     """Calls the script through a connection; returns the reply and the pauses."""
     pauses: list[float] = []
 
@@ -197,7 +204,8 @@ async def test_a_cancelled_caller_stays_cancelled() -> None:
 
     async def method(request: str, **options: Any) -> str:
         started.set()
-        return await asyncio.Event().wait() and "never" or ""
+        await asyncio.Event().wait()
+        return "never"
 
     channel = open_channel("127.0.0.1:1")
     hanging: Any = method

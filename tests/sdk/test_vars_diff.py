@@ -1,6 +1,7 @@
 """The changes that a handler's vars become: applied to what was there, they give what the handler left."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from perdure.json_text import UnserialisableError, encode
 from perdure.v1 import model_pb2
 from perdure.vars_diff import vars_ops
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("ab/~é")
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("ab/~é")
+)
 KEYS = st.text("ab/~é", max_size=3)
 VALUES = st.recursive(
     SCALARS,
@@ -23,8 +26,6 @@ OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5)
 
 def applied(before: Any, ops: list[model_pb2.VarsOp]) -> Any:
     """What the contract's VarsOp says, written plainly: only containers that exist are walked."""
-    import json  # noqa: PLC0415
-
     root = copy.deepcopy(before)
     for op in ops:
         tokens = [token.replace("~1", "/").replace("~0", "~") for token in op.path.split("/")[1:]]
@@ -67,8 +68,6 @@ def test_the_same_vars_are_no_change(before: dict[str, Any]) -> None:
 
 @given(OBJECTS)
 def test_another_order_or_spacing_is_no_change(before: dict[str, Any]) -> None:
-    import json  # noqa: PLC0415
-
     assert vars_ops(json.dumps(dict(reversed(before.items())), indent=1), before) == []
 
 

@@ -174,9 +174,7 @@ async def test_reports_are_resent_until_acked(fake: FakeServer, worker: Worker, 
     assert list(third.hello.held_task_tokens) == []
 
 
-async def test_a_report_without_an_ack_is_resent_on_the_same_stream(
-    fake: FakeServer, worker: Worker, run: Run
-) -> None:
+async def test_a_report_without_an_ack_is_resent_on_the_same_stream(fake: FakeServer, worker: Worker, run: Run) -> None:
     gate = Gate(worker)
     gate.open.set()
     run(worker)
@@ -362,9 +360,7 @@ async def test_a_begun_effect_that_is_out_of_time_is_left_in_doubt(fake: FakeSer
     gate = Gate(worker, "charge")
     run(worker)
     stream = await fake.worker()
-    charge = effect_task(
-        "a", type="charge", risk=EFFECT_RISK_IRREVERSIBLE, timeouts=timeouts(start_to_close=0.5)
-    )
+    charge = effect_task("a", type="charge", risk=EFFECT_RISK_IRREVERSIBLE, timeouts=timeouts(start_to_close=0.5))
     stream.send(handed(charge))
     await stream.part("begins")
     stream.begin_ack(b"a", pb.ACK_STATUS_ACCEPTED)
@@ -473,9 +469,7 @@ async def test_a_first_message_that_is_no_welcome_ends_the_stream(fake: FakeServ
     assert list((await fake.worker()).hello.held_task_tokens) == []
 
 
-async def test_too_many_streams_is_tried_again_when_the_server_says(
-    fake: FakeServer, worker: Worker, run: Run
-) -> None:
+async def test_too_many_streams_is_tried_again_when_the_server_says(fake: FakeServer, worker: Worker, run: Run) -> None:
     run(worker)
     (await fake.unwelcomed()).send(refusal_with_retry(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS"))
     await fake.worker()

@@ -85,9 +85,7 @@ async def test_a_plain_function_runs_in_a_thread_with_the_context_variables(
     assert threads != [threading.get_ident()]
 
 
-async def test_star_serves_every_type_without_a_handler_of_its_own(
-    fake: FakeServer, worker: Worker, run: Run
-) -> None:
+async def test_star_serves_every_type_without_a_handler_of_its_own(fake: FakeServer, worker: Worker, run: Run) -> None:
     @worker.effect("*")
     async def anything(ctx: EffectContext, payload: JsonObject) -> Any:
         return ctx.type
@@ -284,7 +282,9 @@ async def test_a_node_that_spoils_its_vars_failed(fake: FakeServer, worker: Work
     assert failure.type == "UNSERIALISABLE_RESULT"
 
 
-def _planning(worker: Worker, planned: effect.Effect, calls: list[tuple[str, str]], error: Exception | None = None) -> None:
+def _planning(
+    worker: Worker, planned: effect.Effect, calls: list[tuple[str, str]], error: Exception | None = None
+) -> None:
     """The worker plans an effect and serves it too."""
     order = Workflow("order")
 

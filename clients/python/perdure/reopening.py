@@ -80,7 +80,8 @@ class ReopeningStream(Generic[_Response]):
     async def again(self, delay: float) -> None:
         """Leaves this call; the next `read` opens another, not before `delay` seconds."""
         self.cancel()
-        await self._connection.sleep(delay + self._connection.retry.jitter(max(self._failures, 1)))
+        self._failures += 1
+        await self._connection.sleep(delay + self._connection.retry.jitter(self._failures))
 
     def cancel(self) -> None:
         """Ends the call. An abandoned call would never be collected."""

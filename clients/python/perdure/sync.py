@@ -76,9 +76,7 @@ class _Blocking(Generic[_P, _T]):
 class _Wrapping(Generic[_P, _T, _Item]):
     """A plain method of the asynchronous half whose result is wrapped."""
 
-    def __init__(
-        self, method: Callable[Concatenate[Any, _P], _T], wrap: Callable[[Portal, _T], _Item]
-    ) -> None:
+    def __init__(self, method: Callable[Concatenate[Any, _P], _T], wrap: Callable[[Portal, _T], _Item]) -> None:
         self._method = method
         self._wrap = wrap
         self.__doc__ = method.__doc__

@@ -54,9 +54,11 @@ async def live(output: Output, store: str, listen: str, orders: int) -> None:
         Refusal: the server cannot start.
     """
     from perdure import Client
+    from perdure_server.api.server import BindError
     from perdure_server.app import open_server
     from perdure_server.cli.sample_workflow import sample_worker
     from perdure_server.config import Config, ConfigError
+    from perdure_server.storage.port import StoreError
     from perdure_server.telemetry import set_up_logging
 
     config = Config(store=store, listen=listen, log_level="WARNING")
@@ -68,6 +70,8 @@ async def live(output: Output, store: str, listen: str, orders: int) -> None:
             await show_live(output, client, app.address, store, orders)
     except ConfigError as error:
         raise Refusal(str(error), exit_code=USAGE) from error
+    except (StoreError, BindError) as error:
+        raise Refusal(str(error), "--store and --listen name others") from error
 
 
 async def show_live(output: Output, client: Client, address: str, store: str, orders: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -16,6 +16,9 @@ from perdure_server.cli.wording import clip
 if TYPE_CHECKING:
     from perdure.ledger import LedgerEntry, LedgerFilter, LedgerScope
     from perdure.subscription import SubscribeOptions
+
+_PREVIEW: Final = 90
+"""Characters of a payload that a terminal shows; --json and pipes get all of it."""
 
 Kind = Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only records of this kind; repeatable.")]
 Node = Annotated[list[str] | None, typer.Option("--node", help="Only records about this node; repeatable.")]
@@ -96,7 +99,7 @@ async def show_entries(output: Output, entries: list[LedgerEntry]) -> None:
         Column("NODE", lambda form: form["node_id"]),
         Column("TRY", lambda form: str(form["attempt"] or "")),
         Column("WORKER", lambda form: short_worker(form["worker_id"]) if output.is_terminal else form["worker_id"]),
-        Column("WHAT", telling, may_fold=True),
+        Column("WHAT", lambda form: telling(form, _PREVIEW if output.is_terminal else 0), may_fold=True),
     ]
     await output.rows(forms, columns, none="no records: is that the run's id, and the namespace it is in?")
 
@@ -172,7 +175,7 @@ def print_entry(output: Output, entry: LedgerEntry) -> None:
         (f"{run_label(form['run_id']):<10} {form['seq']:>3} ", "dim"),
         (f"{kind:<16} ", colour_of(kind)),
         f"{clip(form['node_id'], 14):<14} {attempt:<3} ",
-        telling(form).replace("\n", " "),
+        telling(form, _PREVIEW).replace("\n", " "),
         overflow="ellipsis",
         no_wrap=True,
     )

@@ -2,72 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from perdure_server.cli.wording import compact
+from perdure_server.cli.wording import clip, compact
 
-Body = Mapping[str, Any]
 Form = Mapping[str, Any]
 
 
-def telling(form: Form) -> str:
-    """One line about an entry, given as `entry_form` makes it; payloads are shown as JSON."""
+def telling(form: Form, limit: int = 0) -> str:
+    """One line about an entry, given as `entry_form` makes it.
+
+    Args:
+        form: the entry.
+        limit: each payload is cut to so many characters; 0: shown whole.
+    """
+    body = Body(form["body"], limit)
     tell = _TELLING.get(form["kind"] or "")
-    parts = tell(form["body"]) if tell is not None else [compact(form["body"])]
+    parts = tell(body) if tell is not None else [body.json()]
     return "  ".join(part for part in parts if part)
 
 
-def _inside(body: Body, name: str) -> Body:
-    """The object under a name; an empty one where there is none."""
-    found: Body | None = body.get(name)
-    return found or {}
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a record, or an object inside it."""
 
+    values: Form
+    limit: int
 
-def _to(body: Body) -> str:
-    following = _inside(body, "next")
-    return f"→ {following['node_id']}" if following else ""
+    def inside(self, name: str) -> Body:
+        """The object under a name; an empty one where there is none."""
+        found: Form | None = self.values.get(name)
+        return Body(found or {}, self.limit)
 
+    def text(self, name: str, before: str = "", after: str = "") -> str:
+        """The text or number under a name, with words around it; "" where there is none."""
+        value = self.values.get(name)
+        return "" if value in {None, "", 0} else f"{before}{clip(str(value), self.limit)}{after}"
 
-def _failure(body: Body, name: str = "failure") -> str:
-    failure = _inside(body, name)
-    if not failure:
-        return ""
-    return f"{failure['type']}: {_inside(failure, 'text').get('message', '')}".rstrip(": ")
+    def payload(self, name: str) -> str:
+        """The JSON under a name."""
+        return compact(self.values.get(name), self.limit)
+
+    def json(self) -> str:
+        """All of it."""
+        return compact(self.values, self.limit) if self.values else ""
+
+    @property
+    def following(self) -> str:
+        """Which node is entered."""
+        return self.inside("next").text("node_id", "→ ")
+
+    def failure(self, name: str = "failure") -> str:
+        """TYPE: message."""
+        failure = self.inside(name)
+        return f"{failure.text('type')}: {failure.inside('text').text('message')}".strip(": ")
 
 
 def _run_started(body: Body) -> list[str]:
-    parent = f"child of {body['parent_run_id']}" if body.get("parent_run_id") else ""
-    begins = f"at {body['start_at']}" if body.get("start_at") else ""
-    return [f"{body['workflow_id']} @ {body['workflow_version'][:12]}", parent, begins, compact(body.get("vars"))]
+    version = clip(str(body.values["workflow_version"]), 12).rstrip("…")
+    workflow = f"{body.values['workflow_id']} @ {version}"
+    return [workflow, body.text("parent_run_id", "child of "), body.text("start_at", "at "), body.payload("vars")]
 
 
 def _step_started(body: Body) -> list[str]:
-    return [body.get("effect_type", "")]
+    return [body.text("effect_type", after=" ") + "handed out"]
+
+
+def _step_begun(body: Body) -> list[str]:
+    return [body.text("effect_type") + " may begin now"]
 
 
 def _step_completed(body: Body) -> list[str]:
-    effect = _inside(body, "effect")
-    ops: Sequence[Body] = _inside(body, "vars_ops").get("ops", [])
+    ops: Sequence[Form] = body.inside("vars_ops").values.get("ops", [])
     changed = f"sets {', '.join(op.get('path', '') or '/' for op in ops)}" if ops else ""
-    planned = ""
-    if effect:
-        planned = f"asks for {effect['type']} {compact(_effect_payload(effect))}"
-    retry = f"retry at {body['retry_at']}" if body.get("retry_at") else ""
-    result = f"{body.get('effect_type', '')} {compact(body.get('result'))}".strip()
-    return [_failure(body), retry, result, changed, planned, _child(body), _to(body)]
+    result = f"{body.text('effect_type')} {body.payload('result')}".strip()
+    failed = body.failure()
+    return [failed, body.text("retry_at", "again at "), "" if failed else result, changed, _asked(body), body.following]
 
 
-def _effect_payload(effect: Body) -> Any:
-    if not effect.get("server_side"):
-        return effect.get("payload")
-    message = _inside(effect, "payload")
-    return message.get(effect["type"], message)
+def _asked(body: Body) -> str:
+    """The effect that a plan opened, by what matters most about it."""
+    effect = body.inside("effect")
+    if not effect.values:
+        return ""
+    kind = str(effect.values["type"])
+    if not effect.values.get("server_side"):
+        return f"asks for {kind} {effect.payload('payload')}".rstrip()
+    request = effect.inside("payload").inside(kind)
+    return " ".join(("asks for", kind, *filter(None, _essence(kind, request))))
 
 
-def _child(body: Body) -> str:
-    child = _inside(body, "child")
-    return f"child {child['run_id']}" if child else ""
+def _essence(kind: str, request: Body) -> Iterator[str]:
+    if kind == "ask_user":
+        yield request.inside("terms").text("prompt", '"', '"')
+    elif kind == "start_subworkflow":
+        yield request.text("workflow_id")
+        yield request.payload("vars")
+    elif kind == "emit_event":
+        yield request.text("name")
+        yield request.payload("payload")
+    elif kind == "answer_user":
+        yield request.text("message", '"', '"')
+    elif kind == "wait_until":
+        yield request.text("until")
+        yield request.text("delay", after=" s")
+    elif kind == "wait_event":
+        yield request.text("name") or request.text("wait_key")
+    else:
+        yield request.json()
 
 
 def _requeued(body: Body) -> list[str]:
@@ -77,50 +121,60 @@ def _requeued(body: Body) -> list[str]:
         "retry_due": "time to try again",
         "start_due": "time to start",
     }
-    later = f"not before {body['not_before']}" if body.get("not_before") else ""
-    return [words.get(str(body.get("cause")), ""), later]
+    return [words.get(str(body.values.get("cause")), "due again"), body.text("not_before", "not before ")]
 
 
 def _waiting(body: Body) -> list[str]:
-    text = _inside(body, "text")
-    choices = f"[{', '.join(text['choices'])}]" if text.get("choices") else ""
-    event = f"event {body['event_name']}" if body.get("event_name") else ""
-    until = f"until {body['until']}" if body.get("until") else ""
-    deadline = f"gives up {body['deadline']}" if body.get("deadline") else ""
-    assignee = f"for {body['assignee']}" if body.get("assignee") else ""
-    question = text.get("prompt", "")
-    return [str(body.get("reason", "")), question, choices, assignee, event, until, _child(body), deadline]
+    text = body.inside("text")
+    choices: Sequence[str] = text.values.get("choices", [])
+    return [
+        body.text("reason"),
+        text.text("prompt"),
+        f"[{', '.join(choices)}]" if choices else "",
+        body.text("assignee", "for "),
+        body.text("event_name", "event "),
+        body.text("until", "until "),
+        body.inside("child").text("run_id", "child "),
+        body.text("deadline", "gives up "),
+    ]
 
 
 def _resumed(body: Body) -> list[str]:
-    by = f"by {body['resumed_by']}" if body.get("resumed_by") else ""
-    return [str(body.get("cause", "")), compact(body.get("payload")), by, _to(body)]
+    return [body.text("cause"), body.payload("payload"), body.text("resumed_by", "by "), body.following]
 
 
 def _event_consumed(body: Body) -> list[str]:
-    return [f"event {body['name']}", compact(_inside(body, "payload").get("payload")), _to(body)]
+    return [body.text("name", "event "), body.inside("payload").payload("payload"), body.following]
 
 
 def _child_ended(body: Body) -> list[str]:
-    return [f"{body['child_run_id']} {body.get('child_status', '')}", compact(body.get("result")), _to(body)]
+    child = f"{body.text('child_run_id')} {body.text('child_status')}"
+    return [child, body.inside("result").payload("output"), body.following]
 
 
 def _parked(body: Body) -> list[str]:
-    reason = str(body.get("reason", "")).upper()
-    lapses = f"{body['lapses']} leases ran out" if body.get("lapses") else ""
-    return [reason, lapses, "`perdure run resolve` decides"]
+    why = {
+        "poison": "POISON: its lease ran out too often",
+        "in_doubt": "IN_DOUBT: begun, and nobody knows whether it happened",
+    }
+    return [why.get(str(body.values.get("reason")), body.text("reason")), "`perdure run resolve` decides"]
 
 
 def _unparked(body: Body) -> list[str]:
-    return [str(body.get("resolution", "")), f"by {body['resolved_by']}" if body.get("resolved_by") else ""]
+    return [body.text("resolution"), body.text("resolved_by", "by ")]
 
 
 def _spoken(actor: str) -> Callable[[Body], list[str]]:
     """A record with a reason and the one who gave it."""
 
     def tell(body: Body) -> list[str]:
-        by = f"by {body[actor]}" if body.get(actor) else ""
-        return [body.get("reason") or "", by, _to(body), compact(body.get("output")), _failure(body)]
+        return [
+            body.text("reason"),
+            body.text(actor, "by "),
+            body.following,
+            body.payload("output"),
+            body.failure(),
+        ]
 
     return tell
 
@@ -128,7 +182,7 @@ def _spoken(actor: str) -> Callable[[Body], list[str]]:
 _TELLING: Final[Mapping[str, Callable[[Body], list[str]]]] = {
     "run_started": _run_started,
     "step_started": _step_started,
-    "step_begun": _step_started,
+    "step_begun": _step_begun,
     "step_completed": _step_completed,
     "requeued": _requeued,
     "waiting": _waiting,
@@ -139,10 +193,10 @@ _TELLING: Final[Mapping[str, Callable[[Body], list[str]]]] = {
     "unparked": _unparked,
     "paused": _spoken("paused_by"),
     "unpaused": _spoken("unpaused_by"),
-    "budget_added": lambda body: [f"{body.get('steps', 0)} node entries"],
+    "budget_added": lambda body: [body.text("steps", after=" node entries")],
     "cancel_requested": _spoken("cancelled_by"),
-    "completed": lambda body: [compact(body.get("output"))],
-    "failed": lambda body: [_failure(body)],
+    "completed": lambda body: [body.payload("output")],
+    "failed": lambda body: [body.failure()],
     "cancelled": _spoken("cancelled_by"),
-    "late_result": lambda body: [f"kept without effect: {compact(body.get('report'))}"],
+    "late_result": lambda body: ["kept without effect", body.payload("report")],
 }

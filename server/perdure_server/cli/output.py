@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ class Output:
 
     Args:
         as_json: JSON lines instead of text.
-        colour: None: on a terminal only (and not under NO_COLOR); False: never.
+        colour: None: on a terminal only (and not under NO_COLOR); True and False: always and never.
     """
 
     def __init__(self, *, as_json: bool, colour: bool | None = None) -> None:
         self.as_json = as_json
-        self.is_terminal = sys.stdout.isatty() and not as_json
+        # A program that shows our output on its own terminal asks for what a terminal gets.
+        self._is_forced = bool(os.environ.get("PERDURE_FORCE_TTY"))
+        self.is_terminal = (self._is_forced or sys.stdout.isatty()) and not as_json
         self._colour = colour
         self._consoles: dict[bool, Console] = {}
 
@@ -73,9 +76,9 @@ class Output:
         if errors not in self._consoles:
             self._consoles[errors] = Console(
                 stderr=errors,
+                force_terminal=True if self._is_forced or self._colour else None,
                 no_color=True if self._colour is False else None,
                 highlight=False,
-                soft_wrap=not (sys.stderr if errors else sys.stdout).isatty(),
             )
         return self._consoles[errors]
 
@@ -103,7 +106,7 @@ class Output:
         """Something to know that is not the result; goes to standard error, and nowhere under --json."""
         if self.as_json:
             return
-        if sys.stderr.isatty():
+        if self.is_terminal or sys.stderr.isatty():
             self.console(errors=True).print(text, style="dim", markup=False)
         else:
             sys.stderr.write(text + "\n")
@@ -157,7 +160,7 @@ class Output:
         lines = [why.message]
         lines += [f"  {name}: {description}" for name, description in why.fields]
         lines += [f"  {name} = {text}" for name, text in sorted(why.metadata.items())]
-        if not sys.stderr.isatty():
+        if not (self._is_forced or sys.stderr.isatty()):
             head = f"error: {why.reason}: " if why.reason else "error: "
             advice = [f"what to do: {why.advice}"] if why.advice else []
             sys.stderr.write("\n".join([head + lines[0], *lines[1:], *advice]) + "\n")

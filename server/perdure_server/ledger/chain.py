@@ -88,6 +88,11 @@ class ChainVerifier:
         self._problem = ""
 
     @property
+    def seq(self) -> int:
+        """The last record that was checked and fits; 0: none."""
+        return self._seq
+
+    @property
     def done(self) -> bool:
         """No further record is needed."""
         return bool(self._problem) or (not isinstance(self._claim, str) and self._seq >= self._claim.seq)

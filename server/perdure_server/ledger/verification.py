@@ -9,8 +9,7 @@ from perdure_server.kernel.model import RunStatus
 from perdure_server.kernel.records import RecordKind
 from perdure_server.ledger.chain import ChainReport, ChainVerifier, RecordInspector, RunHeadClaim
 from perdure_server.ledger.reads import PAGE_BYTES, PAGE_RECORDS, LedgerStore, StoreAccess
-from perdure_server.ledger.selection import ScopeKind, Selection
-from perdure_server.storage.port import RunKey, StoredRecord, StoreError
+from perdure_server.storage.port import RecordQuery, RunKey, StoredRecord, StoreError
 
 _ENDED = {
     RecordKind.COMPLETED: RunStatus.COMPLETED,
@@ -37,12 +36,10 @@ async def verify_run(access: StoreAccess, key: RunKey, inspect: RecordInspector)
     """
     claim, status = await access.read(_read_head, access.store, key)
     verifier = ChainVerifier(key, claim, inspect)
-    position = 0
     while not verifier.done:
-        last = await access.read(_check_page, access.store, key, position, verifier)
+        last = await access.read(_check_page, access.store, key, verifier)
         if last is None:
             break
-        position = last.position
         if isinstance(claim, str):
             status = _ENDED.get(RecordKind(last.kind), RunStatus.RUNNING)
     return RunVerification(verifier.report(), status)
@@ -60,9 +57,15 @@ def _read_head(store: LedgerStore, key: RunKey) -> tuple[RunHeadClaim | str, int
     return RunHeadClaim(snapshot.head.seq, snapshot.head.head_hash), snapshot.head.status
 
 
-def _check_page(store: LedgerStore, key: RunKey, after: int, verifier: ChainVerifier) -> StoredRecord | None:
+def _check_page(store: LedgerStore, key: RunKey, verifier: ChainVerifier) -> StoredRecord | None:
     """Checks the next page; returns its last record, None at the end."""
-    selection = Selection.of(key.namespace, ScopeKind.RUN, key.run_id)
-    records = store.read_records(selection.query(after, 0, PAGE_RECORDS, 4 * PAGE_BYTES))
+    query = RecordQuery(
+        namespace=key.namespace,
+        run_id=key.run_id,
+        after_seq=verifier.seq,
+        limit=PAGE_RECORDS,
+        byte_limit=4 * PAGE_BYTES,
+    )
+    records = store.read_records(query)
     verifier.add(records)
     return records[-1] if records else None

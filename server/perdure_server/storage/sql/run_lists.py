@@ -107,8 +107,9 @@ def _parent_exists(query: RunQuery) -> tuple[Condition, ...]:
 
 def _namespace_drivers(query: RunQuery, namespace: Condition) -> list[tuple[Condition, ...]]:
     """The condition that picks the index, one for each arm."""
+    statuses = tuple(dict.fromkeys(query.statuses))
     if query.workflow_id:
-        return [(_runs.status == status,) for status in query.statuses or _ALL_STATUSES]
+        return [(_runs.status == status,) for status in statuses or _ALL_STATUSES]
     if query.paused_only:
         return [(namespace, _runs.paused == sa.literal_column("1"))]
     if query.activities:
@@ -119,8 +120,7 @@ def _namespace_drivers(query: RunQuery, namespace: Condition) -> list[tuple[Cond
     if query.ended_from:
         return [(namespace, _runs.ended_at != sa.literal_column("0"))]
     if query.statuses or query.ended_before:
-        statuses = tuple(dict.fromkeys(query.statuses)) or _ENDED
-        return [(namespace, _runs.status == status) for status in statuses]
+        return [(namespace, _runs.status == status) for status in statuses or _ENDED]
     if query.roots_only:
         return [(namespace, _runs.parent_no == sa.literal_column("0"))]
     return [(namespace,)]

@@ -1,0 +1,109 @@
+"""One store through many server processes: when one is killed, the next one opens the file."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import grpc.aio
+
+from tests.robustness.server_process import ServerError, ServerProcess, Servers
+
+KILLED = -signal.SIGKILL
+
+
+class Life:
+    """One process of the store, and the one connection that all clients of the test share."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self.channel = server.channel()
+
+    async def has_ended(self, failure: grpc.aio.AioRpcError) -> None:
+        """Returns once the process is dead.
+
+        Raises: the failure, if it was not the process's death.
+        """
+        if failure.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise failure
+        await asyncio.wait({self.server.exited}, timeout=10)
+        if self.server.is_alive:
+            raise failure
+
+
+class Lives:
+    """Keeps a server running on one store.
+
+    Args:
+        servers: starts them.
+        store: name of the SQLite file.
+        config: of each process.
+        environment_of: environment of the n-th process (from 1).
+    """
+
+    def __init__(
+        self, servers: Servers, store: str, config: dict[str, Any], environment_of: Callable[[int], dict[str, str]]
+    ) -> None:
+        self.count = 0
+        self._servers = servers
+        self._store = store
+        self._config = config
+        self._environment_of = environment_of
+        self._lives: list[Life] = []
+        self._changed = asyncio.Condition()
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_leaving = False
+
+    async def __aenter__(self) -> Self:
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_leaving = True
+        for life in self._lives:
+            await life.channel.close()
+            await life.server.stop(signal.SIGKILL)
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def current(self) -> Life:
+        """The life that goes on; waits for the next one if there is none.
+
+        Raises: ServerError if a process ended by itself.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_up() or (self._keeper is not None and self._keeper.done()))
+        if self._keeper is not None and self._keeper.done():
+            self._keeper.result()
+        return self._lives[-1]
+
+    def _is_up(self) -> bool:
+        return bool(self._lives) and self._lives[-1].server.is_alive
+
+    async def _keep(self) -> None:
+        try:
+            while not self._is_leaving:
+                await self._live_once()
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _live_once(self) -> None:
+        self.count += 1
+        server = await self._servers.start(
+            self._config, environment=self._environment_of(self.count), store=self._store
+        )
+        if server.is_alive:
+            async with self._changed:
+                self._lives.append(Life(server))
+                self._changed.notify_all()
+        code = await asyncio.shield(server.exited)
+        if code != KILLED:
+            raise ServerError(f"server {self.count} of {self._store} ended with {code}:\n{server.tail()}")

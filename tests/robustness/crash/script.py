@@ -1,0 +1,212 @@
+"""The script: every kind of effect and every call that changes a run, one after the other.
+
+The order of what happens inside each run is the same in every play: the next call waits until the run is where
+the last one brought it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.v1 import common_pb2, model_pb2
+from perdure.v1 import run_service_pb2 as runs
+from perdure.v1.workflow_service_pb2 import RegisterWorkflowRequest
+from tests.robustness.checker.export import EventScopeKey
+from tests.robustness.crash import workflows as w
+from tests.robustness.crash.host import Host
+
+ROOTS = ("ears", "trip", "walk", "home", "empty", "doubt", "venom", "words", "sad", "soon", "rush")
+"""Ids of the runs that the host starts, in its order."""
+
+SCOPES: tuple[EventScopeKey, ...] = (
+    (common_pb2.EVENT_SCOPE_GLOBAL, ""),
+    *((common_pb2.EVENT_SCOPE_SESSION, run_id) for run_id in ROOTS),
+)
+"""Every scope in which the script emits, or could have."""
+
+
+def at_node(node_id: str) -> Callable[[model_pb2.RunState], bool]:
+    """Whether a run waits at a node."""
+    return lambda run: run.status == common_pb2.RUN_STATUS_WAITING and run.waiting.node_id == node_id
+
+
+def ended(run: model_pb2.RunState) -> bool:
+    """Whether a run has ended."""
+    return run.HasField("ended_at")
+
+
+def parked(run: model_pb2.RunState) -> bool:
+    """Whether a run is parked."""
+    return run.activity == common_pb2.RUN_ACTIVITY_PARKED
+
+
+def idle(run: model_pb2.RunState) -> bool:
+    """Whether a manual run has used its entries."""
+    return run.activity == common_pb2.RUN_ACTIVITY_IDLE
+
+
+def alone(run: model_pb2.RunState) -> bool:
+    """Whether a run knows of no open child."""
+    return not run.children
+
+
+class Script:
+    """Plays it once.
+
+    Args:
+        host: makes the calls.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def play(self) -> None:
+        """Returns when all runs have ended."""
+        for spec in w.specs():
+            await self._host.change(RegisterWorkflowRequest(request_id=f"register-{spec.workflow_id}", spec=spec))
+        await self._start(w.LISTENER, "ears")
+        await self._host.until("ears", at_node("listen"))
+        await self._tour()
+        await self._steps()
+        await self._cancels()
+        await self._doubts()
+        await self._declared()
+        await self._timed()
+        for run_id in ROOTS:
+            await self._host.until(run_id, ended)
+
+    async def _tour(self) -> None:
+        await self._start(w.TOUR, "trip")
+        await self._host.until("trip", at_node("gate"))
+        await self._emit("early", '{"n":1}')
+        await self._emit("early", '{"n":2}', event_id="second")
+        await self._resume("trip", "gate", '"yes"')
+        await self._host.until("trip", at_node("late"))
+        await self._emit("late", '"a text"')
+        await self._host.until("trip", at_node("ask"))
+        await self._host.change(runs.PauseRunRequest(run_id="trip", request_id="pause", reason="tea", paused_by="ann"))
+        await self._resume("trip", "ask", '"blue"')
+        await self._host.change(runs.UnpauseRunRequest(run_id="trip", request_id="unpause", unpaused_by="ann"))
+        run = await self._host.until("trip", at_node("meeting"))
+        await self._resume(run.children[0].run_id, "stay", "true")
+        await self._host.until("trip", alone)
+        await self._resume("trip", "meeting", "null")
+        await self._resume("trip", "job", '{"job":"done"}')
+        await self._host.until("trip", ended)
+
+    async def _steps(self) -> None:
+        await self._start(w.STEPS, "walk", drive=common_pb2.DRIVE_MODE_MANUAL)
+        await self._tick(1)
+        await self._host.until("walk", idle)
+        await self._tick(5)
+        await self._host.until("walk", ended)
+
+    async def _cancels(self) -> None:
+        await self._start(w.HOUSE, "home")
+        run = await self._host.until("home", at_node("hold"))
+        await self._host.until(run.children[0].run_id, at_node("stay"))
+        await self._cancel("home", "fire")
+        await self._host.until("home", lambda run: at_node("tidy")(run) and alone(run))
+        await self._resume("home", "tidy", '"out"')
+        await self._host.until("home", ended)
+        await self._start(w.PLAIN, "empty")
+        await self._host.until("empty", at_node("ask"))
+        await self._cancel("empty", "")
+
+    async def _doubts(self) -> None:
+        await self._start(w.DOUBT, "doubt")
+        await self._resolve("doubt", "first", completed=runs.CompletedStep(result_json='{"by":"hand"}'))
+        await self._resolve("doubt", "second", rerun=runs.RerunStep())
+        failure = common_pb2.Failure(type="GAVE_UP", message="it did not happen", details_json="[]")
+        await self._resolve("doubt", "third", failed=failure)
+        await self._host.until("doubt", ended)
+        await self._start(w.POISON, "venom")
+        await self._resolve("venom", "sip", failed=common_pb2.Failure(type="POISONOUS", message="nobody takes it"))
+        await self._host.until("venom", ended)
+
+    async def _declared(self) -> None:
+        await self._start(w.DECLARED, "words", vars_json='{"name":"Ann","results":{"a":1.0}}', labels={"team": "blue"})
+        await self._host.until("words", ended)
+        await self._start(w.BROKEN, "sad")
+        await self._host.until("sad", ended)
+
+    async def _timed(self) -> None:
+        start_at = _in_ms(w.SHORT_MS)
+        await self._start(w.PLAIN, "soon", start_at=start_at)
+        await self._resume("soon", "ask", '"here"')
+        await self._start(w.HASTY, "rush", deadline=_in_ms(2 * w.SHORT_MS))
+        await self._host.until("rush", ended)
+
+    # One call each.
+
+    async def _start(self, workflow_id: str, run_id: str, **fields: Any) -> None:
+        await self._host.change(
+            runs.StartRunRequest(
+                run_id=run_id, request_id=f"start-{run_id}", workflow_id=workflow_id, actor_id="script", **fields
+            )
+        )
+
+    async def _emit(self, name: str, payload_json: str, event_id: str = "") -> None:
+        await self._host.change(
+            runs.EmitEventRequest(
+                request_id=f"emit-{name}-{event_id}",
+                scope_id="trip",
+                name=name,
+                payload_json=payload_json,
+                event_id=event_id,
+                emitted_by="host",
+            )
+        )
+
+    async def _resume(self, run_id: str, node_id: str, payload_json: str) -> None:
+        """Answers the wait of a node; while the run is paused, too."""
+        run = await self._host.until(run_id, lambda run: run.waiting.node_id == node_id)
+        workflow = f"{run.workflow_id}-{run.depth}-{run.session_id}"
+        await self._host.change(
+            runs.ResumeRunRequest(
+                run_id=run_id,
+                request_id=f"resume-{workflow}-{node_id}",
+                wait_id=run.waiting.wait_id,
+                payload_json=payload_json,
+                resumed_by="bob",
+            )
+        )
+
+    async def _resolve(self, run_id: str, node_id: str, **resolution: Any) -> None:
+        run = await self._host.until(run_id, lambda run: parked(run) and run.step.node_id == node_id)
+        await self._host.change(
+            runs.ResolveStepRequest(
+                run_id=run_id,
+                request_id=f"resolve-{node_id}",
+                step_id=run.step.step_id,
+                resolved_by="carol",
+                **resolution,
+            )
+        )
+
+    async def _cancel(self, run_id: str, reason: str) -> None:
+        await self._host.change(
+            runs.CancelRunRequest(run_id=run_id, request_id=f"cancel-{run_id}", reason=reason, cancelled_by="dan")
+        )
+
+    async def _tick(self, steps: int) -> None:
+        request = runs.TickRunRequest(run_id="walk", request_id=f"tick-{steps}", max_steps=steps)
+        request.wait.FromMilliseconds(1)
+        await self._host.change(request)
+
+
+def _in_ms(milliseconds: int) -> Timestamp:
+    instant = Timestamp()
+    instant.FromMicroseconds(time.time_ns() // 1_000 + milliseconds * 1_000)
+    return instant
+
+
+async def play(host: Host) -> None:
+    """Plays the script; a play that hangs fails."""
+    async with asyncio.timeout(120):
+        await Script(host).play()
