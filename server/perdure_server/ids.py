@@ -14,10 +14,18 @@ def new_id(now_us: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+_POOLED = 256
+_pool: list[bytes] = []
+
+
 def new_salts(count: int) -> list[bytes]:
-    """`count` salts of 16 random bytes each, for payload commitments."""
-    pool = os.urandom(16 * count)
-    return [pool[at : at + 16] for at in range(0, 16 * count, 16)]
+    """`count` salts of 16 random bytes each, for payload commitments. None is given out twice."""
+    while len(_pool) < count:
+        drawn = os.urandom(16 * _POOLED)
+        _pool.extend(drawn[at : at + 16] for at in range(0, len(drawn), 16))
+    taken = _pool[-count:]
+    del _pool[-count:]
+    return taken
 
 
 def new_epoch() -> str:

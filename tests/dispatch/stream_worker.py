@@ -68,14 +68,18 @@ class StreamWorker:
 
     async def hears_nothing(self) -> bool:
         """Whether there is nothing to hear now."""
+        return await self.hear_now() is None
+
+    async def hear_now(self) -> ToWorker | None:
+        """The next message if there is one already; its parts are not kept."""
         hearing = asyncio.ensure_future(self.session.next())
         for _ in range(5):
             await asyncio.sleep(0)
         if hearing.done():
-            return False
+            return hearing.result()
         hearing.cancel()
         await asyncio.wait([hearing])
-        return True
+        return None
 
     async def task(self) -> Task:
         """The next task."""

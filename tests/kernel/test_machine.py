@@ -408,10 +408,4 @@ def run_machine(examples: int) -> None:
 
 @promises
 def test_no_interleaving_breaks_a_promise() -> None:
-    run_machine(150)
-
-
-@pytest.mark.long
-@promises
-def test_no_interleaving_of_many_breaks_a_promise() -> None:
-    run_machine(5_000)
+    run_machine(settings.default.max_examples)

@@ -24,6 +24,30 @@ async def test_a_commit_whose_announcement_was_lost_is_found() -> None:
         assert await stream.read_positions(1) == [1]
 
 
+async def test_a_commit_whose_announcement_was_lost_is_found_by_the_next_one() -> None:
+    async with running(Rig()) as rig, rig.subscription() as stream:
+        await stream.read_until("caught_up")
+        ledger = RunLedger("a")
+        rig.store.commit(ledger, STARTED)
+        rig.commit(ledger, COMPLETED)
+        rig.commit(ledger, COMPLETED)
+        assert await stream.read_positions(3) == [1, 2, 3]
+        rig.store.queries.clear()
+        rig.commit(ledger, COMPLETED)
+        assert await stream.read_positions(4) == [1, 2, 3, 4]
+        assert rig.store.queries == [], "live again"
+
+
+async def test_an_event_between_records_keeps_nothing_waiting() -> None:
+    async with running(Rig()) as rig, rig.subscription() as stream:
+        await stream.read_until("caught_up")
+        for number in range(5):
+            rig.store.emit()
+            rig.commit(RunLedger(f"r{number}"), STARTED)
+            await stream.read()
+        assert stream.positions == [2, 4, 6, 8, 10]
+
+
 async def test_a_late_announcement_repeats_nothing() -> None:
     async with running(Rig()) as rig, rig.subscription() as stream:
         await stream.read_until("caught_up")

@@ -228,7 +228,7 @@ async def test_a_cursor_outlives_the_process(tmp_path: Path) -> None:
 
 # What a hand in the file does to a run of four records, and the seq that verification names.
 DAMAGES = {
-    "a record's bytes edited": ("UPDATE records SET record = record || x'1a00' WHERE seq = 2", 2),
+    "a record's bytes edited": ("UPDATE records SET record = CAST(record || x'1a00' AS BLOB) WHERE seq = 2", 2),
     "a record deleted": ("DELETE FROM records WHERE seq = 2", 2),
     "the tail deleted": ("DELETE FROM records WHERE seq > 2", 3),
     "everything deleted": ("DELETE FROM records", 1),

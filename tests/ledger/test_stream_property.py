@@ -144,7 +144,6 @@ async def act(rig: Rig, runs: list[RunLedger], clients: list[Reader], action: tu
             rig.commit(runs[which], *steps_of(runs[which], count))
         case "lose":
             rig.store.commit(runs[which], *steps_of(runs[which], count))
-            await rig.ledger.feed.poll()  # what would find it, sooner or later; before the next announcement
         case "reconnect":
             await clients[which % len(clients)].reconnect(count)
         case "time":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,6 +147,35 @@ def test_what_comes_twice_is_ignored() -> None:
     tailer.append(records, horizon=9)
     tailer.append(records)
     assert (positions(line), tailer.position, tailer.ring_records) == ([1, 2], 9, 2)
+
+
+def test_an_announcement_that_does_not_follow_is_left_to_the_store() -> None:
+    store, tailer, woken = HeldStore(), Tailer(), Woken()
+    gaps: list[int] = []
+    tailer.on_gap = lambda: gaps.append(tailer.position)
+    ledger = RunLedger("a")
+    lost = store.commit(ledger, STARTED)
+    tailer.announce(lost)
+    assert (tailer.position, gaps) == (1, []), "nobody watches: nothing can be missed"
+    line = tailer.attach(ALL, View.RECORD, woken)
+    lost = store.commit(ledger, COMPLETED)
+    later = store.commit(ledger, COMPLETED)
+    tailer.announce(later)
+    assert (positions(line), tailer.position, gaps) == ([], 1, [1])
+    tailer.append([*lost, *later])
+    tailer.announce(later)
+    tailer.announce(store.commit(ledger, COMPLETED))
+    assert (positions(line), tailer.position, gaps) == ([2, 3, 4], 4, [1])
+
+
+def test_an_append_that_fails_leaves_no_half_of_it() -> None:
+    store, tailer, woken = HeldStore(), Tailer(), Woken()
+    line = tailer.attach(ALL, View.RECORD, woken)
+    good, bad = store.commit(RunLedger("a"), STARTED, COMPLETED)
+    broken: Any = None
+    with pytest.raises(TypeError):
+        tailer.append([good, replace(bad, prev_hash=broken)])
+    assert (positions(line), line.floor, tailer.position, woken.count) == ([], 2, 2, 1)
 
 
 def test_a_line_knows_nothing_from_before_it() -> None:

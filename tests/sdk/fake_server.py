@@ -155,6 +155,7 @@ class FakeServer:
         self.watches: asyncio.Queue[FakeStream] = asyncio.Queue()
         self._work_streams: list[WorkStream] = []
         self.registered: list[workflow_service_pb2.RegisterWorkflowRequest] = []
+        self.registrations: asyncio.Queue[workflow_service_pb2.RegisterWorkflowRequest] = asyncio.Queue()
 
     async def worker(self, **welcome: Any) -> WorkStream:
         """The next worker stream, welcomed."""
@@ -205,6 +206,7 @@ class FakeServer:
     ) -> workflow_service_pb2.RegisterWorkflowResponse:
         """Notes the workflow."""
         self.registered.append(request)
+        self.registrations.put_nowait(request)
         return workflow_service_pb2.RegisterWorkflowResponse(workflow_id=request.spec.workflow_id, version="v1")
 
     async def SubscribeLedger(self, request: ledger_service_pb2.SubscribeLedgerRequest, context: Any) -> None:

@@ -397,8 +397,7 @@ async def test_a_watch_gives_each_change_once_over_many_streams(fake: FakeServer
 
     async def read() -> None:
         async with client.watch("r", view="basic") as watch:
-            async for run in watch:
-                seen.append(run.seq)
+            seen.extend([run.seq async for run in watch])
 
     reading = asyncio.create_task(read())
     first, request = await fake.opened(fake.watches)

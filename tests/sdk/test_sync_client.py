@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import grpc.aio
 import grpc_testing
 import pytest
 from google.protobuf.message import Message
@@ -19,6 +20,7 @@ from perdure import (
     RunCancelled,
     RunFailed,
     RunFilter,
+    RunReply,
     Unavailable,
     Workflow,
     plan,
@@ -26,7 +28,7 @@ from perdure import (
 from perdure.client import Client as AsyncClient
 from perdure.connection import Connection
 from perdure.portal import Portal
-from perdure.sync import Client
+from perdure.sync import Client, RunHandle
 from perdure.v1 import (
     admin_service_pb2,
     common_pb2,
@@ -55,15 +57,16 @@ class AioChannel:
 
     def unary_unary(self, method: str, *_: Any, **__: Any) -> Callable[..., Any]:
         """A method whose calls are awaited in a thread."""
-        multi_callable = self._channel.unary_unary(method)
+        multi_callable: Any = self._channel.unary_unary(method)
 
         async def call(request: Message, *, timeout: float, metadata: Any) -> Any:
             future = multi_callable.future(request, timeout=timeout, metadata=metadata)
             try:
                 return await asyncio.to_thread(future.result)
             except grpc.RpcError as error:
-                code = error.code()  # pyright: ignore[reportAttributeAccessIssue]
-                raise failure(code, status=dict(error.trailing_metadata())["grpc-status-details-bin"]) from None  # pyright: ignore[reportAttributeAccessIssue]
+                refused: Any = error
+                trailers = grpc.aio.Metadata(*refused.trailing_metadata())
+                raise grpc.aio.AioRpcError(refused.code(), grpc.aio.Metadata(), trailers, refused.details()) from None
 
         return call
 
@@ -78,7 +81,8 @@ class Server:
     """The server's end: takes calls in the order they are made."""
 
     def __init__(self) -> None:
-        self.channel = grpc_testing.channel(SERVICES.values(), grpc_testing.strict_real_time())
+        testing: Any = grpc_testing  # it has no types
+        self.channel = testing.channel(SERVICES.values(), testing.strict_real_time())
         self._pool = ThreadPoolExecutor(1)
 
     def client(self) -> Client:
@@ -185,22 +189,29 @@ def test_a_wait_has_an_end(server: Server, client: Client) -> None:
         outcome(working)
 
 
-@pytest.mark.parametrize(
-    ("method", "call", "sent"),
-    [
-        ("ResumeRun", lambda run: run.resume({"a": 1}, wait_id=7, resumed_by="ann"), {"payload_json": '{"a":1}', "wait_id": 7, "resumed_by": "ann"}),
-        ("ResumeRun", lambda run: run.resume(any_wait=True), {"payload_json": "null", "any_wait": True}),
-        ("CancelRun", lambda run: run.cancel("no", cancelled_by="ann"), {"reason": "no", "cancelled_by": "ann"}),
-        ("PauseRun", lambda run: run.pause("later"), {"reason": "later"}),
-        ("UnpauseRun", lambda run: run.unpause(unpaused_by="ann"), {"unpaused_by": "ann"}),
-        ("TickRun", lambda run: run.tick(3), {"max_steps": 3}),
-        ("ResolveStep", lambda run: run.resolve(4, "rerun"), {"step_id": 4, "rerun": run_service_pb2.RerunStep()}),
-        ("ResolveStep", lambda run: run.resolve(4, CompletedEffect([1])), {"completed": run_service_pb2.CompletedStep(result_json="[1]")}),
-        ("ResolveStep", lambda run: run.resolve(4, plan.next("b")), {"completed": run_service_pb2.CompletedStep(plan=model_pb2.StepPlan(next_node="b"))}),
-        ("ResolveStep", lambda run: run.resolve(4, Failure("BAD")), {"failed": common_pb2.Failure(type="BAD")}),
-    ],
-)  # fmt: skip
-def test_moves(server: Server, client: Client, method: str, call: Callable[[Any], Any], sent: dict[str, Any]) -> None:
+RESUMED = {"payload_json": '{"a":1}', "wait_id": 7, "resumed_by": "ann"}
+RERUN = {"step_id": 4, "rerun": run_service_pb2.RerunStep()}
+DONE = {"completed": run_service_pb2.CompletedStep(result_json="[1]")}
+PLANNED = {"completed": run_service_pb2.CompletedStep(plan=model_pb2.StepPlan(next_node="b"))}
+
+Move = Callable[[RunHandle], RunReply]
+
+MOVES: list[tuple[str, Move, dict[str, Any]]] = [
+    ("ResumeRun", lambda run: run.resume({"a": 1}, wait_id=7, resumed_by="ann"), RESUMED),
+    ("ResumeRun", lambda run: run.resume(any_wait=True), {"payload_json": "null", "any_wait": True}),
+    ("CancelRun", lambda run: run.cancel("no", cancelled_by="ann"), {"reason": "no", "cancelled_by": "ann"}),
+    ("PauseRun", lambda run: run.pause("later"), {"reason": "later"}),
+    ("UnpauseRun", lambda run: run.unpause(unpaused_by="ann"), {"unpaused_by": "ann"}),
+    ("TickRun", lambda run: run.tick(3), {"max_steps": 3}),
+    ("ResolveStep", lambda run: run.resolve(4, "rerun"), RERUN),
+    ("ResolveStep", lambda run: run.resolve(4, CompletedEffect([1])), DONE),
+    ("ResolveStep", lambda run: run.resolve(4, plan.next("b")), PLANNED),
+    ("ResolveStep", lambda run: run.resolve(4, Failure("BAD")), {"failed": common_pb2.Failure(type="BAD")}),
+]
+
+
+@pytest.mark.parametrize(("method", "call", "sent"), MOVES)
+def test_moves(server: Server, client: Client, method: str, call: Move, sent: dict[str, Any]) -> None:
     working = server.during(lambda: call(client.run("r")))
     response = getattr(run_service_pb2, f"{method}Response")(run_id="r", seq=9, status=RUNNING, activity=QUEUED)
     request = server.reply(f"RunService.{method}", response)

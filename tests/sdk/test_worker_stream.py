@@ -587,12 +587,12 @@ async def test_workflows_are_registered_again_with_another_store(fake: FakeServe
     first = await fake.worker(store_epoch="one")
     first.send(End())
     second = await fake.worker(store_epoch="one")
-    assert len(fake.registered) == 1
+    await fake.registrations.get()
     second.send(End())
     await fake.worker(store_epoch="two")
     async with asyncio.timeout(WITHIN_S):
-        while len(fake.registered) == 1:
-            await asyncio.sleep(0)
+        await fake.registrations.get()
+    assert len(fake.registered) == 2
 
 
 async def test_a_worker_waits_for_a_server_that_is_not_there_yet(fake: FakeServer, server: Running, run: Run) -> None:

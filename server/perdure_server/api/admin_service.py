@@ -18,8 +18,10 @@ from perdure_server.api.page_tokens import Pages
 from perdure_server.api.run_validation import PAGE_TOKEN_BYTES, request_id
 from perdure_server.dispatch.messages import WorkerView
 from perdure_server.engine.audit_runs import Finding, audit_run
+from perdure_server.engine.commands import RequestId
 from perdure_server.engine.core import Engine
 from perdure_server.engine.create_namespace import create_namespace
+from perdure_server.kernel.limits import Limits
 from perdure_server.storage.port import RunKey, RunQuery
 
 DESCRIPTION_BYTES: Final = 1_024
@@ -85,12 +87,7 @@ class AdminService(AdminServiceServicer):
 
     async def AuditRuns(self, request: pb.AuditRunsRequest, context: Context) -> pb.AuditRunsResponse:
         """Checks that runs are what their ledgers say."""
-        check = Check(self._limits)
-        namespace = check.namespace("", request.namespace)
-        run_id = check.id("", "run_id", request.run_id, optional=True)
-        page_size = check.page_size(request.page_size)
-        check.text("", "page_token", request.page_token, PAGE_TOKEN_BYTES)
-        check.done()
+        namespace, run_id, page_size = audit_query(request, self._limits)
         await self._engine.catalog.require_namespace(namespace)
         if run_id:
             return await self._audit([RunKey(namespace, run_id)], "")
@@ -106,21 +103,15 @@ class AdminService(AdminServiceServicer):
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
         """Workers connected to this process."""
-        check = Check(self._limits)
-        namespace = check.namespace("", request.namespace)
-        check.done()
+        namespace = worker_namespace(request, self._limits)
         await self._engine.catalog.require_namespace(namespace)
         views = [work.worker_info(view) for view in self._workers(namespace)]
         return pb.ListWorkersResponse(workers=views)
 
     async def CreateNamespace(self, request: pb.CreateNamespaceRequest, context: Context) -> pb.CreateNamespaceResponse:
         """Creates a namespace."""
-        check = Check(self._limits)
-        namespace = check.id("", "namespace", request.namespace)
-        description = check.text("", "description", request.description, DESCRIPTION_BYTES)
-        request_row = request_id(check, request, request.request_id)
-        check.done()
-        await create_namespace(self._engine, namespace, description, request_row)
+        namespace, description, row = new_namespace(request, self._limits)
+        await create_namespace(self._engine, namespace, description, row)
         return pb.CreateNamespaceResponse(namespace=namespace)
 
     async def _audit(self, keys: list[RunKey], token: str) -> pb.AuditRunsResponse:
@@ -133,6 +124,39 @@ class AdminService(AdminServiceServicer):
         return pb.AuditRunsResponse(
             findings=findings, runs_checked=len(keys), records_checked=records, next_page_token=token
         )
+
+
+def audit_query(request: pb.AuditRunsRequest, limits: Limits) -> tuple[str, str, int]:
+    """AuditRuns: namespace, run or "", page size. Raises: EdgeError."""
+    check = Check(limits)
+    found = (
+        check.namespace("", request.namespace),
+        check.id("", "run_id", request.run_id, optional=True),
+        check.page_size(request.page_size),
+    )
+    check.text("", "page_token", request.page_token, PAGE_TOKEN_BYTES)
+    check.done()
+    return found
+
+
+def worker_namespace(request: pb.ListWorkersRequest, limits: Limits) -> str:
+    """ListWorkers: the namespace. Raises: EdgeError."""
+    check = Check(limits)
+    namespace = check.namespace("", request.namespace)
+    check.done()
+    return namespace
+
+
+def new_namespace(request: pb.CreateNamespaceRequest, limits: Limits) -> tuple[str, str, RequestId | None]:
+    """CreateNamespace: namespace, description, request id. Raises: EdgeError."""
+    check = Check(limits)
+    found = (
+        check.id("", "namespace", request.namespace),
+        check.text("", "description", request.description, DESCRIPTION_BYTES),
+        request_id(check, request, request.request_id),
+    )
+    check.done()
+    return found
 
 
 def _finding(found: Finding) -> pb.AuditFinding:

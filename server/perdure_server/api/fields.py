@@ -189,10 +189,10 @@ class Check:
         """A Duration above zero, microseconds; the default when unset."""
         if not message.HasField(name):
             return default
-        value = self.any_span(at, name, length)
-        if value == 0 and not (length.seconds < 0 or length.nanos < 0):
+        if length.seconds == 0 and 0 <= length.nanos < 1_000:
             self.refuse(at + name, "must be at least 1 microsecond; leave it out for none")
-        return value
+            return 0
+        return self.any_span(at, name, length)
 
     def any_span(self, at: str, name: str, length: Duration) -> int:
         """A Duration that is set and not negative, at most a hundred years."""

@@ -302,10 +302,10 @@ def _run_filter(check: Check, namespace: str, message: pb.RunFilter) -> RunQuery
 
 
 def _activities(check: Check, at: str, message: pb.RunFilter) -> tuple[Activity, ...]:
-    found = check.choices(at, "activities", message.activities, Activity)
-    if Activity.NONE in found:
-        check.refuse(at + "activities", "must be specified; ended runs are found by statuses")
-    return found
+    for index, number in enumerate(message.activities):
+        if number == Activity.NONE:
+            check.refuse(f"{at}activities[{index}]", "must be specified; ended runs are found by statuses")
+    return check.choices(at, "activities", message.activities, Activity)
 
 
 def _event_scope(check: Check, request: pb.EmitEventRequest | pb.ListEventsRequest) -> tuple[EventScope, str]:

@@ -104,18 +104,13 @@ def run_server(config: Config) -> None:
     Raises:
         Refusal: it cannot start.
     """
-    from perdure_server.api.auth import TokenFileError
-    from perdure_server.api.server import BindError
     from perdure_server.app import StartError, run
     from perdure_server.config import ConfigError
-    from perdure_server.storage.port import StoreError
 
     try:
         run(config)
-    except (ConfigError, TokenFileError) as error:
+    except ConfigError as error:
         raise Refusal(str(error), exit_code=USAGE) from error
-    except StoreError as error:
-        advice = "one process serves a store at a time; --store names another"
-        raise Refusal(str(error), advice, reason="STORE_UNAVAILABLE", exit_code=FAILED) from error
-    except BindError as error:
-        raise Refusal(str(error), "--listen names another", exit_code=FAILED) from error
+    except StartError as error:
+        advice = "one process serves a store at a time; --store and --listen name others"
+        raise Refusal(str(error), advice, exit_code=FAILED) from error

@@ -25,7 +25,7 @@ from perdure_server.storage.port import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Sealed:
     """Records with their place in the hash chain."""
 

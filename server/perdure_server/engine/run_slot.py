@@ -17,7 +17,7 @@ from perdure_server.storage.port import RunKey, WaitRow
 InputSource: TypeAlias = Input | Callable[[RunState], Input]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Outcome:
     """An input that was accepted and is durable.
 

@@ -124,7 +124,7 @@ def _no_workflows(_workflow_id: str, _version: str) -> WorkflowSpec | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Env:
     """All that `decide` may look at besides the run and the input; the same env gives the same answer.
 
@@ -147,7 +147,7 @@ class Env:
     limits: Limits = DEFAULT_LIMITS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TaskDue:
     """The task that a run obliges the store to hold. `effect_type` empty: a node."""
 
@@ -163,7 +163,7 @@ class TaskDue:
     queued_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Obligations:
     """What the store must hold for a run, besides its state. A pure function of the run.
 

@@ -56,7 +56,7 @@ class StartRun:
     branch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TurnTaken:
     """The server takes its own next step: settles a kernel-owned effect. `answer` is the envelope of
     a vars_query, made by `programs`; unset for the others."""
@@ -65,7 +65,7 @@ class TurnTaken:
     answer: Leaf | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StepLeased:
     """A worker gets the step: attempt + 1."""
 
@@ -82,7 +82,7 @@ class StepReleased:
     delay_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NodePlanned:
     """A node's plan, from a worker (attempt >= 1) or the server (attempt 0); or its failure.
 
@@ -104,7 +104,7 @@ class EffectBegun:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class EffectSettled:
     """The outcome of an effect, from a worker."""
 

@@ -332,7 +332,7 @@ class EffectResult:
 EffectOutcome: TypeAlias = EffectResult | WaitRequest | StepFailure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OpenEffect:
     """An effect of a run, defaults resolved. `next_node` empty: the run ends with its result."""
 
@@ -350,7 +350,7 @@ class OpenEffect:
     risk: Risk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NodeEntry:
     """The entry of a node: from here a step of it is due."""
 
@@ -362,7 +362,7 @@ class NodeEntry:
     timeouts: Timeouts = NO_TIMEOUTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Step:
     """The step a run is at: a node (effect None) or the effect that its plan opened."""
 

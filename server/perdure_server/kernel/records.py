@@ -116,7 +116,7 @@ class RunStarted:
     trace_context: TraceContext | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StepStarted:
     """An attempt was handed out; attempt and worker stand in the header."""
 
@@ -130,7 +130,7 @@ class StepBegun:
     effect_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StepCompleted:
     """A node's plan, an effect's result, or a failed attempt (`failure`; final unless `retry_at`).
 
@@ -340,7 +340,7 @@ KIND_OF: Mapping[type[Body], RecordKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Record:
     """One line of a run's ledger. The run's own ids are added by the codec."""
 

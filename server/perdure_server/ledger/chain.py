@@ -109,17 +109,21 @@ class ChainVerifier:
 
     def report(self) -> ChainReport:
         """The finding, once `done` or when there are no more records."""
-        claim, problem = self._claim, self._problem
-        if not problem and isinstance(claim, str):
-            problem = f"missing, or beyond the run's head, which cannot be read: {claim}"
-        elif not problem and self._seq < claim.seq:
-            problem = f"missing: the run's head is at seq {claim.seq}"
+        problem = self._problem or self._missing()
         if problem:
             return ChainReport(self._seq, self._hash, self._seq + 1, problem)
-        if self._hash != claim.head_hash:
+        if isinstance(self._claim, RunHeadClaim) and self._hash != self._claim.head_hash:
             problem = "the run's head names another hash than this record's"
             return ChainReport(self._seq, self._hash, max(self._seq, 1), problem)
         return ChainReport(self._seq, self._hash)
+
+    def _missing(self) -> str:
+        """What is wrong behind the last record."""
+        if isinstance(self._claim, str):
+            return f"missing, or beyond the run's head, which cannot be read: {self._claim}"
+        if self._seq < self._claim.seq:
+            return f"missing: the run's head is at seq {self._claim.seq}"
+        return ""
 
     def _problem_of(self, record: StoredRecord) -> str:
         expected = self._seq + 1

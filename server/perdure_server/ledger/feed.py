@@ -23,9 +23,8 @@ class StoreFeed:
     """Looks at the store again and again, while somebody watches, and brings the tailer what it lacks.
 
     On a store with several writers this is the only feed: positions there become final behind the horizon,
-    not in the order in which one process hears of them. On a single-process store it is the net below
-    `Tailer.append`: it finds records of a commit whose announcement was lost, and moves the tailer's position
-    past events, which have positions but no records.
+    not in the order in which one process hears of them. On a single-process store it fills the gaps between
+    announcements: events, which have positions but no records, and commits whose announcement was lost.
     """
 
     def __init__(self, access: StoreAccess, tailer: Tailer, clock: Clock, interval_us: int) -> None:
@@ -33,6 +32,7 @@ class StoreFeed:
         self._tailer = tailer
         self._interval_us = interval_us
         self.loop = Loop("ledger-feed", clock, self._pass)
+        tailer.on_gap = self.loop.wake
 
     async def poll(self) -> None:
         """One look. Raises StoreUnavailableError."""

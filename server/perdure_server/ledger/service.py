@@ -94,7 +94,7 @@ class Ledger:
     def records_committed(self, records: Sequence[StoredRecord]) -> None:
         """This process committed records; in position order (engine.ports.Wakeups)."""
         if not self._shared:
-            self.tailer.append(records)
+            self.tailer.announce(records)
 
     async def list_records(self, command: ListRecordsCommand) -> RecordPage:
         """One page. Raises: InvalidPageTokenError, CursorFromOtherStoreError, CursorExpiredError."""

@@ -10,7 +10,7 @@ reads the store until it is above (`subscription.py`). What nobody watches is no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,8 +68,10 @@ _NO_LINES: Mapping[tuple[Selection, View], Line] = {}
 class Tailer:
     """Keeps the lines. Everything happens on the event loop; nothing here waits.
 
-    Fed by `append` with records in position order: from this process's commits, or by whoever reads the store
-    behind its horizon (`feed.py`). What comes twice is ignored.
+    Fed with records in position order: by `announce` with what this process committed, and by `append` with
+    what was read from the store behind its horizon (`feed.py`). What comes twice is ignored. An announcement
+    is taken only if it follows without a gap; otherwise the store is asked, because the gap may be an event's
+    position or an announcement that was lost.
 
     Args:
         position: the store's horizon when the process began; lines know nothing at or below it.
@@ -80,6 +82,8 @@ class Tailer:
         """Everything at or below it that a line wants is in the line, or below the line's floor."""
         self.epoch = 0
         """Changes when a namespace comes to be watched or is left: a read begun before may lack records."""
+        self.on_gap: Callable[[], None] | None = None
+        """Called when an announcement does not follow; brings what lies between, soon, by `append`."""
         self._bounds = bounds or RingBounds()
         self._lines: dict[ScopeKey, dict[tuple[Selection, View], Line]] = {}
         self._watched: dict[str, int] = {}
@@ -130,6 +134,15 @@ class Tailer:
             self._ring.clear()
             self._ring_bytes = 0
 
+    def announce(self, records: Sequence[StoredRecord]) -> None:
+        """Takes the records of one commit, if they follow what came before."""
+        fresh = [record for record in records if record.position > self.position]
+        if fresh and self._lines and fresh[0].position != self.position + 1:
+            if self.on_gap is not None:
+                self.on_gap()
+        elif fresh:
+            self.append(fresh)
+
     def append(self, records: Sequence[StoredRecord], horizon: int = 0) -> None:
         """Takes what was committed and wakes who watches it.
 
@@ -137,16 +150,13 @@ class Tailer:
             records: in position order, complete above `self.position` (for the watched namespaces).
             horizon: nothing can still appear at or below it; 0: below the last record's position.
         """
-        touched: set[Line] = set()
-        newest: dict[str, StoredRecord] = {}
-        if self._lines:
-            for record in records:
-                if record.position > self.position and record.namespace in self._watched:
-                    newest[record.namespace] = record
-                    touched.update(self._place(record))
-        for namespace, record in newest.items():
-            self._anchors[namespace] = Anchor.at(record)
-        self._advance(max(horizon, records[-1].position if records else 0))
+        horizon = max(horizon, records[-1].position if records else 0)
+        try:
+            touched = self._place_all(records) if self._lines else set[Line]()
+        except BaseException:
+            self.skip_to(horizon)  # lines that hold half of it would repeat or lose the rest
+            raise
+        self._advance(horizon)
         self._evict()
         _wake(touched)
 
@@ -160,6 +170,18 @@ class Tailer:
         for line in lines:
             line.clear(self.position)
         _wake(lines)
+
+    def _place_all(self, records: Sequence[StoredRecord]) -> set[Line]:
+        """Puts what is new into the lines; returns those that have grown."""
+        touched: set[Line] = set()
+        newest: dict[str, StoredRecord] = {}
+        for record in records:
+            if record.position > self.position and record.namespace in self._watched:
+                newest[record.namespace] = record
+                touched.update(self._place(record))
+        for namespace, record in newest.items():
+            self._anchors[namespace] = Anchor.at(record)
+        return touched
 
     def _place(self, record: StoredRecord) -> list[Line]:
         """Puts the record into every line that shows it; returns them."""

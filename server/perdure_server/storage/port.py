@@ -29,7 +29,7 @@ class RunKey:
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StoredPayload:
     """Bytes of one payload slot beside its record; `data` None: erased."""
 
@@ -38,7 +38,7 @@ class StoredPayload:
     data: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NewRecord:
     """A sealed record on its way in. `kind`, `status` and `node_id` repeat the header for filters."""
 
@@ -52,7 +52,7 @@ class NewRecord:
     payloads: tuple[StoredPayload, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StoredRecord:
     """A record as the ledger holds it."""
 
@@ -109,7 +109,7 @@ class WaitRow:
     detail: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RunHead:
     """The small head of a run, written by every commit. `error_type` empty: none."""
 
@@ -126,7 +126,7 @@ class RunHead:
     wait: WaitRow | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TaskRow:
     """The task of a run; a run has at most one. Exactly one state: held, leased, or ready.
 
@@ -167,7 +167,7 @@ class ObligationRows:
     timers: tuple[TimerRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ObligationChange:
     """The difference a commit makes. Each `*_set` false: leave as it is."""
 
@@ -237,7 +237,7 @@ class RequestRow:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Commit:
     """One transition (P1). Changes at most one existing run (`key`, guarded by `expected_seq`) and may
     create others. `key` None: only events, requests and new runs (a client's event, a first start).
@@ -278,7 +278,7 @@ class VerdictKind(Enum):
     rows, or holds text or numbers that cannot be stored. `error` says what. A fault of the caller's code."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Verdict:
     """Answer to one Commit.
 

@@ -167,7 +167,6 @@ PLANS: Mapping[tuple[str, str], Plan] = {
     (STEPS, "three"): lambda vars_: completes(one=vars_["one"]),
     (HOUSE, "hold"): lambda _vars: starts(PATIENT, "never"),
     (HOUSE, "never"): lambda _vars: completes(),
-    (HOUSE, "tidy"): lambda _vars: asks("All out?", "sweep"),
     (HOUSE, "sweep"): lambda _vars: custom("ok", name="swept", next_node="closed"),
     (HOUSE, "closed"): lambda _vars: completes(closed=True),
     (DOUBT, "first"): lambda _vars: custom("forget_once", name="first", next_node="second", risk=_IRREVERSIBLE),
@@ -210,6 +209,7 @@ def specs() -> list[model_pb2.WorkflowSpec]:
         LISTENER: {"heard": _complete(heard="${vars.heard.news.payload}")},
         ERRAND: {"out": _complete(fetched="${vars.results.fetched}")},
         DOOMED: {"end": _fail("DOOM")},
+        HOUSE: {"tidy": _effect("ask_user", "sweep", prompt="All out?")},
         PLAIN: {"ask": _effect("ask_user", "", prompt="Still there?")},
         DECLARED: {
             "say": _effect("answer_user", "look", message="hello"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perdure.v1 import records_pb2
 from perdure_server.api.codec import effects, plans, shapes
+from perdure_server.api.codec.hot_records import encode_hot, is_hot
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.slots import SlotWriter
 from perdure_server.kernel import records as r
@@ -18,6 +19,15 @@ def encode_record(
     run: RunState, record: r.Record, new_salts: Callable[[int], list[bytes]]
 ) -> tuple[bytes, tuple[StoredPayload, ...]]:
     """Bytes of the record and its salted payloads; `run` gives the header's ids."""
+    if is_hot(record.body):
+        return encode_hot(run, record, new_salts)
+    return encode_any(run, record, new_salts)
+
+
+def encode_any(
+    run: RunState, record: r.Record, new_salts: Callable[[int], list[bytes]]
+) -> tuple[bytes, tuple[StoredPayload, ...]]:
+    """The same through the generated types, for every kind of record."""
     slots = SlotWriter()
     name, shape = _WRITERS[type(record.body)]
     body = shape(record.body, slots)

@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from perdure.v1 import common_pb2, model_pb2
-from perdure_server.api.fields import Check
+from perdure_server.api.fields import NULL, Check
 from perdure_server.kernel import model as m
 from perdure_server.kernel.limits import KIB
 
@@ -79,7 +79,7 @@ def wait_terms(message: model_pb2.WaitTerms, check: Check, at: str) -> m.WaitTer
     if message.HasField("deadline") and message.HasField("timeout"):
         check.refuse(at + "timeout", "set deadline or timeout, not both")
     schema = check.optional_json(at, "answer_schema_json", message.answer_schema_json)
-    if schema is not None and not isinstance(schema.value, dict | bool):
+    if schema is not None and schema is not NULL and not isinstance(schema.value, dict | bool):
         check.refuse(at + "answer_schema_json", "must be a JSON Schema: an object, true or false", "INVALID_JSON")
     return m.WaitTerms(
         prompt=check.text(at, "prompt", message.prompt, LONG_TEXT_BYTES),

@@ -29,6 +29,11 @@ def broken_rule(commit: Commit) -> str:
     return next((problem for problem in _problems(commit) if problem), "")
 
 
+def broken_rows(head: RunHead, change: ObligationChange) -> str:
+    """The first rule that a head and the rows beside it break; empty if none."""
+    return next((problem for problem in (_head(head), *_change(change)) if problem), "")
+
+
 def _problems(commit: Commit) -> Iterator[str]:
     yield from _unstorable(commit)
     if commit.head:

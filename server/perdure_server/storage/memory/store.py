@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from perdure_server.storage.memory.catalog import Catalog
+from perdure_server.storage.memory.constraints import broken_rows
 from perdure_server.storage.memory.matching import record_matches, run_matches, task_matches, wait_matches
 from perdure_server.storage.memory.tables import Run, Tables, commit_bytes
 from perdure_server.storage.port import (
@@ -87,6 +88,7 @@ class MemoryStore:
     def renew_leases(self, renewals: Sequence[LeaseRenewal]) -> list[bool]:
         """See StoreWriter."""
         with self._lock:
+            self._open_tables()
             return [self._renew(renewal) for renewal in renewals]
 
     def _renew(self, renewal: LeaseRenewal) -> bool:
@@ -121,10 +123,13 @@ class MemoryStore:
             run = tables.runs.get(key)
             if run is None or run.head.seq != expected_seq:
                 return False
+            head = replace(run.head, wait=wait)
             had = tuple(kind for owner, kind in tables.timers if owner == key)
             whole = ObligationChange(True, rows.task, True, rows.turn, rows.timers, had)
+            if problem := broken_rows(head, whole):
+                raise StoreError(f"run {key.run_id!r} may not have these rows: {problem}")
             tables.change(key, whole)
-            run.head = replace(run.head, wait=wait)
+            run.head = head
             return True
 
     def trim(self, requests_before: int, events_before: int, limit: int) -> int:

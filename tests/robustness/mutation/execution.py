@@ -1,0 +1,153 @@
+"""Runs tests against mutants, each in a forked child of this process, several at a time.
+
+The parent never imports the kernel. A child imports it with one module changed, runs the tests until the first
+failure and tells by its exit status what happened. A child that does not end, or eats memory, is ended by its
+own alarm and limits: a mutant that hangs is one that the tests see.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Final
+
+import hypothesis
+import pytest
+
+from tests.robustness.mutation.mutants import Mutant
+
+ALARM_SECONDS: Final = 120
+MEMORY_BYTES: Final = 4 << 30
+TESTS: Final = Path("tests/kernel")
+# Those that say most come first, so that most mutants die early; the slow one comes last.
+FIRST: Final = ("test_steps", "test_attempts", "test_waits", "test_lifecycle", "test_children", "test_events")
+LAST: Final = ("test_table", "test_vars_ops", "test_machine")
+
+
+class Fate(Enum):
+    """What became of a mutant."""
+
+    KILLED = "killed"
+    TIMED_OUT = "timed out"
+    SURVIVED = "survived"
+
+
+class _ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the import system one module from a code object instead of its file."""
+
+    def __init__(self, name: str, code: CodeType) -> None:
+        self.name = name
+        self.code = code
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The changed module's spec; nothing for any other."""
+        return importlib.machinery.ModuleSpec(fullname, self) if fullname == self.name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the changed module."""
+        exec(self.code, module.__dict__)
+
+
+def test_files() -> list[str]:
+    """The kernel's test files in the order in which they run."""
+    names = sorted(path.stem for path in TESTS.glob("test_*.py"))
+    middle = [name for name in names if name not in FIRST + LAST]
+    return [str(TESTS / f"{name}.py") for name in (*FIRST, *middle, *LAST) if name in names]
+
+
+def run_tests(files: Sequence[str]) -> int:
+    """Runs tests up to the first failure; pytest's exit status. Hypothesis neither varies nor shrinks."""
+    generate = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile(
+        "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=60
+    )
+    options = [
+        "-x",
+        "-q",
+        "-m",
+        "not long",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "--tb=no",
+        "--timeout=0",
+        "--assert=plain",
+    ]
+    return int(pytest.main([*options, "--hypothesis-profile=mutation", *files]))
+
+
+def _child(module: str, code: CodeType | None, files: Sequence[str], output: int) -> int:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    signal.alarm(ALARM_SECONDS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    if code is not None:
+        sys.meta_path.insert(0, _ChangedModule(module, code))
+    return run_tests(files)
+
+
+def _fork(work: Callable[[], int]) -> int:
+    """Runs `work` in a child; the child's pid."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            status = work()
+        finally:
+            os._exit(status)
+    return pid
+
+
+def healthy(files: Sequence[str]) -> bool:
+    """Whether the tests pass with the kernel as it is."""
+    with open(os.devnull, "wb") as output:
+        pid = _fork(lambda: _child("", None, files, output.fileno()))
+        _, status = os.waitpid(pid, 0)
+    return status == 0
+
+
+def fates(mutants: Sequence[Mutant], paths: dict[str, Path], jobs: int) -> Iterator[tuple[Mutant, Fate]]:
+    """What becomes of each mutant, as they end.
+
+    Args:
+        mutants: what to run.
+        paths: the file of each module, by dotted name.
+        jobs: children at a time.
+    """
+    files = test_files()
+    running: dict[int, Mutant] = {}
+    queue = list(reversed(mutants))
+    with open(os.devnull, "wb") as output:
+        while queue or running:
+            while queue and len(running) < jobs:
+                mutant = queue.pop()
+                running[_fork(_work(mutant, paths[mutant.module], files, output.fileno()))] = mutant
+            pid, status = os.wait()
+            yield running.pop(pid), _fate(status)
+
+
+def _work(mutant: Mutant, path: Path, files: Sequence[str], output: int) -> Callable[[], int]:
+    def work() -> int:
+        code = mutant.code(path)
+        assert isinstance(code, CodeType)
+        return _child(mutant.module, code, files, output)
+
+    return work
+
+
+def _fate(status: int) -> Fate:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        return Fate.TIMED_OUT
+    return Fate.SURVIVED if status == 0 else Fate.KILLED
