@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from perdure_server.storage.port import (
     TaskQuery,
     WaitQuery,
 )
-from tests.contract.bindings import NOW
+from tests.contract.bindings import NOW, Binding
 from tests.contract.builders import DEFAULT, committed, key, start, step
 
 CALLS: dict[str, Callable[[Store], object]] = {
@@ -75,3 +76,12 @@ def test_what_was_committed_before_closing_is_kept(store: Store, reopen: Callabl
     snapshot = again.load_run(key("r1"))
     assert snapshot is not None
     assert snapshot.head.seq == 1
+
+
+def test_a_second_store_on_the_same_data_is_refused(binding: Binding, store: Store, tmp_path: Path) -> None:
+    if "owner" in binding.excluded:
+        pytest.skip(f"{binding.name}: {binding.excluded['owner']}")
+    committed(store, start("r1"))
+    with pytest.raises(StoreError):
+        binding.open(tmp_path)
+    committed(store, step("r1", 1))

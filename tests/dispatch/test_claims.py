@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
+from perdure_server.api.codec.engine_codec import EngineCodec
 from perdure_server.dispatch import routes
 from perdure_server.dispatch.messages import FromWorker, Profile, ServedWorkflow
 from perdure_server.dispatch.registry import MAX_OVERTAKING
@@ -14,8 +16,9 @@ from perdure_server.engine.cancel_run import cancel_run
 from perdure_server.engine.commands import CancelRunCommand, PauseRunCommand, UnpauseRunCommand
 from perdure_server.engine.pause_run import pause_run
 from perdure_server.engine.unpause_run import unpause_run
-from perdure_server.kernel.model import Activity
-from perdure_server.storage.port import RunKey
+from perdure_server.kernel.model import Activity, RunState
+from perdure_server.kernel.records import Record, RecordKind
+from perdure_server.storage.port import RunKey, StoredPayload
 from tests.dispatch.rig import Rig, chain, nodes, one_effect, open_rig
 from tests.dispatch.stream_worker import StreamWorker, node_profile, profile
 
@@ -166,6 +169,29 @@ async def test_a_claim_that_comes_to_nothing_gives_its_credit_back() -> None:
         rig.fan_out.muted = False
         worker = await rig.connect(profile(), credit=1)
         assert await heard_runs(worker, 1) == ["r2"]
+
+
+class PoisonedCodec(EngineCodec):
+    """Cannot write the first attempts of runs whose name begins with "bad"."""
+
+    def encode_record(
+        self, run: RunState, record: Record, new_salts: Callable[[int], list[bytes]]
+    ) -> tuple[bytes, tuple[StoredPayload, ...]]:
+        """See `Codec`."""
+        if run.run_id.startswith("bad") and record.kind is RecordKind.STEP_STARTED:
+            raise ValueError("poison")
+        return super().encode_record(run, record, new_salts)
+
+
+async def test_a_birth_or_claim_that_cannot_be_written_gives_its_credit_back() -> None:
+    async with open_rig(codec=PoisonedCodec()) as rig:
+        await rig.register(chain(steps=1))
+        await rig.start("chain", "bad1")
+        worker = await rig.connect(profile(), credit=1)
+        with pytest.raises(ValueError, match="poison"):
+            await rig.start("chain", "bad2")
+        await rig.start("chain", "good")
+        assert await heard_runs(worker, 1) == ["good"]
 
 
 async def test_a_paused_task_is_not_handed_out_until_it_is_unpaused() -> None:

@@ -19,6 +19,7 @@ from perdure_server.dispatch.messages import (
     TaskToken,
 )
 from perdure_server.engine.errors import DrainingError, NamespaceNotFoundError, TooManyStreamsError
+from perdure_server.engine.sealing import genesis_hash
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US
 from perdure_server.kernel.model import (
     Activity,
@@ -31,6 +32,8 @@ from perdure_server.kernel.model import (
 )
 from perdure_server.kernel.records import RequeueCause, Requeued
 from perdure_server.kernel.values import Leaf
+from perdure_server.storage.memory import MemoryStore
+from perdure_server.storage.port import StoreInfo
 from tests.dispatch.rig import Rig, chain, irreversible, nodes, one_effect, open_rig, until
 from tests.dispatch.stream_worker import StreamWorker, node_profile, plan, profile, report, result
 
@@ -84,9 +87,9 @@ async def test_no_more_tasks_than_credit_and_a_lower_limit_changes_nothing() -> 
     async with open_rig() as rig:
         await rig.register(chain())
         worker = await rig.connect(profile(), credit=2)
+        await worker.session.receive(FromWorker(credit=1))
         for number in range(3):
             await rig.start("chain", f"r{number}")
-        await worker.session.receive(FromWorker(credit=1))
         assert [(await worker.task()).run.run_id for _ in range(2)] == ["r0", "r1"]
         await rig.settle()
         assert await worker.hears_nothing()
@@ -212,6 +215,15 @@ async def test_a_stream_silent_for_three_intervals_is_dead_and_its_leases_stay()
         assert await worker.ended() is None
         assert (await rig.run("r1")).activity is Activity.LEASED
         assert rig.dispatcher.workers("default")[0].stream_epoch == 0
+
+
+async def test_a_jump_of_the_clock_cuts_no_stream() -> None:
+    async with open_rig() as rig:
+        worker = await rig.connect(profile(), credit=1)
+        await rig.advance(86_400)  # whatever it said meanwhile could not be read
+        await rig.register(chain())
+        await rig.start("chain", "r1")
+        assert (await worker.task()).run.run_id == "r1"
 
 
 async def test_a_higher_epoch_supersedes_and_the_same_or_a_lower_one_is_refused() -> None:
@@ -357,3 +369,47 @@ def reserved(rig: Rig, worker_id: str) -> int:
     """Tasks on their way to a worker."""
     worker = rig.registry.worker("default", worker_id)
     return sum(seat.reserved for seat in worker.seats) if worker else 0
+
+
+async def test_a_worker_that_falls_silent_is_sent_nothing_until_it_is_heard_again() -> None:
+    async with open_rig() as rig:
+        await rig.register(chain(steps=1))
+        silent = await rig.connect(profile("silent"), credit=5)
+        other = await rig.connect(profile("other"), credit=5)
+        for _ in range(2):
+            await rig.advance(14)
+            await other.ping()
+        for number in range(2):
+            await rig.start("chain", f"r{number}")
+        await rig.settle()
+        assert {(await other.task()).run.run_id for _ in range(2)} == {"r0", "r1"}
+        await silent.ping()
+        for number in range(2, 4):
+            await rig.start("chain", f"r{number}")
+        assert (await silent.task()).run.run_id in {"r2", "r3"}
+
+
+async def test_leases_given_by_another_process_are_reconciled_too() -> None:
+    class Shared(MemoryStore):
+        """Says that others use it too."""
+
+        def info(self) -> StoreInfo:
+            """See `StoreReader`."""
+            return replace(super().info(), shared=True)
+
+    store = Shared(genesis=genesis_hash, epoch="0" * 32)
+    async with open_rig(store=store) as first, open_rig(store=store, clock=first.clock) as second:
+        await first.register(chain())
+        old = await first.connect(profile(), credit=2)
+        await first.start("chain", "r1")
+        await first.start("chain", "r2")
+        tokens = [(await old.task()).token for _ in range(2)]
+        await old.leave()
+        new = await second.connect(profile(), epoch=2, held=tokens[:1])
+        assert new.welcome is not None
+        assert [update.state for update in new.welcome.held] == [LeaseState.HELD]
+        assert (await second.run("r1")).activity is Activity.LEASED
+        run = await second.run("r2")
+        assert run.activity is Activity.QUEUED
+        assert run.step is not None
+        assert run.step.lapses == 1

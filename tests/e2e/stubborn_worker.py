@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import grpc.aio
 
@@ -19,6 +20,9 @@ from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.model_pb2 import EffectOutcome
 from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.e2e.outside import ask_outside
+
+if TYPE_CHECKING:
+    from perdure.v1.worker_service_pb2_grpc import WorkerServiceAsyncStub
 
 
 def tell(**facts: object) -> None:
@@ -32,7 +36,7 @@ def ack_facts(ack: pb.Ack) -> dict[str, str]:
     return {"status": pb.AckStatus.Name(ack.status).removeprefix("ACK_STATUS_").lower(), "reason": ack.reason}
 
 
-async def work_once(stub: WorkerServiceStub, name: str, outside: str, *, begins: bool) -> None:
+async def work_once(stub: WorkerServiceAsyncStub, name: str, outside: str, *, begins: bool) -> None:
     """One task from the poll to the ack of its report."""
     hello = pb.Hello(worker_id=name, effect_types=["job-work", "payment-pay"])
     poll = pb.PollTasksRequest(worker=hello, request_id=f"poll-{name}", max_tasks=1)

@@ -100,7 +100,7 @@ def check_run(run: RunState, vars_limit: int) -> None:
     assert run.ended == (run.activity is Activity.NONE)
     assert (run.status is RunStatus.WAITING) == (run.activity is Activity.WAITING)
     assert (run.waiting is not None) == (run.activity is Activity.WAITING)
-    size = len(dump_json(run.vars))  # type: ignore[arg-type]
+    size = len(dump_json(run.vars))
     assert size <= run.vars_bytes, "the known size of vars is an upper bound"
     assert size <= vars_limit
     if run.ended:

@@ -6,105 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
 from perdure_server.kernel.decision import Decision, EventAppend, MailKind
-from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
-from tests.kernel.scene import workflow
+from tests.kernel.machine_draws import (
+    DEADLINES,
+    EFFECT_PLANS,
+    FLOWS,
+    INDEX,
+    NAMES,
+    PLANS,
+    RARE_FAILURES,
+    SCOPES,
+    SPECS,
+    S,
+)
 from tests.kernel.world import Token, World
-
-S = SECOND_US
-RETRY = m.RetryPolicy(max_attempts=2)
-TIMEOUTS = m.Timeouts(schedule_to_start_us=60 * S, start_to_close_us=30 * S, heartbeat_us=10 * S)
-SPECS = {
-    spec.workflow_id: spec
-    for spec in (
-        workflow(
-            m.NodeSpec("a", retry=RETRY, timeouts=TIMEOUTS),
-            m.NodeSpec("b", on_error_node="a"),
-            m.NodeSpec("done", m.NodeKind.COMPLETE, template=Leaf(b"{}")),
-            m.NodeSpec("cleanup", next="done"),
-            on_cancel_node="cleanup",
-            workflow_id="undoing",
-        ),
-        workflow("a", "b", m.NodeSpec("done", m.NodeKind.COMPLETE, template=Leaf(b"{}")), workflow_id="plain"),
-    )
-}
-NODES = st.sampled_from(["a", "b", "a", "b", "a", "b", "done"])
-NEXT = st.sampled_from(["a", "b", "a", "b", "a", "b", "done", ""])
-INDEX = st.integers(0, 40)
-DEADLINES = st.sampled_from([0, 0, 20 * S])
-SCOPES = st.sampled_from([m.EventScope.SESSION, m.EventScope.GLOBAL, m.EventScope.RUN])
-NAMES = st.sampled_from(["go", "stop"])
-
-
-def terms(deadline: int, on_deadline_node: str, resume_to_node: str) -> m.WaitTerms:
-    """The terms of a wait."""
-    return m.WaitTerms("?", timeout_us=deadline, on_deadline_node=on_deadline_node, resume_to_node=resume_to_node)
-
-
-TERMS = st.builds(terms, DEADLINES, st.sampled_from(["", "b"]), st.sampled_from(["", "a"]))
-REQUESTS = st.one_of(
-    st.builds(
-        lambda name, scope, since_now, t: m.WaitEvent(name, scope, since_now=since_now, terms=t),
-        st.sampled_from(["go", "stop", "*"]),
-        SCOPES,
-        st.booleans(),
-        TERMS,
-    ),
-    st.builds(m.AskUser, TERMS),
-    st.builds(lambda delay: m.WaitUntil(delay_us=delay), st.sampled_from([0, 5 * S])),
-    st.just(m.AnswerUser("hello")),
-    st.builds(m.EmitEvent, NAMES, SCOPES),
-    st.builds(
-        lambda flow, async_, wait, policy, timeout: m.StartSubworkflow(
-            flow, async_=async_, wait=wait, on_parent_cancel=policy, timeout_us=timeout
-        ),
-        st.sampled_from(["undoing", "plain", "plain", "nobody"]),
-        st.booleans(),
-        st.booleans(),
-        st.sampled_from(m.ChildPolicy),
-        DEADLINES,
-    ),
-)
-EFFECTS = st.builds(
-    lambda request, key, on_error: m.Effect("own", request, key, on_error_node=on_error),
-    REQUESTS,
-    st.sampled_from(["", "k", "k.l"]),
-    st.sampled_from(["", "b"]),
-) | st.builds(
-    lambda key, risk, retry, timeouts, on_error: m.Effect(
-        "remote", m.RemoteRequest(Leaf(b"{}")), key, retry, timeouts, on_error_node=on_error, risk=risk
-    ),
-    st.sampled_from(["", "k", "k.l"]),
-    st.sampled_from(m.Risk),
-    st.sampled_from([None, RETRY]),
-    st.sampled_from([None, TIMEOUTS]),
-    st.sampled_from(["", "b"]),
-)
-OPS = st.sampled_from([(), (), (m.VarsOp("/n", "append", Leaf(b"1")),), (m.VarsOp("/n/x", "set", Leaf(b"1")),)])
-FAIL = m.Failure("NO", "no")
-EFFECT_PLANS = st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect, next_node=node), OPS, EFFECTS, NODES)
-PLANS = st.one_of(
-    st.builds(lambda ops, node: m.StepPlan(ops, next_node=node), OPS, NEXT),
-    st.builds(lambda ops, effect, node: m.StepPlan(ops, effect=effect, next_node=node), OPS, EFFECTS, NEXT),
-    EFFECT_PLANS,
-    EFFECT_PLANS,
-    st.sampled_from([m.StepPlan(complete_output=Leaf(b"{}")), m.StepPlan(fail=FAIL)]),
-)
-FAILURES = st.builds(
-    lambda retryable, not_executed: m.StepFailure(m.Failure("BUSY", "later", retryable), not_executed),
-    st.booleans(),
-    st.booleans(),
-)
-RARE_FAILURES = st.none() | st.none() | st.none() | FAILURES
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -124,7 +48,7 @@ class Interleavings(RuleBasedStateMachine):
         """A result like no other."""
         return m.EffectResult(Leaf.of(f"merge {next(self.world.numbers)}"))
 
-    @initialize(flow=st.sampled_from(["undoing", "plain"]), manual=st.booleans())
+    @initialize(flow=FLOWS, manual=st.booleans())
     def first_run(self, flow: str, manual: bool) -> None:
         self.start(flow, m.Drive.MANUAL if manual else m.Drive.AUTO)
 
@@ -134,7 +58,7 @@ class Interleavings(RuleBasedStateMachine):
         event = i.StartRun("default", run_id, Leaf(b"{}"), session_id="session-1", drive=drive, **fields)
         self.world.start(flow, event)
 
-    @rule(flow=st.sampled_from(["undoing", "plain"]), delay=DEADLINES, deadline=DEADLINES)
+    @rule(flow=FLOWS, delay=DEADLINES, deadline=DEADLINES)
     def another_run(self, flow: str, delay: int, deadline: int) -> None:
         live = [run for run in self.world.runs.values() if not run.ended]
         if len(live) < 3 and len(self.world.runs) < 12:
@@ -403,9 +327,10 @@ def promises(test: Callable[[], None]) -> Callable[[], None]:
 
 def run_machine(examples: int) -> None:
     """Plays `examples` random interleavings of at most 100 steps."""
-    run_state_machine_as_test(Interleavings, settings=settings(max_examples=examples, stateful_step_count=100))
+    chosen = settings(max_examples=examples, stateful_step_count=100, suppress_health_check=[HealthCheck.too_slow])
+    run_state_machine_as_test(Interleavings, settings=chosen)
 
 
 @promises
 def test_no_interleaving_breaks_a_promise() -> None:
-    run_machine(settings.default.max_examples)
+    run_machine(settings().max_examples)

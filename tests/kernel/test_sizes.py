@@ -90,7 +90,7 @@ def test_a_payload_of_exactly_the_limit_is_taken() -> None:
 
 def test_ops_that_make_vars_too_large_fail_the_run() -> None:
     scene = small(a="x" * 60)
-    room = 200 - len(dump_json(dict(scene.run.vars))) - len(b',"t":""')  # type: ignore[arg-type]
+    room = 200 - len(dump_json(dict(scene.run.vars))) - len(b',"t":""')
     fits = Scene(SPEC, limits=SMALL).start({"a": "x" * 60})
     fits.plan(vars_ops=(m.VarsOp("/t", "set", leaf("y" * 50)), m.VarsOp("/t", "set", leaf("y" * 60))), next_node="b")
     assert fits.where == "QUEUED b"

@@ -29,7 +29,7 @@ def after(vars_: dict[str, Json], *ops: m.VarsOp) -> Json:
     before = copy.deepcopy(vars_)
     result = apply_ops(vars_, ops)
     assert vars_ == before
-    return json.loads(dump_json(result))  # type: ignore[arg-type]
+    return json.loads(dump_json(result))
 
 
 SETS: list[tuple[dict[str, Json], str, Json, Json]] = [

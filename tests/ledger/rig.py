@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from grpc.aio import UnaryStreamCall
+
 from perdure.v1 import ledger_service_pb2 as pb
 from perdure.v1 import records_pb2
 from perdure_server.api.ledger_service import encode_message
@@ -261,6 +263,13 @@ class Stream:
         while len(self.positions) < count:
             assert await self.read() is not None, f"the stream ended with {self.positions}"
         return self.positions
+
+
+async def next_message(call: UnaryStreamCall[Any, Any]) -> pb.SubscribeLedgerResponse:
+    """The next message of a stream over the wire that goes on."""
+    message = await call.read()
+    assert isinstance(message, pb.SubscribeLedgerResponse)
+    return message
 
 
 def matching(store: HeldStore, selection: Selection, after: int = 0) -> Sequence[StoredRecord]:

@@ -25,7 +25,7 @@ from perdure_server.kernel.records import RecordKind
 from perdure_server.ledger.service import Ledger
 from perdure_server.ledger.subscription import Subscription
 from perdure_server.ledger.tailer import RingBounds
-from tests.ledger.rig import Rig, running
+from tests.ledger.rig import Rig, next_message, running
 from tests.ledger.writer import COMPLETED, ENDS, STARTED, RunLedger, Step
 
 if TYPE_CHECKING:
@@ -107,13 +107,6 @@ async def serving(rig: Rig) -> AsyncGenerator[Host]:
             for channel in host.channels:
                 await channel.close()
             await server.stop(None)
-
-
-async def next_message(call: UnaryStreamCall[Any, Any]) -> pb.SubscribeLedgerResponse:
-    """The next message of a stream that goes on."""
-    message = await call.read()
-    assert isinstance(message, pb.SubscribeLedgerResponse)
-    return message
 
 
 async def read_until(call: UnaryStreamCall[Any, Any], event: str) -> list[pb.SubscribeLedgerResponse]:

@@ -45,3 +45,9 @@ async def run(fake: FakeServer, client: Client) -> AsyncIterator[Callable[[Worke
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def worker(client: Client) -> Worker:
+    """A worker that serves nothing yet."""
+    return Worker(client, max_tasks=4, worker_id="worker-1", queues=["fast", "default"])

@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
 
 from perdure.client import Client
 from perdure.connection import Connection, open_channel
@@ -240,11 +242,12 @@ class Running:
 
     async def start(self) -> None:
         """Listens."""
+        fake: Any = self.fake  # it serves some methods of each service
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        add_WorkerServiceServicer_to_server(self.fake, server)  # pyright: ignore[reportArgumentType]
-        add_WorkflowServiceServicer_to_server(self.fake, server)  # pyright: ignore[reportArgumentType]
-        add_LedgerServiceServicer_to_server(self.fake, server)  # pyright: ignore[reportArgumentType]
-        add_RunServiceServicer_to_server(self.fake, server)  # pyright: ignore[reportArgumentType]
+        add_WorkerServiceServicer_to_server(fake, server)
+        add_WorkflowServiceServicer_to_server(fake, server)
+        add_LedgerServiceServicer_to_server(fake, server)
+        add_RunServiceServicer_to_server(fake, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
         self._server = server
@@ -289,3 +292,12 @@ def span(seconds: float) -> Duration:
     duration = Duration()
     duration.FromMicroseconds(round(seconds * 1_000_000))
     return duration
+
+
+def refusal_with_retry(code: grpc.StatusCode, reason: str) -> Refusal:
+    """A refusal with the details that the server's errors carry."""
+    info, retry = AnyMessage(), AnyMessage()
+    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="perdure"))
+    retry.Pack(error_details_pb2.RetryInfo(retry_delay=span(0.001)))
+    status = status_pb2.Status(code=code.value[0], message=reason, details=[info, retry])
+    return Refusal(code, reason, (("grpc-status-details-bin", status.SerializeToString()),))

@@ -12,8 +12,17 @@ from perdure.subscription import subscribe_request
 from perdure.v1 import common_pb2, model_pb2, records_pb2, run_service_pb2
 from perdure.v1 import ledger_service_pb2 as pb
 from perdure.v1.ledger_service_pb2 import Goodbye
-from tests.sdk.fake_server import WITHIN_S, End, FakeServer, FakeStream, Refusal, Running, connected, span
-from tests.sdk.test_worker_stream import refusal_with_retry
+from tests.sdk.fake_server import (
+    WITHIN_S,
+    End,
+    FakeServer,
+    FakeStream,
+    Refusal,
+    Running,
+    connected,
+    refusal_with_retry,
+    span,
+)
 
 STEP = records_pb2.RECORD_KIND_STEP_COMPLETED
 COMPLETED = records_pb2.RECORD_KIND_COMPLETED

@@ -57,7 +57,8 @@ class AioChannel:
 
     def unary_unary(self, method: str, *_: Any, **__: Any) -> Callable[..., Any]:
         """A method whose calls are awaited in a thread."""
-        multi_callable: Any = self._channel.unary_unary(method)
+        channel: Any = self._channel
+        multi_callable = channel.unary_unary(method)
 
         async def call(request: Message, *, timeout: float, metadata: Any) -> Any:
             future = multi_callable.future(request, timeout=timeout, metadata=metadata)

@@ -104,4 +104,4 @@ def test_what_is_no_json_is_refused() -> None:
 
 def test_vars_stay_an_object() -> None:
     with pytest.raises(TypeError, match="must stay a dict"):
-        vars_ops("{}", [1])  # pyright: ignore[reportArgumentType]
+        vars_ops("{}", [1])

@@ -6,9 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2
 
 from perdure import (
     Client,
@@ -24,43 +22,11 @@ from perdure import (
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.common_pb2 import EFFECT_RISK_IRREVERSIBLE
 from perdure.v1.ledger_service_pb2 import Goodbye
-from tests.sdk.fake_server import WITHIN_S, End, FakeServer, Refusal, Running, connected, span
+from tests.sdk.fake_server import WITHIN_S, End, FakeServer, Refusal, Running, refusal_with_retry
+from tests.sdk.gate import Gate, soon
 from tests.sdk.tasks import effect_task, handed, timeouts
 
 Run = Callable[[Worker], "asyncio.Task[None]"]
-
-
-class Gate:
-    """An effect handler that tells when it started, waits to be let through, and notes how it ended."""
-
-    def __init__(self, worker: Worker, type: str = "echo") -> None:
-        self.started = asyncio.Event()
-        self.open = asyncio.Event()
-        self.stopped = asyncio.Event()
-        self.contexts: list[EffectContext] = []
-        worker.effect(type)(self._handle)
-
-    async def _handle(self, ctx: EffectContext, payload: JsonObject) -> Any:
-        self.contexts.append(ctx)
-        self.started.set()
-        try:
-            await self.open.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-        return "done"
-
-
-@pytest.fixture
-def worker(client: Client) -> Worker:
-    """A worker that serves nothing yet."""
-    return Worker(client, max_tasks=4, worker_id="worker-1", queues=["fast", "default"])
-
-
-async def soon(event: asyncio.Event) -> None:
-    """Waits for what must happen."""
-    async with asyncio.timeout(WITHIN_S):
-        await event.wait()
 
 
 # Hello and credit.
@@ -473,138 +439,3 @@ async def test_too_many_streams_is_tried_again_when_the_server_says(fake: FakeSe
     run(worker)
     (await fake.unwelcomed()).send(refusal_with_retry(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS"))
     await fake.worker()
-
-
-def refusal_with_retry(code: grpc.StatusCode, reason: str) -> Refusal:
-    """A refusal with the details that the server's errors carry."""
-    info, retry = AnyMessage(), AnyMessage()
-    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="perdure"))
-    retry.Pack(error_details_pb2.RetryInfo(retry_delay=span(0.001)))
-    status = status_pb2.Status(code=code.value[0], message=reason, details=[info, retry])
-    return Refusal(code, reason, (("grpc-status-details-bin", status.SerializeToString()),))
-
-
-# Draining and leaving.
-
-
-async def test_a_draining_server_gets_a_second_stream_before_the_first_ends(
-    fake: FakeServer, worker: Worker, run: Run
-) -> None:
-    gate = Gate(worker)
-    run(worker)
-    first = await fake.worker()
-    first.send(handed(effect_task("a")))
-    await soon(gate.started)
-    first.send(pb.WorkResponse(drain=pb.Drain(timeout=span(30))))
-    second = await fake.unwelcomed()
-    assert second.hello.stream_epoch == first.hello.stream_epoch + 1
-    assert list(second.hello.held_task_tokens) == [b"a"]
-    # Until the second stands, the first is still good for reports.
-    gate.open.set()
-    (report,) = await first.reports(1)
-    second.welcome()
-    (again,) = await second.reports(1)
-    assert again == report
-    second.ack(again)
-    assert (await first.part("goodbye")).reason == Goodbye.REASON_CLIENT_DONE
-
-
-async def test_a_worker_that_stops_finishes_what_it_holds(fake: FakeServer, worker: Worker, run: Run) -> None:
-    gate = Gate(worker)
-    task = run(worker)
-    stream = await fake.worker()
-    stream.send(handed(effect_task("a")))
-    await soon(gate.started)
-    stopping = asyncio.create_task(worker.stop())
-    assert (await stream.part("drain")).timeout.seconds == 30
-    gate.open.set()
-    (report,) = await stream.reports(1)
-    assert report.effect.result_json == '"done"'
-    stream.ack(report)
-    assert (await stream.part("goodbye")).reason == Goodbye.REASON_CLIENT_DONE
-    await asyncio.wait_for(task, WITHIN_S)
-    await stopping
-
-
-async def test_what_is_not_finished_in_time_is_given_back(fake: FakeServer, client: Client, run: Run) -> None:
-    worker = Worker(client, drain_timeout=0.01)
-    gate = Gate(worker)
-    task = run(worker)
-    stream = await fake.worker()
-    stream.send(handed(effect_task("a")))
-    await soon(gate.started)
-    await worker.stop()
-    (report,) = await stream.reports(1)
-    assert report.WhichOneof("outcome") == "release"
-    stream.ack(report)
-    await stream.part("goodbye")
-    await asyncio.wait_for(task, WITHIN_S)
-
-
-async def test_a_cancelled_worker_gives_back_what_it_holds_and_says_goodbye(
-    fake: FakeServer, worker: Worker, run: Run
-) -> None:
-    gate = Gate(worker)
-    task = run(worker)
-    stream = await fake.worker()
-    stream.send(handed(effect_task("a")))
-    await soon(gate.started)
-    task.cancel()
-    (report,) = await stream.reports(1)
-    assert report.WhichOneof("outcome") == "release"
-    stream.ack(report)
-    await stream.part("goodbye")
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def test_async_with_runs_and_stops(fake: FakeServer, worker: Worker) -> None:
-    async def serve() -> Any:
-        return await (await fake.worker()).part("goodbye")
-
-    serving = asyncio.create_task(serve())
-    async with worker:
-        await worker.ready()
-    assert (await serving).reason == Goodbye.REASON_CLIENT_DONE
-
-
-async def test_async_with_raises_what_ends_the_worker(fake: FakeServer, worker: Worker) -> None:
-    async def refuse() -> None:
-        (await fake.unwelcomed()).send(Refusal(grpc.StatusCode.UNAUTHENTICATED))
-
-    refusing = asyncio.create_task(refuse())
-    with pytest.raises(Unauthenticated):
-        async with worker:
-            pytest.fail("it was never welcomed")
-    await refusing
-
-
-async def test_workflows_are_registered_again_with_another_store(fake: FakeServer, worker: Worker, run: Run) -> None:
-    order = Workflow("order")
-    order.complete_node("done")
-    worker.serve(order)
-    run(worker)
-    first = await fake.worker(store_epoch="one")
-    first.send(End())
-    second = await fake.worker(store_epoch="one")
-    await fake.registrations.get()
-    second.send(End())
-    await fake.worker(store_epoch="two")
-    async with asyncio.timeout(WITHIN_S):
-        await fake.registrations.get()
-    assert len(fake.registered) == 2
-
-
-async def test_a_worker_waits_for_a_server_that_is_not_there_yet(fake: FakeServer, server: Running, run: Run) -> None:
-    await server.stop()
-    async with connected(server, timeout=0.2) as client:
-        worker = Worker(client)
-        order = Workflow("order")
-        order.complete_node("done")
-        worker.serve(order)
-        task = run(worker)
-        await server.start()
-        await fake.worker()
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

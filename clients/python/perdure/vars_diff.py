@@ -18,7 +18,7 @@ from perdure.json_text import Json, JsonObject, decode, encode
 from perdure.v1 import model_pb2
 
 
-def vars_ops(before_json: str, after: JsonObject) -> list[model_pb2.VarsOp]:
+def vars_ops(before_json: str, after: object) -> list[model_pb2.VarsOp]:
     """The operations that turn the vars of a task into what the handler left.
 
     Args:
@@ -29,9 +29,9 @@ def vars_ops(before_json: str, after: JsonObject) -> list[model_pb2.VarsOp]:
         UnserialisableError: `after` has no JSON text.
         TypeError: it is not an object.
     """
-    if not isinstance(after, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(after, dict):
         raise TypeError(f"ctx.vars must stay a dict, not {type(after).__name__}")
-    after_json = encode(after)
+    after_json = encode(cast("JsonObject", after))
     if after_json == before_json:
         return []
     ops: list[model_pb2.VarsOp] = []

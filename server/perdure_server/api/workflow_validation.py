@@ -34,7 +34,7 @@ def check_spec(message: model_pb2.WorkflowSpec, limits: Limits) -> CheckedSpec:
     """All problems of a spec; their paths start at the spec."""
     check = Check(limits, MAX_PROBLEMS)
     spec = workflows.workflow_spec(message, check)
-    if len(message.nodes) <= limits.workflow_nodes:
+    if 0 < len(message.nodes) <= limits.workflow_nodes:
         _check_references(spec, check)
     for node in spec.nodes.values():
         _check_kind(node, check, f"nodes[{node.node_id}].")

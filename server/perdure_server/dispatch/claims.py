@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
 
@@ -17,9 +18,8 @@ from perdure_server.dispatch.registry import Registry, row_route
 from perdure_server.dispatch.routes import ReadyTask, Route
 from perdure_server.dispatch.workers import UNKNOWN, Held, Seat
 from perdure_server.engine.core import Engine
-from perdure_server.engine.errors import EngineError
+from perdure_server.engine.errors import ConflictError, DrainingError, StoreUnavailableError
 from perdure_server.engine.run_slot import Outcome
-from perdure_server.kernel.decision import Rejection
 from perdure_server.kernel.inputs import StepLeased
 from perdure_server.kernel.model import Activity
 from perdure_server.loop import Loop
@@ -131,16 +131,19 @@ class Claims:
         future.add_done_callback(partial(self._answered, route, seat, task))
 
     def _answered(self, route: Route, seat: Seat, task: ReadyTask, future: asyncio.Future[Outcome]) -> None:
-        """A claim that did not come to a lease: the credit goes back; the task waits on, if it still does."""
+        """A claim that came to nothing gives its credit back; its task waits on if only the store was in the way.
+
+        A task that its run does not give away is forgotten here; if it still is ready, a poll finds it again.
+        """
         self._under_way.discard(future)
         error = None if future.cancelled() else future.exception()
         if error is None:
             self._engine.counters["claims"] += 1
         else:
             self._registry.give_back(seat)
-            if not isinstance(error, Rejection):
+            if isinstance(error, StoreUnavailableError | DrainingError):
                 self._not_before = self._engine.clock.monotonic() + RETRY_US
-            if isinstance(error, EngineError):
+            if isinstance(error, StoreUnavailableError | DrainingError | ConflictError):
                 self._registry.add_ready(route.key, task)
         if self._registry.waiting_routes():
             self.loop.wake()
@@ -173,19 +176,29 @@ class Claims:
         if any(not route.waiting for route in routes):
             await self._scan((Activity.QUEUED,))
 
+    async def find_leases(self, namespace: str, worker_id: str) -> None:
+        """Learns which leases the store holds for a worker that another process may have served."""
+        async for summary in self._runs(namespace, (Activity.LEASED,)):
+            if summary.task is not None and summary.task.worker_id == worker_id:
+                self._note(namespace, summary)
+
     async def _scan(self, activities: tuple[Activity, ...]) -> None:
-        """Walks through all runs with a task, page by page; nothing in front can hide what comes after."""
+        """Walks through all runs with a task; nothing in front can hide what comes after."""
+        for namespace in await self._engine.read(self._engine.store.list_namespaces):
+            async for summary in self._runs(namespace, activities):
+                self._note(namespace, summary)
+
+    async def _runs(self, namespace: str, activities: tuple[Activity, ...]) -> AsyncGenerator[RunSummary]:
         engine = self._engine
-        for namespace in await engine.read(engine.store.list_namespaces):
-            query = RunQuery(namespace, activities=tuple(int(activity) for activity in activities))
-            after: tuple[int, str] | None = None
-            while True:
-                page = await engine.read(engine.store.list_runs, query, after, PAGE)
-                for summary in page:
-                    self._note(namespace, summary)
-                if len(page) < PAGE:
-                    break
-                after = page[-1].identity.created_at, page[-1].identity.run_id
+        query = RunQuery(namespace, activities=tuple(int(activity) for activity in activities))
+        after: tuple[int, str] | None = None
+        while True:
+            page = await engine.read(engine.store.list_runs, query, after, PAGE)
+            for summary in page:
+                yield summary
+            if len(page) < PAGE:
+                return
+            after = page[-1].identity.created_at, page[-1].identity.run_id
 
     def _note(self, namespace: str, summary: RunSummary) -> None:
         task = summary.task

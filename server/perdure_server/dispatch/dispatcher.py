@@ -139,6 +139,8 @@ class Dispatcher:
         self._sessions[key] = session
         self._open.add(session)
         try:
+            if self._engine.info.shared:
+                await self._claims.find_leases(profile.namespace, profile.worker_id)
             await session.greet(hello)
         except BaseException:
             await self.disconnect(session)

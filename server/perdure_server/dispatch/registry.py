@@ -6,7 +6,6 @@ that the task is born leased (DESIGN 6). Everything `place` does is a look-up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, Protocol
 
 from perdure_server.clock import Clock
@@ -155,6 +154,12 @@ class Registry:
             seat.draining = True
             seat.limit = 0
             self._unroute(seat)
+
+    def hold(self, seat: Seat, *, silent: bool) -> None:
+        """Sends nothing new to a seat of which nothing is heard, until something is."""
+        if seat.silent != silent:
+            seat.silent = silent
+            self._announce(seat)
 
     def leave(self, seat: Seat) -> None:
         """A stream or poll ends; its worker keeps its leases. Idempotent."""
@@ -312,11 +317,11 @@ class Registry:
 
     def _reserving_seat(self, namespace: str, worker_id: str) -> Seat | None:
         worker = self._workers.get((namespace, worker_id))
-        return next(_reserving(worker), None) if worker else None
-
-
-def _reserving(worker: Worker) -> Iterator[Seat]:
-    return (seat for seat in worker.seats if seat.reserved > 0)
+        if worker is not None:
+            for seat in worker.seats:
+                if seat.reserved > 0:
+                    return seat
+        return None
 
 
 def task_route(run: RunState, task: TaskDue) -> RouteKey:

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 Answer: TypeAlias = Callable[[Acked | EngineError], None]
 """Gets the ack, or the error that kept the report from being decided: it is to be sent again."""
 
+MESSAGE_CHARS: Final = 400
+"""Most of an ack's message; acks share a bounded message of the stream."""
+
 MAX_REMEMBERED: Final = 10_000
 LOOK_UPS_AT_ONCE: Final = 8
 
@@ -74,7 +77,7 @@ class Reports:
             answer(_not_ours(token))
             return
         if isinstance(outcome, Refusal):  # nothing that a run could be given
-            answer(Acked(token, AckStatus.REFUSED, outcome.reason, outcome.message))
+            answer(Acked(token, AckStatus.REFUSED, outcome.reason, outcome.message[:MESSAGE_CHARS]))
             return
         held = self._registry.held(token, worker_id)
         if held is not None:
@@ -185,7 +188,7 @@ def _answer_to(token: TaskToken, error: BaseException) -> Acked | EngineError:
     if isinstance(error, Rejection):
         stale = error.reason in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED)
         status = AckStatus.STALE if stale else AckStatus.REFUSED
-        return Acked(token, status, error.reason.value, error.message)
+        return Acked(token, status, error.reason.value, error.message[:MESSAGE_CHARS])
     if isinstance(error, RunNotFoundError):
         return Acked(token, AckStatus.STALE, error.reason, error.message)
     if isinstance(error, EngineError):

@@ -43,6 +43,7 @@ class Session:
     - Parts of a message are taken in this order: credit and drain, begins, reports, heartbeats, goodbye; the
       credit that comes with a report serves the task which that report makes due.
     - Acks, updates and tasks that are due in the same turn of the event loop leave in one message.
+    - A stream that says nothing for one and a half ping intervals is sent no new task until it does.
     - A stream that says nothing for three ping intervals, or ends without goodbye, is a dead worker's: its
       leases stay until they lapse, or until the worker says hello again.
     - Tasks that were never written are given back at once; they count as no lapse.
@@ -70,6 +71,7 @@ class Session:
     async def receive(self, message: FromWorker) -> None:
         """Takes one message; waits while too many acks have not been sent."""
         self._heard_at = self._engine.clock.monotonic()
+        self._registry.hold(self.seat, silent=False)
         if message.credit is not None:
             self._registry.grant(self.seat, message.credit)
         if message.drain:
@@ -141,12 +143,13 @@ class Session:
         self._outbox.drain(timeout_us)
 
     def pulse(self, now: int) -> None:
-        """Called now and then: keeps the stream from being silent, and ends one whose worker is.
+        """Called now and then: keeps the stream from being silent, and notices a worker that is.
 
         Args:
             now: monotonic microseconds.
         """
         ping_us = self._engine.limits.ping_us
+        self._registry.hold(self.seat, silent=now - self._heard_at > ping_us * 3 // 2)
         if now - self._heard_at > SILENT_PINGS * ping_us:
             log.warning("a worker's stream is silent", extra={"worker_id": self.profile.worker_id})
             self.end(None)

@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, profile: Profile, now: int) -> None:
         self.profile = profile
         self.connected_at = now
-        self.seen_at = now
+        self.seen_at = 0
         self.epoch = 0
         self.held: dict[str, Held] = {}
         self.seats: list[Seat] = []
@@ -84,6 +84,7 @@ class Seat:
         "reserved",
         "routes",
         "sent",
+        "silent",
         "sink",
         "worker",
     )
@@ -98,12 +99,15 @@ class Seat:
         self.reserved = 0
         self.overtaken = 0
         self.draining = False
+        self.silent = False
         self.routes: list[Route] = []
         self.absent: list[Route] = []
 
     @property
     def free(self) -> int:
-        """Tasks that it can be given now."""
+        """Tasks that it can be given now: none while nothing is heard of it."""
+        if self.silent:
+            return 0
         return min(self.limit - self.sent - self.reserved, MAX_HELD - len(self.worker.held) - self.reserved)
 
     def announce(self) -> None:

@@ -83,7 +83,12 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
     request = _request_row(engine, call, decision.run)
     if not decision.records and request is None and not call.mail:
         return Transition(decision.run, decision.ack, None, decision)
-    work = _prepare(engine, slot, decision, call, request)
+    try:
+        work = _prepare(engine, slot, decision, call, request)
+    except BaseException:
+        if placed:
+            engine.placement.unplace(slot.key.namespace, placed)
+        raise
     work.placed_worker = placed
     return work
 

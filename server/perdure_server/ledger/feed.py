@@ -36,19 +36,19 @@ class StoreFeed:
 
     async def poll(self) -> None:
         """One look. Raises StoreUnavailableError."""
-        tailer = self._tailer
-        position, epoch = tailer.position, tailer.epoch
-        namespaces = tailer.watched_namespaces()
-        if not namespaces:
+        tailer, store = self._tailer, self._access.store
+        while namespaces := tailer.watched_namespaces():
+            position, epoch = tailer.position, tailer.epoch
+            horizon, records = await self._access.read(read_gap, store, namespaces, position, GAP_RECORDS, GAP_BYTES)
+            if tailer.epoch != epoch:
+                continue  # somebody came meanwhile whose records were not read
+            if tailer.position != position:
+                return  # announcements follow one another; there was no gap
+            if records is None:
+                tailer.skip_to(horizon)
+            else:
+                tailer.append(records, horizon)
             return
-        store = self._access.store
-        horizon, records = await self._access.read(read_gap, store, namespaces, position, GAP_RECORDS, GAP_BYTES)
-        if (tailer.position, tailer.epoch) != (position, epoch):
-            return  # it moved meanwhile; what was read may have a hole for it
-        if records is None:
-            tailer.skip_to(horizon)
-        else:
-            tailer.append(records, horizon)
 
     async def _pass(self) -> int:
         await self.poll()

@@ -4,15 +4,18 @@ Off unless the environment asks for it (read by `app.py` only):
 
     PERDURE_FAULT_KILL_AFTER_COMMIT=K   SIGKILL to itself when the K-th commit has returned, before anything is answered
     PERDURE_FAULT_KILL_BEFORE_COMMIT=K  SIGKILL to itself in place of the K-th commit
-    PERDURE_FAULT_COMMIT_LOG=FILE       one line of JSON for each commit, written before it is made or answered
+    PERDURE_FAULT_COMMIT_LOG=FILE       one line of JSON for each commit, written before it is made
 
-A commit is one call of `commit` (a group) or `change_catalog`; renewed and reset leases do not count.
+With K = "new" the process dies at the first commit that does what no death in the log was at: with a new process
+after each death, all of them together die at every commit once. A commit is one call of `commit` (a group) or
+`change_catalog`; renewed and reset leases do not count.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,22 +28,23 @@ KILL_BEFORE: Final = "PERDURE_FAULT_KILL_BEFORE_COMMIT"
 COMMIT_LOG: Final = "PERDURE_FAULT_COMMIT_LOG"
 
 
+NEW: Final = "new"
+
+_GENERATED_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """When to die. 0: never; empty: no log."""
+    """When to die: at which commit, or at a "new" one; empty: never."""
 
-    kill_after: int = 0
-    kill_before: int = 0
+    kill_after: str = ""
+    kill_before: str = ""
     commit_log: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> FaultPlan:
-        """The plan that an environment asks for. Raises: ValueError for a K that is no number."""
-        return cls(
-            kill_after=int(environ.get(KILL_AFTER) or 0),
-            kill_before=int(environ.get(KILL_BEFORE) or 0),
-            commit_log=environ.get(COMMIT_LOG, ""),
-        )
+        """The plan that an environment asks for."""
+        return cls(environ.get(KILL_AFTER, ""), environ.get(KILL_BEFORE, ""), environ.get(COMMIT_LOG, ""))
 
     def around(self, store: Store) -> Store:
         """The store with these faults; the store itself if there are none."""
@@ -56,38 +60,44 @@ class FaultyStore:
         self._store = store
         self._plan = plan
         self._count = 0
+        self._deaths = _deaths(plan.commit_log)
+        """What commits did at which a process has died, by point."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
         """See StoreWriter."""
-        self._before([_commit_facts(commit) for commit in batch])
+        dies = self._count_one([_commit_facts(commit) for commit in batch])
         verdicts = self._store.commit(batch)
-        self._after()
+        if dies:
+            _die()
         return verdicts
 
     def change_catalog(self, change: CatalogChange) -> CatalogVerdict:
         """See StoreWriter."""
         request = change.request
-        self._before([{"request": f"{request.method}/{request.request_id}" if request else ""}])
+        dies = self._count_one([{"request": f"{request.method}/{request.request_id}" if request else ""}])
         verdict = self._store.change_catalog(change)
-        self._after()
+        if dies:
+            _die()
         return verdict
 
-    def _before(self, commits: list[dict[str, Any]]) -> None:
+    def _count_one(self, commits: list[dict[str, Any]]) -> bool:
+        """Notes a commit, and dies before it if that is planned. Returns: whether to die after it."""
         self._count += 1
-        dies = "before" if self._count == self._plan.kill_before else ""
-        if self._count == self._plan.kill_after:
-            dies = "after"
+        facts = json.dumps(commits, sort_keys=True)
+        before = self._is_meant(self._plan.kill_before, "before", facts)
+        after = self._is_meant(self._plan.kill_after, "after", facts)
+        dies = "before" if before else "after" if after else ""
         if self._plan.commit_log:
-            self._log({"number": self._count, "dies": dies, "commits": commits})
-        if dies == "before":
+            self._log({"number": self._count, "process": os.getpid(), "dies": dies, "commits": commits})
+        if before:
             _die()
+        return after
 
-    def _after(self) -> None:
-        if self._count == self._plan.kill_after:
-            _die()
+    def _is_meant(self, wanted: str, point: str, facts: str) -> bool:
+        return (point, facts) not in self._deaths if wanted == NEW else wanted == str(self._count)
 
     def _log(self, line: dict[str, Any]) -> None:
         descriptor = os.open(self._plan.commit_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -97,6 +107,14 @@ class FaultyStore:
             os.close(descriptor)
 
 
+def _deaths(commit_log: str) -> set[tuple[str, str]]:
+    if not commit_log or not os.path.exists(commit_log):
+        return set()
+    with open(commit_log, encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    return {(line["dies"], json.dumps(line["commits"], sort_keys=True)) for line in found if line["dies"]}
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -104,14 +122,18 @@ def _die() -> None:
 def _commit_facts(commit: Commit) -> dict[str, Any]:
     """What a commit is about: enough to recognise it in another execution of the same script."""
     return {
-        "run": commit.key.run_id if commit.key else "",
+        "run": _plain(commit.key.run_id) if commit.key else "",
         "records": _record_facts(commit.records),
-        "new_runs": [[new.identity.run_id, _record_facts(new.records)] for new in commit.new_runs],
+        "new_runs": [[_plain(new.identity.run_id), _record_facts(new.records)] for new in commit.new_runs],
         "events": [event.name for event in commit.events],
         "mail": [mail.kind for mail in commit.mail],
         "mail_consumed": [kind for kind, _ in commit.mail_consumed],
         "request": f"{commit.request.method}/{commit.request.request_id}" if commit.request else "",
     }
+
+
+def _plain(run_id: str) -> str:
+    return "*" if _GENERATED_ID.fullmatch(run_id) else run_id
 
 
 def _record_facts(records: Sequence[NewRecord]) -> list[list[Any]]:

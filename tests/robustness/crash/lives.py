@@ -13,6 +13,8 @@ import grpc.aio
 from tests.robustness.server_process import ServerError, ServerProcess, Servers
 
 KILLED = -signal.SIGKILL
+DYING_S = 10.0
+"""How long the end of a process may take to be known after a call over it has failed."""
 
 
 class Life:
@@ -27,11 +29,13 @@ class Life:
 
         Raises: the failure, if it was not the process's death.
         """
-        if failure.code() is not grpc.StatusCode.UNAVAILABLE:
+        if failure.code() is not grpc.StatusCode.UNAVAILABLE or not await self.is_over():
             raise failure
-        await asyncio.wait({self.server.exited}, timeout=10)
-        if self.server.is_alive:
-            raise failure
+
+    async def is_over(self) -> bool:
+        """Whether the process is dead, or dies within a moment."""
+        await asyncio.wait({self.server.exited}, timeout=DYING_S)
+        return not self.server.is_alive
 
 
 class Lives:

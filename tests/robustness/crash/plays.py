@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from tests.robustness.checker.examine import examine
 from tests.robustness.checker.export import Export, take_export
@@ -26,6 +26,9 @@ LEASE_S = 5.0
 DeathPlan = Callable[[int], dict[str, str]]
 """Environment of the n-th server of a play (from 1): when it dies."""
 
+AFTER = "PERDURE_FAULT_KILL_AFTER_COMMIT"
+BEFORE = "PERDURE_FAULT_KILL_BEFORE_COMMIT"
+
 
 def never(_life: int) -> dict[str, str]:
     """Nobody dies."""
@@ -34,23 +37,34 @@ def never(_life: int) -> dict[str, str]:
 
 def once(point: str, number: int) -> DeathPlan:
     """The first server dies at a commit, the second one lives."""
-    variable = f"PERDURE_FAULT_KILL_{point}_COMMIT"
-    return lambda life: {variable: str(number)} if life == 1 else {}
+    return lambda life: {point: str(number)} if life == 1 else {}
 
 
 def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
     """The first server dies at its `first`-th commit, every later one at its `stride`-th."""
-    variable = f"PERDURE_FAULT_KILL_{point}_COMMIT"
-    return lambda life: {variable: str(first if life == 1 else stride)}
+    return lambda life: {point: str(first if life == 1 else stride)}
+
+
+def at_every_commit(point: str) -> DeathPlan:
+    """Each server dies at the first commit that does what no server before it died at."""
+    return lambda _life: {point: "new"}
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """A line of the commit log. `dies`: "before", "after" or ""; `what`: tells it from others, without ids."""
+class CommitLine:
+    """A line of the commit log.
+
+    Args:
+        number: counted in its process.
+        process: that process.
+        dies: "before", "after" or "".
+        commits: what the commits of the group did, without generated ids.
+    """
 
     number: int
+    process: int
     dies: str
-    what: str
+    commits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +72,23 @@ class Play:
     """What a play left behind.
 
     Args:
-        commits: of each server, in order.
+        lives: how many servers it took.
+        log: the commit log.
         lines: the normal form of its ledgers.
         findings: of the checker.
     """
 
-    commits: list[list[Commit]]
+    lives: int
+    log: list[CommitLine]
     lines: list[str]
     findings: list[Finding]
     export: Export
     testimony: Testimony
 
     @property
-    def deaths(self) -> list[Commit]:
+    def deaths(self) -> list[CommitLine]:
         """The commits at which servers died."""
-        return [commit for life in self.commits for commit in life if commit.dies]
+        return [line for line in self.log if line.dies]
 
 
 async def perform(servers: Servers, name: str, plan: DeathPlan) -> Play:
@@ -81,7 +97,7 @@ async def perform(servers: Servers, name: str, plan: DeathPlan) -> Play:
     log_path = servers.directory / f"{name}.commits"
 
     def environment(life: int) -> dict[str, str]:
-        return {**plan(life), "PERDURE_FAULT_COMMIT_LOG": f"{log_path}-{life}"}
+        return {**plan(life), "PERDURE_FAULT_COMMIT_LOG": str(log_path)}
 
     config = {"lease_seconds": LEASE_S}
     async with Lives(servers, f"{name}.db", config, environment) as lives:
@@ -102,8 +118,8 @@ async def perform(servers: Servers, name: str, plan: DeathPlan) -> Play:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
         count = lives.count
-    commits = [_read_log(f"{log_path}-{life}") for life in range(1, count + 1)]
-    return Play(commits, normal_form(export, ROOTS), examine(export, testimony), export, testimony)
+    lines = normal_form(export, ROOTS)
+    return Play(count, read_log(log_path), lines, examine(export, testimony), export, testimony)
 
 
 async def _export(lives: Lives) -> Export:
@@ -117,22 +133,11 @@ async def _export(lives: Lives) -> Export:
                 await life.has_ended(failure)  # type: ignore[arg-type]
 
 
-def _read_log(path: str) -> list[Commit]:
-    try:
-        with open(path, encoding="utf-8") as lines:
-            return [_commit(json.loads(line)) for line in lines]
-    except FileNotFoundError:
-        return []
-
-
-def _commit(line: dict[str, Any]) -> Commit:
-    roots = set(ROOTS)
-
-    def name(run_id: str) -> str:
-        return run_id if run_id in roots else "child" if run_id else ""
-
-    for commit in line["commits"]:
-        if "run" in commit:
-            commit["run"] = name(commit["run"])
-            commit["new_runs"] = [[name(run_id), records] for run_id, records in commit["new_runs"]]
-    return Commit(line["number"], line["dies"], json.dumps(line["commits"], sort_keys=True))
+def read_log(path: Path) -> list[CommitLine]:
+    """The commit log that the servers of a play wrote."""
+    found: list[CommitLine] = []
+    with path.open(encoding="utf-8") as lines:
+        for line in map(json.loads, lines):
+            commits = tuple(json.dumps(commit, sort_keys=True) for commit in line["commits"])
+            found.append(CommitLine(line["number"], line["process"], line["dies"], commits))
+    return found

@@ -23,6 +23,9 @@ from tests.robustness.crash.host import Host
 ROOTS = ("ears", "trip", "walk", "home", "empty", "doubt", "venom", "words", "sad", "soon", "rush")
 """Ids of the runs that the host starts, in its order."""
 
+START_MS = 800
+"""A start that is still ahead when a server that died at StartRun is back."""
+
 SCOPES: tuple[EventScopeKey, ...] = (
     (common_pb2.EVENT_SCOPE_GLOBAL, ""),
     *((common_pb2.EVENT_SCOPE_SESSION, run_id) for run_id in ROOTS),
@@ -136,7 +139,7 @@ class Script:
         await self._host.until("sad", ended)
 
     async def _timed(self) -> None:
-        start_at = _in_ms(w.SHORT_MS)
+        start_at = _in_ms(START_MS)
         await self._start(w.PLAIN, "soon", start_at=start_at)
         await self._resume("soon", "ask", '"here"')
         await self._start(w.HASTY, "rush", deadline=_in_ms(2 * w.SHORT_MS))

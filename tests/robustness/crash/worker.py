@@ -81,6 +81,10 @@ class WitnessWorker:
                 continue
             except grpc.aio.AioRpcError as failure:
                 await life.has_ended(failure)
+            except asyncio.InvalidStateError:
+                # The stream ended between reading from it and writing to it.
+                if not await life.is_over():
+                    raise
             finally:
                 beats.cancel()
                 call.cancel()

@@ -139,10 +139,10 @@ PLANS: Mapping[tuple[str, str], Plan] = {
         "child_sync",
     ),
     (TOUR, "child_sync"): lambda _vars: starts(ERRAND, "child_wait"),
-    (TOUR, "child_wait"): lambda _vars: starts(ERRAND, "child_async", wait=True, **{"async": True}),
-    (TOUR, "child_async"): lambda _vars: starts(PATIENT, "meeting", **{"async": True}),
+    (TOUR, "child_wait"): lambda _vars: starts(ERRAND, "child_async", run_id="kid-wait", wait=True, **{"async": True}),
+    (TOUR, "child_async"): lambda _vars: starts(PATIENT, "meeting", run_id="kid-async", **{"async": True}),
     (TOUR, "meeting"): lambda _vars: asks("Is the child back?", "child_fail"),
-    (TOUR, "child_fail"): lambda _vars: starts(DOOMED, "done", on_error_node="look"),
+    (TOUR, "child_fail"): lambda _vars: starts(DOOMED, "done", run_id="kid-fail", on_error_node="look"),
     (TOUR, "look"): lambda _vars: planned(
         model_pb2.Effect(vars_query=model_pb2.VarsQuery(path="results"), result_key="looked"), "stuck"
     ),
@@ -165,7 +165,7 @@ PLANS: Mapping[tuple[str, str], Plan] = {
     (STEPS, "one"): lambda _vars: goes_to("two", one=1),
     (STEPS, "two"): lambda _vars: custom("ok", name="two", next_node="three"),
     (STEPS, "three"): lambda vars_: completes(one=vars_["one"]),
-    (HOUSE, "hold"): lambda _vars: starts(PATIENT, "never"),
+    (HOUSE, "hold"): lambda _vars: starts(PATIENT, "never", run_id="guest"),
     (HOUSE, "never"): lambda _vars: completes(),
     (HOUSE, "sweep"): lambda _vars: custom("ok", name="swept", next_node="closed"),
     (HOUSE, "closed"): lambda _vars: completes(closed=True),

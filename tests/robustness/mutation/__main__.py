@@ -62,6 +62,11 @@ def equivalent_keys() -> dict[str, str]:
     return {entry["mutant"]: entry["reason"] for entry in entries}
 
 
+def _say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the score; 0 if it is high enough."""
     chosen = options(arguments)
@@ -69,30 +74,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     excused = equivalent_keys()
     unknown = set(excused) - {mutant.key for mutant in mutants}
     if unknown and not chosen.module:
-        print("equivalent.json names mutants that are no more:", *sorted(unknown), sep="\n  ")
+        _say("equivalent.json names mutants that are no more:", *(f"\n  {key}" for key in sorted(unknown)))
         return 1
     if not healthy(test_files()):
-        print("the tests fail without any mutant")
+        _say("the tests fail without any mutant")
         return 1
     subjects = [mutant for mutant in mutants if mutant.key not in excused]
     if chosen.sample:
         subjects = random.Random(chosen.seed).sample(subjects, min(chosen.sample, len(subjects)))
-        print(f"seed {chosen.seed}")
-    print(f"{len(subjects)} of {len(mutants)} mutants, {len(excused)} known to be equivalent, {chosen.jobs} at a time")
+        _say(f"seed {chosen.seed}")
+    _say(f"{len(subjects)} of {len(mutants)} mutants, {len(excused)} known to be equivalent, {chosen.jobs} at a time")
     return _report(subjects, list(fates(subjects, paths, chosen.jobs)), chosen.required)
 
 
 def _report(subjects: Sequence[Mutant], found: Sequence[tuple[Mutant, Fate]], required: float) -> int:
     survivors = sorted((mutant for mutant, fate in found if fate is Fate.SURVIVED), key=lambda m: (m.module, m.line))
     for mutant in survivors:
-        print(f"survived  line {mutant.line}: {mutant.key}")
+        _say(f"survived  line {mutant.line}: {mutant.key}")
     totals = Counter(mutant.module for mutant in subjects)
     alive = Counter(mutant.module for mutant in survivors)
     for module, total in sorted(totals.items()):
-        print(f"  {module.rpartition('.')[2]:12} {total - alive[module]:5} of {total:5} killed")
+        _say(f"  {module.rpartition('.')[2]:12} {total - alive[module]:5} of {total:5} killed")
     timed_out = sum(fate is Fate.TIMED_OUT for _, fate in found)
     score = 100 * (len(found) - len(survivors)) / max(len(found), 1)
-    print(f"score {score:.1f}% ({len(survivors)} survivors, {timed_out} killed by their time limit)")
+    _say(f"score {score:.1f}% ({len(survivors)} survivors, {timed_out} killed by their time limit)")
     return 0 if score >= required else 1
 
 

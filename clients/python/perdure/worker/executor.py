@@ -50,7 +50,7 @@ class Served:
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Served:
         """Looks at a function, a partial, or an object with a `__call__`."""
-        called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+        called = function if inspect.isroutine(function) else type(function).__call__
         return cls(function, inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called))
 
 

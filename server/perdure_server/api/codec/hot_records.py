@@ -50,8 +50,6 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
 
 
 def _header(run: RunState, record: r.Record) -> bytes:
-    seconds, rest = divmod(record.at, 1_000_000)
-    at = _number(b"\x08", seconds) + _number(b"\x10", rest * 1_000)
     return b"".join(
         (
             _run_ids(run.run_id, run.actor_id, run.session_id, run.root_run_id),
@@ -65,12 +63,17 @@ def _header(run: RunState, record: r.Record) -> bytes:
             _number(b"\x38", record.status),
             _number(b"\x40", record.attempt),
             _text(b"\x4a", record.idempotency_key),
-            b"\x52",
-            varint(len(at)),
-            at,
+            _instant(record.at),
             _text(b"\x72", record.worker_id),
         )
     )
+
+
+@lru_cache(maxsize=256)
+def _instant(at: int) -> bytes:
+    """Field `at`; all records of a transition share it."""
+    seconds, rest = divmod(at, 1_000_000)
+    return _message(b"\x52", _number(b"\x08", seconds) + _number(b"\x10", rest * 1_000))
 
 
 @lru_cache(maxsize=4096)

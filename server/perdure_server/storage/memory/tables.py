@@ -72,7 +72,7 @@ def commit_bytes(commit: Commit) -> int:
 
 
 class Tables:
-    """Dicts by key. Rows are frozen, so handing them out shares nothing that can change."""
+    """Dicts by key. Rows are never changed once they are made, so handing them out shares nothing."""
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis

@@ -1,0 +1,66 @@
+"""Programs that the file tests run as processes of their own: `python -m tests.contract.ownership WHAT FOLDER`.
+
+hold   opens the store, says "open", and keeps it until it is killed or its standard input ends
+write  commits batches for ever and says the number of each one after `commit` has returned
+count  commits `write`'s first five batches and ends; with a third argument as `synchronous`
+warm   opens the store and says which modules a start loads that it should not
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+from pathlib import Path
+
+from perdure_server.storage.port import Commit, StoreError
+from perdure_server.storage.sql.sqlite import open_sqlite
+from tests.contract.bindings import EPOCH, NOW, SQLITE, genesis
+from tests.contract.builders import payload, put_task, record, start, step, task
+
+RUNS = 4
+RECORDS = 3
+
+
+def batch(number: int) -> list[Commit]:
+    """The batch of this number: the runs are started by the first and get three records by each later one."""
+    if number == 0:
+        return [start(f"r{run}", change=put_task(task(1))) for run in range(RUNS)]
+    expected = 1 + RECORDS * (number - 1)
+    rows = tuple(record(expected + n, payloads=(payload(0, bytes(500)),)) for n in range(1, RECORDS + 1))
+    return [step(f"r{run}", expected, count=RECORDS, records=rows) for run in range(RUNS)]
+
+
+def say(word: object) -> None:
+    """One line on standard output, at once."""
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Does what the first argument says in the folder that the second names."""
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "count":
+        synchronous = "OFF" if sys.argv[3] == "OFF" else "FULL"
+        store = open_sqlite(folder / "runs.db", genesis=genesis, epoch=EPOCH, now=NOW, synchronous=synchronous)
+        for number in range(5):
+            store.commit(batch(number))
+            say(f"acknowledged {number}")
+        return
+    try:
+        store = SQLITE.open(folder)
+    except StoreError as error:
+        say(f"refused: {error}")
+        return
+    if what == "hold":
+        say("open")
+        sys.stdin.read()
+    elif what == "warm":
+        say(sorted(name for name in ("alembic", "mako") if name in sys.modules))
+    else:
+        for number in count():
+            store.commit(batch(number))
+            say(number)
+
+
+if __name__ == "__main__":
+    main()
