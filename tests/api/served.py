@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -56,9 +56,14 @@ class Served:
         """Where it listens."""
         return f"127.0.0.1:{self.edge.server.port}"
 
+    @property
+    def untyped_channel(self) -> Any:
+        """The channel, for calls with bytes as they are."""
+        return self.channel
+
     async def raw(self, method: str, data: bytes) -> bytes:
         """Calls a unary method with bytes as they are."""
-        return await cast(Any, self.channel).unary_unary(f"/perdure.v1.{method}")(data)
+        return await self.untyped_channel.unary_unary(f"/perdure.v1.{method}")(data)
 
 
 @asynccontextmanager
@@ -146,3 +151,20 @@ async def refusal(call: Any) -> Refused:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return refused(caught.value)
+
+
+async def attempt(call: Any) -> Refused | None:
+    """What a call is refused with; None if it was served."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return refused(error)
+    return None
+
+
+async def rest_of(stream: Any) -> list[Any]:
+    """All messages of a stream that ends well."""
+    messages: list[Any] = []
+    while (message := await stream.read()) is not grpc.aio.EOF:
+        messages.append(message)
+    return messages

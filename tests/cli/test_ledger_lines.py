@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -49,84 +50,102 @@ def failure(slots: Slots) -> records_pb2.FailureRef:
     return records_pb2.FailureRef(type="DECLINED", text=slots.put(text))
 
 
-def bodies() -> list[tuple[Message, Slots, str]]:
-    """A body of each kind, its payloads, and the line about it."""
-    made: list[tuple[Message, Slots, str]] = []
+Told = tuple[Message, Slots, str]
 
-    def add(line: str, body: Message, slots: Slots | None = None) -> None:
-        made.append((body, slots or Slots(), line))
+TO_SHIP = records_pb2.NodeEntry(node_id="ship", visit=1)
 
-    to_ship = records_pb2.NodeEntry(node_id="ship", visit=1)
+
+def told(line: str, body: Message, slots: Slots | None = None) -> Told:
+    """A body, its payloads, and the line about it."""
+    return body, slots or Slots(), line
+
+
+def steps() -> Iterator[Told]:
+    """Records about steps."""
     slots = Slots()
     started = records_pb2.RunStarted(workflow_id="order", workflow_version="abcdef0123456789", parent_run_id="p")
     started.vars.CopyFrom(slots.put('{"amount":9007199254740993}'))
-    add('order @ abcdef012345  child of p  {"amount": 9007199254740993}', started, slots)
-    add("handed out", records_pb2.StepStarted())
-    add("charge handed out", records_pb2.StepStarted(effect_type="charge"))
-    add("charge may begin now", records_pb2.StepBegun(effect_type="charge"))
+    yield told('order @ abcdef012345  child of p  {"amount": 9007199254740993}', started, slots)
+    yield told("handed out", records_pb2.StepStarted())
+    yield told("charge handed out", records_pb2.StepStarted(effect_type="charge"))
+    yield told("charge may begin now", records_pb2.StepBegun(effect_type="charge"))
 
     slots = Slots()
     ops = records_pb2.VarsOps(ops=[model_pb2.VarsOp(path="/a", set_json="1"), model_pb2.VarsOp(path="/b", remove=True)])
-    planned = records_pb2.StepCompleted(vars_ops=slots.put(ops), next=to_ship)
-    add("sets /a, /b  → ship", planned, slots)
+    planned = records_pb2.StepCompleted(vars_ops=slots.put(ops), next=TO_SHIP)
+    yield told("sets /a, /b  → ship", planned, slots)
 
     slots = Slots()
     custom = records_pb2.OpenEffect(type="charge", payload=slots.put('{"amount":1}'))
-    add('asks for charge {"amount": 1}', records_pb2.StepCompleted(effect=custom), slots)
+    yield told('asks for charge {"amount": 1}', records_pb2.StepCompleted(effect=custom), slots)
 
     slots = Slots()
     question = model_pb2.Effect(ask_user=model_pb2.AskUser(terms=model_pb2.WaitTerms(prompt="Go on?")))
     asking = records_pb2.OpenEffect(type="ask_user", server_side=True, payload=slots.put(question))
-    add('asks for ask_user "Go on?"', records_pb2.StepCompleted(effect=asking), slots)
+    yield told('asks for ask_user "Go on?"', records_pb2.StepCompleted(effect=asking), slots)
 
     slots = Slots()
-    done = records_pb2.StepCompleted(effect_type="charge", result=slots.put('{"ok":true}'), next=to_ship)
-    add('charge {"ok": true}  → ship', done, slots)
+    done = records_pb2.StepCompleted(effect_type="charge", result=slots.put('{"ok":true}'), next=TO_SHIP)
+    yield told('charge {"ok": true}  → ship', done, slots)
 
     slots = Slots()
     failed = records_pb2.StepCompleted(effect_type="charge", failure=failure(slots))
     failed.retry_at.FromDatetime(AT)
-    add("DECLINED: no money  again at 2027-01-31T12:00:00.123456Z", failed, slots)
+    yield told("DECLINED: no money  again at 2027-01-31T12:00:00.123456Z", failed, slots)
 
-    add("its lease ran out", records_pb2.Requeued(cause=records_pb2.Requeued.CAUSE_LAPSED))
+    yield told("its lease ran out", records_pb2.Requeued(cause=records_pb2.Requeued.CAUSE_LAPSED))
 
+
+def waits() -> Iterator[Told]:
+    """Records about waits."""
     slots = Slots()
     text = records_pb2.WaitText(prompt="Approve?", choices=["yes", "no"])
     waiting = records_pb2.Waiting(reason=common_pb2.WAIT_REASON_USER, assignee="ada", text=slots.put(text))
-    add("user  Approve?  [yes, no]  for ada", waiting, slots)
+    yield told("user  Approve?  [yes, no]  for ada", waiting, slots)
 
     slots = Slots()
     answer = records_pb2.Resumed.CAUSE_ANSWER
-    resumed = records_pb2.Resumed(cause=answer, resumed_by="ada", payload=slots.put('"yes"'), next=to_ship)
-    add('answer  "yes"  by ada  → ship', resumed, slots)
+    resumed = records_pb2.Resumed(cause=answer, resumed_by="ada", payload=slots.put('"yes"'), next=TO_SHIP)
+    yield told('answer  "yes"  by ada  → ship', resumed, slots)
 
     slots = Slots()
     consumed = records_pb2.EventConsumed(name="paid", payload=slots.put('{"event_id":"e","payload":{"n":1}}'))
-    add('event paid  {"n": 1}', consumed, slots)
+    yield told('event paid  {"n": 1}', consumed, slots)
 
     slots = Slots()
     ended = records_pb2.ChildEnded(child_run_id="c", child_status=common_pb2.RUN_STATUS_COMPLETED)
     ended.result.CopyFrom(slots.put('{"sub_run_id":"c","output":{"n":1}}'))
-    add('c completed  {"n": 1}', ended, slots)
+    yield told('c completed  {"n": 1}', ended, slots)
 
+
+def decisions() -> Iterator[Told]:
+    """Records of what people decided, and of ends."""
     in_doubt = "IN_DOUBT: begun, and nobody knows whether it happened  `perdure run resolve` decides"
-    add(in_doubt, records_pb2.Parked(reason=records_pb2.Parked.REASON_IN_DOUBT))
-    add("rerun  by ada", records_pb2.Unparked(resolution=records_pb2.Unparked.RESOLUTION_RERUN, resolved_by="ada"))
+    yield told(in_doubt, records_pb2.Parked(reason=records_pb2.Parked.REASON_IN_DOUBT))
+    yield told(
+        "rerun  by ada", records_pb2.Unparked(resolution=records_pb2.Unparked.RESOLUTION_RERUN, resolved_by="ada")
+    )
     slots = Slots()
-    add("lunch  by ada", records_pb2.Paused(reason=slots.put("lunch"), paused_by="ada"), slots)
-    add("by ada", records_pb2.Unpaused(unpaused_by="ada"))
-    add("3 node entries", records_pb2.BudgetAdded(steps=3))
+    yield told("lunch  by ada", records_pb2.Paused(reason=slots.put("lunch"), paused_by="ada"), slots)
+    yield told("by ada", records_pb2.Unpaused(unpaused_by="ada"))
+    yield told("3 node entries", records_pb2.BudgetAdded(steps=3))
     slots = Slots()
-    cancel = records_pb2.CancelRequested(reason=slots.put("no longer wanted"), cancelled_by="ada", next=to_ship)
-    add("no longer wanted  by ada  → ship", cancel, slots)
+    cancel = records_pb2.CancelRequested(reason=slots.put("no longer wanted"), cancelled_by="ada", next=TO_SHIP)
+    yield told("no longer wanted  by ada  → ship", cancel, slots)
     slots = Slots()
-    add('{"total": 3}', records_pb2.Completed(output=slots.put('{"total":3}')), slots)
+    yield told('{"total": 3}', records_pb2.Completed(output=slots.put('{"total":3}')), slots)
     slots = Slots()
-    add("DECLINED: no money", records_pb2.Failed(failure=failure(slots)), slots)
+    yield told("DECLINED: no money", records_pb2.Failed(failure=failure(slots)), slots)
     slots = Slots()
-    add("over  DECLINED: no money", records_pb2.Cancelled(reason=slots.put("over"), failure=failure(slots)), slots)
-    add("kept without effect", records_pb2.LateResult())
-    return made
+    yield told(
+        "over  DECLINED: no money", records_pb2.Cancelled(reason=slots.put("over"), failure=failure(slots)), slots
+    )
+    yield told("kept without effect", records_pb2.LateResult())
+
+
+def bodies() -> list[Told]:
+    """A body of each kind."""
+    return [*steps(), *waits(), *decisions()]
 
 
 @pytest.mark.parametrize(("body", "slots", "line"), bodies(), ids=lambda value: type(value).__name__)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from perdure_server.dispatch.messages import Heartbeat, LeaseState, TaskToken
+from perdure_server.dispatch.messages import AckStatus, Heartbeat, LeaseState, TaskToken
 from perdure_server.engine.cancel_run import cancel_run
 from perdure_server.engine.commands import CancelRunCommand
 from perdure_server.kernel.limits import DEFAULT_LIMITS
-from perdure_server.kernel.model import Activity, RunStatus
+from perdure_server.kernel.model import Activity, RunStatus, StepPlan
 from perdure_server.storage.port import RunKey
 from tests.dispatch.rig import Rig, chain, nodes, one_effect, open_rig
-from tests.dispatch.stream_worker import StreamWorker, node_profile, profile
+from tests.dispatch.stream_worker import StreamWorker, node_profile, plan, profile
 
 
 async def two_tasks(rig: Rig) -> tuple[StreamWorker, list[TaskToken]]:
@@ -144,3 +144,12 @@ async def test_the_unary_way_answers_in_order() -> None:
         updates = await rig.dispatcher.heartbeat("default", "w1", asked)
         assert [update.token for update in updates] == [beat.token for beat in asked]
         assert [update.state for update in updates] == [LeaseState.LOST, LeaseState.HELD, LeaseState.LOST]
+
+
+async def test_a_refused_report_does_not_keep_news_of_its_lease_away() -> None:
+    async with open_rig() as rig:
+        worker, tokens = await two_tasks(rig)
+        await worker.report(plan(tokens[0], StepPlan(next_node="step-1")))
+        assert (await worker.ack()).status is AckStatus.REFUSED
+        await cancel_run(rig.engine, CancelRunCommand(RunKey("default", "r1")))
+        assert (await worker.update()).state is LeaseState.CANCELLED

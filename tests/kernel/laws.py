@@ -18,9 +18,12 @@ from perdure_server.kernel.records import (
     EventConsumed,
     Record,
     RecordKind,
+    RequeueCause,
+    Requeued,
     Resumed,
     RunStarted,
     StepCompleted,
+    Unparked,
 )
 from perdure_server.kernel.values import dump_json
 
@@ -56,6 +59,7 @@ def check_ledger(records: Sequence[Record]) -> None:
     _check_ends(records)
     _check_visits(records)
     _check_steps(records)
+    _check_begun(records)
 
 
 def _check_ends(records: Sequence[Record]) -> None:
@@ -87,6 +91,23 @@ def _check_steps(records: Sequence[Record]) -> None:
         if settles(record):
             outcomes[record.step_id] += 1
             assert outcomes[record.step_id] == 1, f"seq {record.seq}: step {record.step_id} has a second outcome"
+
+
+def _check_begun(records: Sequence[Record]) -> None:
+    """Once begun, an attempt is not repeated by itself: it was reported, given back, or somebody decided."""
+    begun: set[int] = set()
+    for record in records:
+        body = record.body
+        if record.kind is RecordKind.STEP_BEGUN:
+            begun.add(record.step_id)
+        elif isinstance(body, Requeued) and body.cause is RequeueCause.RELEASED:
+            begun.discard(record.step_id)
+        elif isinstance(body, StepCompleted | Unparked):
+            timed_out = isinstance(body, StepCompleted) and body.failure and body.failure.type == "TIMEOUT"
+            assert not (timed_out and record.step_id in begun), f"seq {record.seq}: a begun step is in doubt"
+            begun.discard(record.step_id)
+        elif record.kind is RecordKind.STEP_STARTED:
+            assert record.step_id not in begun, f"seq {record.seq}: a begun step was handed out again"
 
 
 def check_run(run: RunState, vars_limit: int) -> None:

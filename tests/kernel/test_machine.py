@@ -331,6 +331,7 @@ def run_machine(examples: int) -> None:
     run_state_machine_as_test(Interleavings, settings=chosen)
 
 
+@pytest.mark.timeout(900)
 @promises
 def test_no_interleaving_breaks_a_promise() -> None:
     run_machine(settings().max_examples)

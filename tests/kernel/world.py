@@ -7,6 +7,7 @@ down independently: who holds which attempt, what was reported, what was emitted
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perdure_server.kernel import inputs as i
@@ -16,6 +17,8 @@ from perdure_server.kernel.decision import Ack, Decision, Env, EventAppend, Mail
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import (
+    Cancelled,
+    CancelRequested,
     ChildLink,
     EventConsumed,
     LateResult,
@@ -111,7 +114,9 @@ class World:
         for new in decision.new_runs:
             assert new.run.run_id not in self.runs
             self._write(new.run.run_id, list(new.records), new.run)
+        children = self.runs[run_id].children if run_id in self.runs else {}
         self._write(run_id, decision.records, decision.run)
+        self._check_cascade(run_id, children, decision)
         for event in decision.events:
             self.emit(event)
         self.mail += [mail for mail in decision.mail if mail not in self.mail]
@@ -129,6 +134,15 @@ class World:
             if record.kind is RecordKind.STEP_STARTED:
                 effect = run.step is not None and run.step.effect is not None
                 self.tokens.append(Token(run_id, record.step_id, record.attempt, effect))
+
+    def _check_cascade(self, run_id: str, children: Mapping[str, m.Child], decision: Decision) -> None:
+        """A cancel goes to the children that were started to go down with their parent."""
+        asked = [record for record in decision.records if isinstance(record.body, Cancelled | CancelRequested)]
+        by_itself = any(isinstance(record.body, StepCompleted) for record in decision.records)
+        if asked and not by_itself:
+            told = {mail.to_run_id for mail in decision.mail if mail.kind is MailKind.CANCEL}
+            policy = m.ChildPolicy.CANCEL
+            assert told == {child.run_id for child in children.values() if child.on_parent_cancel is policy}, run_id
 
     def _check_told(self, run_id: str, decision: Decision) -> None:
         """The end of a child leaves in the commit that ends it."""

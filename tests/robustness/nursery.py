@@ -4,7 +4,7 @@ Importing takes seconds, a fork milliseconds, and a suite that kills servers sta
 exists before the fork, so each child is a server process like any other. Lines of JSON on standard input ask for
 children, lines on standard output tell what becomes of them:
 
-    in   {"id": 1, "config": {...}, "environment": {...}, "log": FILE, "synchronous": "FULL"}
+    in   {"id": 1, "config": {...}, "environment": {...}, "log": FILE, "defect": ""}
     out  {"id": 1, "pid": 4711} | {"id": 1, "listening": "127.0.0.1:1234"} | {"id": 1, "status": -9}
 
 The nursery ends, and its children with it, when its standard input ends.
@@ -19,12 +19,12 @@ import re
 import select
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from perdure_server import app
 from perdure_server.config import Config
+from tests.robustness import defects
 
 _LISTENING = re.compile(rb"listening on ([^,\s]+),")
 
@@ -75,8 +75,8 @@ def _become_server(order: dict[str, Any]) -> None:
         os.dup2(null, 0)
         os.dup2(null, 1)
         os.environ.update(order["environment"])
-        if order["synchronous"] != "FULL":
-            app.open_sqlite = partial(app.open_sqlite, synchronous=order["synchronous"])
+        if order["defect"]:
+            defects.plant(order["defect"])
         app.run(Config(**order["config"]))
         os._exit(0)
     finally:

@@ -133,7 +133,7 @@ class Servers:
         config: Mapping[str, Any] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
-        synchronous: str = "FULL",
+        defect: str = "",
         store: str = "perdure.db",
     ) -> ServerProcess:
         """A server that listens, or has ended before it could (look at `is_alive`).
@@ -141,7 +141,7 @@ class Servers:
         Args:
             config: fields of perdure_server.config.Config; a free port of loopback and a SQLite file unless given.
             environment: variables added to its environment.
-            synchronous: of the SQLite store; anything but FULL breaks P2.
+            defect: one of tests.robustness.defects, planted in it.
             store: name of the SQLite file in the directory.
         """
         if self._nursery is None or self._nursery.stdin is None:
@@ -155,7 +155,7 @@ class Servers:
             "config": {**defaults, **(config or {})},
             "environment": dict(environment or {}),
             "log": str(server.log),
-            "synchronous": synchronous,
+            "defect": defect,
         }
         self._nursery.stdin.write(json.dumps(order).encode() + b"\n")
         await self._nursery.stdin.drain()

@@ -8,10 +8,16 @@ play leaves, and must bear out everything that clients were told.
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
+from typing import Any
 
+import grpc.aio
 import pytest
 
+from tests.robustness.checker.examine import examine
+from tests.robustness.checker.tampering import TAMPERINGS
+from tests.robustness.crash.lost_commit import cut_last_commit
 from tests.robustness.crash.plays import (
     AFTER,
     BEFORE,
@@ -97,3 +103,42 @@ async def test_one_death_at_each_single_commit_changes_nothing(servers: Servers,
         deaths += 1
         assert [line.number for line in play.deaths] == [number]
     assert deaths >= len(undisturbed.log) - 3, "a group more or less is the machine's doing; not many"
+
+
+async def defence(servers: Servers, play: Play | None = None, **options: Any) -> str:
+    """What a play with a defect meets: the word of whatever found it, or "" if nothing did."""
+    undisturbed = play or await perform(servers, "undisturbed", never)
+    try:
+        play = await perform(servers, "defective", **options)
+    except (grpc.aio.AioRpcError, AssertionError) as error:
+        return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "the script was led astray"
+    if play.findings:
+        return play.findings[0].kind
+    return "other ledgers" if play.lines != undisturbed.lines else ""
+
+
+async def test_the_suite_finds_a_server_that_forgets_requests(servers: Servers) -> None:
+    """Without the defence of request ids, a StartRun that is sent again meets its own run."""
+    found = await defence(servers, plan=at_every_commit(AFTER), defect="forget_requests")
+    assert found == "ALREADY_EXISTS"
+
+
+async def test_the_suite_finds_an_answer_before_the_commit_is_on_disk(servers: Servers) -> None:
+    """The store loses the last commit that it answered: the state after `synchronous=OFF` and a power cut."""
+    found = await defence(servers, plan=once(BEFORE, 60), after_death=cut_last_commit)
+    assert found != ""
+
+
+async def test_the_checker_finds_every_record_that_is_tampered_with(servers: Servers) -> None:
+    """Each record of a real ledger is lost, doubled, swapped and edited in turn."""
+    play = await perform(servers, "undisturbed", never)
+    assert play.findings == []
+    unseen: list[str] = []
+    for run_id, entries in play.export.entries.items():
+        for index in range(len(entries)):
+            for how, tamper in TAMPERINGS.items():
+                altered = tamper(entries, index)
+                export = replace(play.export, entries={**play.export.entries, run_id: altered})
+                if altered != entries and not examine(export, play.testimony):
+                    unseen.append(f"{how} {run_id}#{index + 1}")
+    assert unseen == []

@@ -1,10 +1,12 @@
 """Following the ledger: each sentence of the stream's contract, seen from the client."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
+import grpc.aio
 import pytest
 
 from perdure import Client, DataLoss, LedgerEntry, LedgerFilter, LedgerScope, OutOfRange, Subscription, Unavailable
@@ -423,3 +425,25 @@ async def test_a_watch_gives_each_change_once_over_many_streams(fake: FakeServer
         third.send(message)
     await asyncio.wait_for(reading, WITHIN_S)
     assert seen == [1, 2, 5, 7]
+
+
+def calls_alive() -> int:
+    """Streaming calls that are still in memory."""
+    gc.collect()
+    return sum(isinstance(each, grpc.aio.UnaryStreamCall) for each in gc.get_objects())
+
+
+async def test_streams_that_were_left_are_collected(fake: FakeServer, client: Client) -> None:
+    for _ in range(10):
+        async with confirmed(fake, client) as (subscription, stream):
+            stream.send(batch("c1", entry("r", 1)))
+            assert (await anext(subscription)).seq == 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), confirmed(fake, client) as (subscription, _):
+                await anext(subscription)
+        del subscription, stream
+    # grpc ends a cancelled call in its own time.
+    async with asyncio.timeout(WITHIN_S):
+        while calls_alive():
+            await client.subscribe("r").__aexit__(None, None, None)
+            await asyncio.to_thread(calls_alive)

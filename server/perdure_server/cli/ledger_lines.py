@@ -61,8 +61,7 @@ class Body:
 
 
 def _run_started(body: Body) -> list[str]:
-    version = clip(str(body.values["workflow_version"]), 12).rstrip("…")
-    workflow = f"{body.values['workflow_id']} @ {version}"
+    workflow = f"{body.values['workflow_id']} @ {body.values['workflow_version'][:12]}"
     return [workflow, body.text("parent_run_id", "child of "), body.text("start_at", "at "), body.payload("vars")]
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from perdure.v1 import records_pb2 as pb
 from perdure.v1 import run_service_pb2 as runs
+from perdure.v1.model_pb2 import VarsOp
 from perdure.v1.worker_service_pb2 import ACK_STATUS_ACCEPTED, ACK_STATUS_DUPLICATE, ACK_STATUS_STALE
 from tests.robustness.checker.export import EventScopeKey
 from tests.robustness.checker.finding import Finding
@@ -41,6 +44,7 @@ def _streams(streamed: Iterable[StreamedRecord], ledger: Runs) -> Iterator[Findi
     """Each cursor chain has each record once, in position order and in seq order, as it is stored."""
     positions: dict[str, int] = {}
     seqs: dict[tuple[str, str], int] = {}
+    by_seq = {(run_id, sealed.record.seq): sealed for run_id, records in ledger.items() for sealed in records}
     for told in streamed:
         run_id, seq = told.run_id, told.seq
         if told.position <= positions.get(told.chain, 0):
@@ -49,15 +53,11 @@ def _streams(streamed: Iterable[StreamedRecord], ledger: Runs) -> Iterator[Findi
         if seq != last + 1:
             yield Finding("STREAM_GAP", run_id, seq, f"came after seq {last}")
         positions[told.chain], seqs[told.chain, run_id] = told.position, seq
-        stored = _at(ledger, run_id, seq)
+        stored = by_seq.get((run_id, seq))
         if stored is None:
             yield Finding("STREAMED_LOST", run_id, seq, "a streamed record is not in the ledger")
         elif (stored.record_hash, stored.position) != (told.record_hash, told.position):
             yield Finding("STREAMED_DIFFERS", run_id, seq, "the ledger has another record there")
-
-
-def _at(ledger: Runs, run_id: str, seq: int) -> Sealed | None:
-    return next((sealed for sealed in ledger.get(run_id, ()) if sealed.record.seq == seq), None)
 
 
 def _distinct(answers: Sequence[Answered]) -> Iterator[Answered]:
@@ -221,5 +221,11 @@ def _says(acked: AckedReport, sealed: Sealed) -> bool:
         return sealed.kind == pb.RECORD_KIND_WAITING
     if outcome == "effect":
         return is_final(sealed.record) and sealed.payload(body.result) == report.effect.result_json.encode()
-    ops = pb.VarsOps.FromString(sealed.payload(body.vars_ops))
-    return list(ops.ops) == list(report.node.plan.vars_ops) or body.HasField("failure")
+    return body.HasField("failure") or _vars_ops(sealed) == list(report.node.plan.vars_ops)
+
+
+def _vars_ops(sealed: Sealed) -> list[VarsOp] | None:
+    try:
+        return list(pb.VarsOps.FromString(sealed.payload(sealed.record.step_completed.vars_ops)).ops)
+    except DecodeError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,16 +47,26 @@ class Lives:
         store: name of the SQLite file.
         config: of each process.
         environment_of: environment of the n-th process (from 1).
+        defect: planted in each process.
+        after_death: given the store's file when a process has been killed.
     """
 
     def __init__(
-        self, servers: Servers, store: str, config: dict[str, Any], environment_of: Callable[[int], dict[str, str]]
+        self,
+        servers: Servers,
+        store: str,
+        config: dict[str, Any],
+        environment_of: Callable[[int], dict[str, str]],
+        defect: str = "",
+        after_death: Callable[[Path], None] | None = None,
     ) -> None:
         self.count = 0
         self._servers = servers
         self._store = store
         self._config = config
         self._environment_of = environment_of
+        self._defect = defect
+        self._after_death = after_death
         self._lives: list[Life] = []
         self._changed = asyncio.Condition()
         self._keeper: asyncio.Task[None] | None = None
@@ -102,12 +113,14 @@ class Lives:
     async def _live_once(self) -> None:
         self.count += 1
         server = await self._servers.start(
-            self._config, environment=self._environment_of(self.count), store=self._store
+            self._config, environment=self._environment_of(self.count), store=self._store, defect=self._defect
         )
         if server.is_alive:
             async with self._changed:
                 self._lives.append(Life(server))
                 self._changed.notify_all()
         code = await asyncio.shield(server.exited)
+        if self._after_death is not None and not self._is_leaving:
+            self._after_death(self._servers.directory / self._store)
         if code != KILLED:
             raise ServerError(f"server {self.count} of {self._store} ended with {code}:\n{server.tail()}")

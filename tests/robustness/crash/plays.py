@@ -91,8 +91,21 @@ class Play:
         return [line for line in self.log if line.dies]
 
 
-async def perform(servers: Servers, name: str, plan: DeathPlan) -> Play:
-    """Plays the script on a new store while servers die as planned, then examines what is left."""
+async def perform(
+    servers: Servers,
+    name: str,
+    plan: DeathPlan,
+    defect: str = "",
+    after_death: Callable[[Path], None] | None = None,
+) -> Play:
+    """Plays the script on a new store while servers die as planned, then examines what is left.
+
+    Args:
+        defect: planted in the servers.
+        after_death: given the store's file after each death.
+
+    Raises: whatever an answer that the script does not expect raises.
+    """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
 
@@ -100,7 +113,7 @@ async def perform(servers: Servers, name: str, plan: DeathPlan) -> Play:
         return {**plan(life), "PERDURE_FAULT_COMMIT_LOG": str(log_path)}
 
     config = {"lease_seconds": LEASE_S}
-    async with Lives(servers, f"{name}.db", config, environment) as lives:
+    async with Lives(servers, f"{name}.db", config, environment, defect, after_death) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
         background = [asyncio.create_task(work) for work in (host.follow(), worker.work())]

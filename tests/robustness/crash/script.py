@@ -23,6 +23,8 @@ from tests.robustness.crash.host import Host
 ROOTS = ("ears", "trip", "walk", "home", "empty", "doubt", "venom", "words", "sad", "soon", "rush")
 """Ids of the runs that the host starts, in its order."""
 
+PLAY_TIMEOUT_S = 600.0
+
 START_MS = 800
 """A start that is still ahead when a server that died at StartRun is back."""
 
@@ -211,5 +213,5 @@ def _in_ms(milliseconds: int) -> Timestamp:
 
 async def play(host: Host) -> None:
     """Plays the script; a play that hangs fails."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PLAY_TIMEOUT_S):
         await Script(host).play()

@@ -69,7 +69,7 @@ def run_tests(files: Sequence[str]) -> int:
     """Runs tests up to the first failure; pytest's exit status. Hypothesis neither varies nor shrinks."""
     generate = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(
-        "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=60
+        "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=40
     )
     options = [
         "-x",

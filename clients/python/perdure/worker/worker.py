@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from perdure.client import Client
 from perdure.connection import sdk_identity
 from perdure.context import EffectContext
-from perdure.errors import Unavailable
+from perdure.errors import DeadlineExceeded, Unavailable
 from perdure.instants import Span, seconds
 from perdure.json_text import JsonObject
 from perdure.v1 import worker_service_pb2 as pb
@@ -247,7 +247,7 @@ class Worker:
                 try:
                     await self._client.register_workflow(workflow, set_default=set_default)
                     break
-                except Unavailable as error:
+                except (DeadlineExceeded, Unavailable) as error:
                     attempt += 1
                     _log.info("cannot register %s yet: %s", workflow.workflow_id, error)
                     await asyncio.sleep(retry.jitter(attempt))

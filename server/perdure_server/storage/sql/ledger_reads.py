@@ -44,7 +44,7 @@ _PAYLOADS_AT: Final = (
     .select_from(schema.records)
     .join(schema.payloads, _payloads.payload_no.between(_first_slot, _first_slot + sa.literal_column(str(SLOTS - 1))))
     .where(_records.position.in_(sa.bindparam("positions", expanding=True)))
-    .order_by(_payloads.payload_no)
+    .order_by(_records.position, _payloads.payload_no)
 )
 
 _RUN_TAIL: Final = (

@@ -40,7 +40,7 @@ def load_run(connection: sa.Connection, key: RunKey) -> RunSnapshot | None:
     keyframe_seq = frame.seq if frame else 0
     records = read_run_tail(connection, row, keyframe_seq)
     seqs = [record.seq for record in records]
-    if seqs != list(range(keyframe_seq + 1, head.seq + 1)):
+    if keyframe_seq > head.seq or seqs != list(range(keyframe_seq + 1, head.seq + 1)):
         raise StoreError(
             f"run {key.run_id!r} of namespace {key.namespace!r} is damaged: its head is seq {head.seq}, its keyframe "
             f"seq {keyframe_seq}, and of the records between {len(seqs)} are left"
