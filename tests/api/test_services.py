@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -14,6 +15,11 @@ from perdure.v1 import common_pb2, ledger_service_pb2
 from perdure.v1 import run_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2 as fpb
 from perdure.v1.model_pb2 import NODE_KIND_COMPLETE, NODE_KIND_EFFECT, NodeSpec, WorkflowSpec
+from perdure_server.api.admin_service import AdminService
+from perdure_server.api.ledger_service import LedgerService
+from perdure_server.api.run_service import RunService
+from perdure_server.api.worker_service import WorkerService
+from perdure_server.api.workflow_service import WorkflowService
 from perdure_server.clock import VirtualClock
 from perdure_server.kernel.limits import SECOND_US, Limits
 from tests.api.served import Served, refusal, rest_of, serve
@@ -335,3 +341,18 @@ async def test_audits_go_page_by_page(served: Served) -> None:
 
 async def _read(call: Any) -> Any:
     return await call.read()
+
+
+HANDLERS = [
+    (service.__name__, name)
+    for service in (RunService, WorkflowService, AdminService, WorkerService, LedgerService)
+    for name in vars(service)
+    if name[0].isupper()
+]
+
+
+@pytest.mark.parametrize(("service", "name"), HANDLERS)
+def test_a_handler_is_thin(service: str, name: str) -> None:
+    kinds = (RunService, WorkflowService, AdminService, WorkerService, LedgerService)
+    handler = getattr(next(kind for kind in kinds if kind.__name__ == service), name)
+    assert len(inspect.getsource(handler).splitlines()) <= 26, "decode, one use case, encode"

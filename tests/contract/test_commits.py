@@ -193,6 +193,17 @@ def test_a_batch_may_go_on_with_a_run_that_it_created(store: Store) -> None:
     assert obligations.task is None
 
 
+def test_a_bad_commit_fails_even_if_the_next_one_of_its_batch_would_hide_it(store: Store) -> None:
+    committed(store, start("r1"), start("r2"))
+    hidden = step("r1", 1, count=0, run_head=head(1, status=9), change=put_task(leased_task(1, held=True)))
+    verdicts = store.commit([hidden, step("r2", 1), step("r1", 1, change=put_task(task(1)))])
+    assert kinds(verdicts) == [FAILED, COMMITTED, COMMITTED]
+    assert [verdict.positions for verdict in verdicts] == [(), (3,), (4,)]
+    snapshot = store.load_run(key("r1"))
+    assert snapshot is not None
+    assert snapshot.head == head(2)
+
+
 def test_a_run_id_names_one_run_for_ever(store: Store) -> None:
     committed(store, start("r1", run_head=ended_head(1)))
     before = everything(store)
@@ -307,6 +318,8 @@ def test_prev_hashes_start_with_the_genesis_and_follow_the_records(store: Store)
 BAD_COMMITS = {
     "a gap in the records": step("r1", 1, run_head=head(3), records=(record(3),)),
     "a head beyond the records": step("r1", 1, run_head=head(3)),
+    "a hash of no record": step("r1", 1, run_head=head(2, head_hash=digest("other"))),
+    "another hash without a record": step("r1", 1, count=0, run_head=head(1, head_hash=digest("other"))),
     "no head": step("r1", 1, head=None),
     "another namespace's run": replace(step("r1", 1), namespace="other", expected_seq=1),
     "no run but records": Commit(DEFAULT, records=records(1, 1)),
@@ -401,7 +414,7 @@ def test_labels_are_not_shared_with_the_caller(store: Store) -> None:
 
 def test_heads_come_back_as_they_were_given(store: Store) -> None:
     first = waiting_head(2, wait(2, event_name="*", event_scope=4, event_scope_id="s:1", detail=b"\0\xff"))
-    second = replace(first, seq=3, paused=True, wait=replace(wait(2), detail=b"again"), head_hash=digest(3))
+    second = waiting_head(3, replace(wait(2), detail=b"again"), paused=True)
     third = ended_head(4, status=4, current_node="end", error_type="BAD_PLAN", updated_at=NOW + 77)
     committed(store, start("r1"))
     for expected_seq, given in enumerate((first, second, third), start=1):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +56,7 @@ HEARING = {
         "done": {"kind": "complete", "template": {"heard": "${vars.heard.payload}"}},
     },
 }
-WORKING = {"workflow_id": "working", "entry_node": "work", "nodes": {"work": {"kind": "worker", "timeouts": {}}}}
+WORKING: dict[str, Any] = {"workflow_id": "working", "entry_node": "work", "nodes": {"work": {"kind": "worker"}}}
 
 
 @dataclass
@@ -109,7 +111,8 @@ class Shell:
 
 def serve(*flags: str) -> tuple[subprocess.Popen[str], str]:
     """Starts a server; returns it with its address once it listens."""
-    command = [*PERDURE, "serve", "--listen", "127.0.0.1:0", *flags]
+    listen = () if "--listen" in flags else ("--listen", "127.0.0.1:0")
+    command = [*PERDURE, "serve", *listen, *flags]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -394,13 +397,19 @@ def test_a_tail_names_its_scope_and_kinds(shell: Shell) -> None:
     assert wrong["reason"] == "INVALID_CURSOR"
 
 
+def tail_process(shell: Shell, *arguments: str) -> subprocess.Popen[str]:
+    """`perdure ledger tail` as a process of its own."""
+    command = [*PERDURE, "ledger", "tail", "--from", "beginning", "--json", *arguments]
+    environment = {**os.environ, **shell.environment}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def test_a_reader_that_goes_away_ends_a_command_quietly(shell: Shell) -> None:
     for _ in range(3):
         start(shell)
-    command = [*PERDURE, "ledger", "tail", "--from", "beginning", "--json"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={"PATH": "/usr/bin", **shell.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = tail_process(shell)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
@@ -409,7 +418,50 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(shell: Shell) -> None:
     errors = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 0, errors
-    assert errors == b""
+    assert errors == ""
+
+
+def test_an_interrupted_tail_tells_where_to_go_on(shell: Shell) -> None:
+    run_id = start(shell)
+    command = [*PERDURE, "ledger", "tail", "--from", "beginning"]
+    environment = {**os.environ, **shell.environment}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(3):
+            assert process.stdout.readline().startswith(run_id)
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+        assert process.wait() == 130
+    cursor = re.fullmatch(r"go on with --after-cursor (\S+)\n", errors)
+    assert cursor is not None, errors
+    shell.ok("run", "cancel", run_id)
+    rest = shell.ok("ledger", "tail", "--after-cursor", cursor.group(1), "--no-follow", "--json").objects
+    assert [form["seq"] for form in rest] == [4]
+
+
+@pytest.mark.promise("P8")
+def test_a_tail_goes_on_across_a_killed_server(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/perdure.sqlite"
+    first, address = serve("--store", store)
+    shell = Shell(address)
+    with first, tail_process(shell) as tailing:
+        assert tailing.stdout is not None
+        shell.ok("workflow", "register", "-", given=json.dumps(ASKING))
+        seen = [start(shell)] * 3
+        told = [json.loads(tailing.stdout.readline()) for _ in seen]
+        first.kill()
+        first.wait()
+        second, _ = serve("--store", store, "--listen", address)
+        with second:
+            seen += [start(shell)] * 3
+            told += [json.loads(tailing.stdout.readline()) for _ in range(3)]
+            tailing.terminate()
+            second.terminate()
+    assert [form["run_id"] for form in told] == seen
+    assert [form["seq"] for form in told] == [1, 2, 3, 1, 2, 3]
 
 
 # Terminals.
@@ -560,10 +612,10 @@ def test_every_command_explains_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             yield path
 
     commands = list(walk(()))
-    assert len(commands) == 28
+    assert len(commands) == 27
     for path in commands:
         text = CliRunner().invoke(program, [*path, "--help"]).stdout
-        undescribed = re.findall(r"^  (--?\S+)(?: <[^>]*>)?$", text, re.MULTILINE)
+        undescribed = re.findall(r"^  (--?\S+)(?:,? (?:--\S+|/|<[^>]*>))*$(?!\n {10})", text, re.MULTILINE)
         assert not undescribed, (path, undescribed)
         if path[0] not in offline:
             assert "--json" in text, path
@@ -605,7 +657,7 @@ def test_dev_shows_a_sample_order_live() -> None:
             if record["kind"] == "waiting":
                 break
         assert kinds[0] == "run_started"
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()

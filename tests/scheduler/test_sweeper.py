@@ -23,8 +23,9 @@ LEFT_OVER = ObligationRows(None, True, (TimerRow(5, 1),))
 async def damage(rig: Rig, run_id: str, rows: ObligationRows) -> RunKey:
     """Gives a run rows that are not its obligations."""
     key = RunKey("default", run_id)
-    run = await rig.run(run_id)
-    assert await rig.engine.write(rig.store.install, key, run.seq, rows, None)
+    snapshot = rig.store.load_run(key)
+    assert snapshot is not None
+    assert await rig.engine.write(rig.store.install, key, snapshot.head.seq, rows, snapshot.head.wait)
     return key
 
 

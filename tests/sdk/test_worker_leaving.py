@@ -138,3 +138,13 @@ async def test_a_worker_waits_for_a_server_that_is_not_there_yet(fake: FakeServe
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_waiting_for_a_worker_that_ends_raises_what_ended_it(fake: FakeServer, worker: Worker, run: Run) -> None:
+    task = run(worker)
+    waiting = asyncio.create_task(worker.ready())
+    (await fake.unwelcomed()).send(Refusal(grpc.StatusCode.UNAUTHENTICATED))
+    with pytest.raises(Unauthenticated):
+        await asyncio.wait_for(waiting, WITHIN_S)
+    with pytest.raises(Unauthenticated):
+        await task

@@ -210,6 +210,35 @@ async def test_a_refused_result_becomes_a_failure_and_a_refused_failure_is_dropp
     assert list((await fake.worker()).hello.held_task_tokens) == []
 
 
+@pytest.mark.promise("P10")
+async def test_a_report_that_no_message_can_carry_is_a_failure(fake: FakeServer, worker: Worker, run: Run) -> None:
+    @worker.effect("echo")
+    async def echo(ctx: EffectContext, payload: JsonObject) -> Any:
+        return "x" * 3_670_016
+
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(effect_task("a")))
+    (report,) = await stream.reports(1)
+    assert report.effect.failed.failure.type == "PAYLOAD_TOO_LARGE"
+
+
+@pytest.mark.promise("P10")
+async def test_large_reports_are_spread_over_messages(fake: FakeServer, worker: Worker, run: Run) -> None:
+    @worker.effect("echo")
+    async def echo(ctx: EffectContext, payload: JsonObject) -> Any:
+        return "x" * 1_000_000
+
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(*(effect_task(name) for name in "abcd")))
+    sizes: list[int] = []
+    async with asyncio.timeout(WITHIN_S):
+        while sum(sizes) < 4:
+            sizes.append(len((await stream.incoming.get()).reports))
+    assert max(sizes) == 2
+
+
 # Leases.
 
 

@@ -66,7 +66,7 @@ from perdure.values import (
     StepStatus,
     WaitReason,
 )
-from perdure.worker import Worker
+from perdure.worker.worker import Worker
 from perdure.workflow import Workflow
 from perdure.workflow_calls import RegisteredWorkflow, Registration, SpecProblem, Validation, WorkflowSummary
 

@@ -11,11 +11,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1 import admin_service_pb2 as pb
 from perdure.v1.admin_service_pb2_grpc import AdminServiceServicer
+from perdure_server.api.bounds import DESCRIPTION_BYTES, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import work
 from perdure_server.api.fields import Check
 from perdure_server.api.guard import Context
 from perdure_server.api.page_tokens import Pages
-from perdure_server.api.run_validation import PAGE_TOKEN_BYTES, request_id
+from perdure_server.api.run_validation import request_id
 from perdure_server.dispatch.messages import WorkerView
 from perdure_server.engine.audit_runs import Finding, audit_run
 from perdure_server.engine.commands import RequestId
@@ -24,7 +25,6 @@ from perdure_server.engine.create_namespace import create_namespace
 from perdure_server.kernel.limits import Limits
 from perdure_server.storage.port import RunKey, RunQuery
 
-DESCRIPTION_BYTES: Final = 1_024
 CAPABILITIES: Final = (
     "runs",
     "manual-drive",

@@ -17,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from perdure_server.api.bounds import KEY_BYTES, MAX_ENUMS, MAX_INSTANT_US, MAX_SPAN_US, NAME_BYTES, RESULT_KEY_TOKENS
 from perdure_server.api.codec.shapes import micros
 from perdure_server.api.json_text import JsonTextError, check_json
 from perdure_server.api.problems import EdgeError, FieldViolation
@@ -28,15 +29,6 @@ E = TypeVar("E", bound=IntEnum)
 
 EMPTY_OBJECT: Final = Leaf(b"{}", {})
 NULL: Final = Leaf(b"null", None)
-
-MAX_SPAN_US: Final = 36_525 * 86_400 * SECOND_US
-"""A hundred years: sums of an instant and a span stay within what instants can be."""
-MAX_INSTANT_US: Final = 253_402_300_800 * SECOND_US - 1
-"""The end of year 9999."""
-BY_BYTES: Final = 128
-KEY_BYTES: Final = 512
-RESULT_KEY_TOKENS: Final = 32
-MAX_INT64: Final = 2**63 - 1
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _ID_RULE: Final = "must be 1 to 128 characters of [A-Za-z0-9._:-]"
@@ -77,7 +69,9 @@ class Check:
 
     def id(self, at: str, name: str, value: str, *, optional: bool = False) -> str:
         """1 to 128 characters of [A-Za-z0-9._:-]; empty only where that means something."""
-        if _ID.fullmatch(value) is None and not (optional and not value):
+        if not value and optional:
+            return value
+        if _ID.fullmatch(value) is None:
             self.refuse(at + name, _ID_RULE if value else f"is required: it {_ID_RULE}")
         return value
 
@@ -85,7 +79,7 @@ class Check:
         """A namespace; empty means "default"."""
         return self.id(at, "namespace", value, optional=True) or "default"
 
-    def text(self, at: str, name: str, value: str, max_bytes: int = BY_BYTES, *, required: bool = False) -> str:
+    def text(self, at: str, name: str, value: str, max_bytes: int = NAME_BYTES, *, required: bool = False) -> str:
         """Text of at most `max_bytes` UTF-8 bytes, without U+0000 (which not every store can hold)."""
         if required and not value:
             self.refuse(at + name, f"is required: 1 to {max_bytes} bytes")
@@ -167,8 +161,10 @@ class Check:
 
     def choices(self, at: str, name: str, numbers: Sequence[int], kinds: type[E]) -> tuple[E, ...]:
         """Enum values, each known and specified."""
-        self.count(at, name, len(numbers), 100)
-        return tuple(self.choice(at, f"{name}[{index}]", number, kinds) for index, number in enumerate(numbers[:100]))
+        self.count(at, name, len(numbers), MAX_ENUMS)
+        return tuple(
+            self.choice(at, f"{name}[{index}]", number, kinds) for index, number in enumerate(numbers[:MAX_ENUMS])
+        )
 
     def instant(self, at: str, name: str, message: Message, moment: Timestamp) -> int:
         """An instant after 1970 and before 10000, microseconds; 0 when unset (see `required_instant`)."""

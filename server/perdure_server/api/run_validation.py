@@ -11,8 +11,9 @@ from typing import Final
 from google.protobuf.message import Message
 
 from perdure.v1 import run_service_pb2 as pb
+from perdure_server.api.bounds import KEY_BYTES, MAX_INT64, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import plans, terms
-from perdure_server.api.fields import EMPTY_OBJECT, KEY_BYTES, MAX_INT64, NULL, Check
+from perdure_server.api.fields import EMPTY_OBJECT, NULL, Check
 from perdure_server.engine.commands import (
     CancelRunCommand,
     EmitEventCommand,
@@ -29,7 +30,6 @@ from perdure_server.kernel.model import Activity, Drive, EventScope, RunStatus, 
 from perdure_server.kernel.records import Resolution
 from perdure_server.storage.port import RunKey, RunQuery, WaitQuery
 
-PAGE_TOKEN_BYTES: Final = 1_024
 INBOX: Final = (WaitReason.EVENT, WaitReason.USER, WaitReason.JOB)
 _UNHASHED: Final = ("trace_context", "wait")
 """Fields in which a repeat of a request may differ: they do not change what it does."""

@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from perdure.v1 import model_pb2
 from perdure.v1 import workflow_service_pb2 as pb
+from perdure_server.api.bounds import MAX_PROBLEMS, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import workflows
 from perdure_server.api.fields import Check
 from perdure_server.api.problems import EdgeError, FieldViolation
-from perdure_server.api.run_validation import PAGE_TOKEN_BYTES, request_id
+from perdure_server.api.run_validation import request_id
 from perdure_server.engine.register_workflow import RegisterWorkflowCommand
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.model import NodeKind, NodeSpec, WorkflowSpec
 from perdure_server.programs.declarative import check_template
 
-MAX_PROBLEMS: Final = 1_000
 _TEMPLATED: Final = (NodeKind.EFFECT, NodeKind.COMPLETE, NodeKind.FAIL)
 _LEADING_KEYS: Final = ("resume_to_node", "on_deadline_node")
 
@@ -38,6 +38,8 @@ def check_spec(message: model_pb2.WorkflowSpec, limits: Limits) -> CheckedSpec:
         _check_references(spec, check)
     for node in spec.nodes.values():
         _check_kind(node, check, f"nodes[{node.node_id}].")
+    if message.ByteSize() > limits.message_bytes:
+        check.refuse("nodes", f"the spec has {message.ByteSize()} bytes; at most {limits.message_bytes} fit a message")
     problems = tuple(check.violations)
     return CheckedSpec(spec, "" if problems else workflows.spec_version(message), problems)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -130,26 +131,25 @@ async def tail(
 
     With --run it ends with the run. On leaving, the cursor to go on from is told on standard error.
     """
-    options: SubscribeOptions = {
-        "start": start,
-        "after_cursor": after,
-        "stop_when_caught_up": not follow,
-        "stop_when_terminal": bool(whose.run_id),
-    }
+    options = starting(start, after)
+    options["stop_when_caught_up"] = not follow
+    options["stop_when_terminal"] = bool(whose.run_id)
     wanted = chosen(kind, node)
     if wanted is not None:
         options["filter"] = wanted
-    async with (
-        session.connect() as client,
-        client.subscribe(whose.scope(), **options) as subscription,
-    ):
+    async with session.connect() as client, client.subscribe(whose.scope(), **options) as subscription:
         try:
             async for batch in subscription.batches():
                 for entry in batch.entries:
                     print_entry(session.output, entry)
         finally:
-            if subscription.cursor:
+            if subscription.cursor and not isinstance(sys.exception(), BrokenPipeError):
                 session.output.note(f"go on with --after-cursor {subscription.cursor}")
+
+
+def starting(start: Literal["now", "beginning"], after: str) -> SubscribeOptions:
+    """Where a subscription starts: after a cursor if there is one."""
+    return {"after_cursor": after} if after else {"start": start}
 
 
 def print_entry(output: Output, entry: LedgerEntry) -> None:

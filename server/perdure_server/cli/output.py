@@ -74,10 +74,12 @@ class Output:
         from rich.console import Console
 
         if errors not in self._consoles:
+            is_plain = self._colour is False or (self._colour is None and bool(os.environ.get("NO_COLOR")))
             self._consoles[errors] = Console(
                 stderr=errors,
                 force_terminal=True if self._is_forced or self._colour else None,
-                no_color=True if self._colour is False else None,
+                color_system=None if is_plain else "auto",
+                no_color=False,
                 highlight=False,
             )
         return self._consoles[errors]

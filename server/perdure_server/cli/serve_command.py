@@ -37,10 +37,13 @@ class Served:
         typer.Option("--insecure", help="Let anybody in on an address that is not loopback."),
     ] = False
     reflection: Annotated[bool, typer.Option("--reflection/--no-reflection", help="For grpcurl and the like.")] = True
-    log_format: Annotated[Literal["text", "json"], typer.Option(envvar="PERDURE_LOG_FORMAT")] = "text"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(envvar="PERDURE_LOG_LEVEL")] = (
-        "info"
-    )
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(envvar="PERDURE_LOG_FORMAT", help="Of the log on standard error.")
+    ] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(envvar="PERDURE_LOG_LEVEL", help="How much is logged."),
+    ] = "info"
     lease_seconds: Annotated[float, typer.Option(help="A task's lease without renewal.")] = 30.0
     drain_seconds: Annotated[float, typer.Option(help="How long a stop waits for calls and streams.")] = 10.0
     limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, a limit of docs/limits.md; repeatable.")] = None

@@ -69,7 +69,10 @@ class Sweeper:
         return max(len(page), 1)
 
     async def sweep_run(self, key: RunKey) -> bool:
-        """Compares one run's rows with its obligations and signals what it waits for; whether it repaired."""
+        """Compares one run's rows with its obligations and signals what it waits for; whether it repaired.
+
+        The registered wait is not compared: it stands in the head, and stores refuse a head without it.
+        """
         engine = self._engine
         try:
             run = await engine.load(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from perdure_server.storage.port import NO_CHANGE, Commit, NewRecord, RunCreate
+from perdure_server.storage.port import NO_CHANGE, Commit, NewRecord, RunCreate, RunHead
 
 Genesis: TypeAlias = Callable[[str, str], bytes]
 """(namespace, run_id) -> the `prev_hash` of the run's first record. Given to a store by whoever opens it."""
@@ -20,11 +20,14 @@ SLOTS = 256
 """Payload slots that a record can have; their indexes are below it."""
 
 
-def contradiction(commit: Commit) -> str:
+def contradiction(commit: Commit, last_hash: bytes) -> str:
     """Why a Commit contradicts itself, for the FAILED verdict; empty if it does not.
 
-    Holds for every store: records continue the run without a gap and the head names the last one (P3),
-    nothing reaches into another namespace, and a Commit without a run changes none.
+    Holds for every store: records continue the run without a gap, the head names the last one and its hash
+    (P3, P9), nothing reaches into another namespace, and a Commit without a run changes none.
+
+    Args:
+        last_hash: of the last record that the run has; empty where the Commit names no run.
     """
     if commit.key is None:
         if commit.head or commit.records or commit.keyframe or commit.mail_consumed:
@@ -36,12 +39,12 @@ def contradiction(commit: Commit) -> str:
             return f"its run is of namespace {commit.key.namespace!r}, it of {commit.namespace!r}"
         if commit.head is None:
             return "it changes a run without a new head"
-        if gap := _gap(commit.records, commit.expected_seq, commit.head.seq):
+        if gap := _gap(commit.records, commit.expected_seq, commit.head, last_hash):
             return gap
     return _bad_new_runs(commit) if commit.new_runs else ""
 
 
-def _gap(records: Sequence[NewRecord], seq: int, head_seq: int) -> str:
+def _gap(records: Sequence[NewRecord], seq: int, head: RunHead, last_hash: bytes) -> str:
     for record in records:
         seq += 1
         if record.seq != seq:
@@ -49,7 +52,11 @@ def _gap(records: Sequence[NewRecord], seq: int, head_seq: int) -> str:
         for payload in record.payloads:
             if not 0 <= payload.index < SLOTS:
                 return f"record seq {seq} has a payload in slot {payload.index}"
-    return "" if head_seq == seq else f"the head says seq {head_seq}, the last record is {seq}"
+    if head.seq != seq:
+        return f"the head says seq {head.seq}, the last record is {seq}"
+    if head.head_hash != (records[-1].record_hash if records else last_hash):
+        return "the head's hash is not that of the last record"
+    return ""
 
 
 def _bad_new_runs(commit: Commit) -> str:
@@ -68,4 +75,4 @@ def _bad_new_runs(commit: Commit) -> str:
 def _bad_start(new: RunCreate) -> str:
     if not new.records:
         return "it has no first record"
-    return _gap(new.records, 0, new.head.seq)
+    return _gap(new.records, 0, new.head, b"")

@@ -34,6 +34,9 @@ _STOP_AT = 0.8
 _UNACKED_PER_SLOT = 4
 """Reports that may wait for their ack, per slot, before no new task is asked for."""
 
+_REPORT_BYTES = 3_670_016
+"""The largest report: the wire's limit of 3.5 MiB for a message."""
+
 _CLOSE_S = 2.0
 """How long the end waits for handlers that were cancelled."""
 
@@ -53,7 +56,7 @@ class HeldTask:
 
     __slots__ = (
         "_desk", "begin", "begun", "heartbeat_s", "late", "lease_from", "lease_s", "limit", "progressed_at",
-        "renewed_at", "report", "reported_at", "runner", "stopped", "task", "token",
+        "renewed_at", "report", "report_bytes", "reported_at", "runner", "stopped", "task", "token",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, task: pb.Task, now: float) -> None:
@@ -72,6 +75,7 @@ class HeldTask:
         self.begun = False
         self.stopped: Stop | None = None
         self.report: pb.TaskReport | None = None
+        self.report_bytes = 0
         self.reported_at: float | None = None
 
     @property
@@ -246,7 +250,7 @@ class Desk:
                 if held.report is not None and held.token in self._held:
                     batch.append(held.report)
                     held.reported_at = now
-                    size += held.report.ByteSize()
+                    size += held.report_bytes
             request.reports.extend(batch)
         return bool(request.reports or request.begins or request.heartbeats)
 
@@ -320,13 +324,20 @@ class Desk:
             if timer is not None:
                 timer.cancel()
         if report is None:
-            self._held.pop(held.token, None)
-            if not self._held:
-                self._idle.set()
+            self._forget(held)
         else:
-            held.report = report
-            self._unsent_reports.append(held)
+            self._queue(held, report)
         self.wake()
+
+    def _queue(self, held: HeldTask, report: pb.TaskReport) -> None:
+        """Queues a report. One that no message can carry would end every stream it is sent on: it failed."""
+        held.report_bytes = report.ByteSize()
+        if held.report_bytes > _REPORT_BYTES:
+            text = f"the report has {held.report_bytes} bytes, a message carries at most {_REPORT_BYTES}"
+            report = failure_report(held.task, plain_failure("PAYLOAD_TOO_LARGE", text, retryable=False))
+        held.report = report
+        held.reported_at = None
+        self._unsent_reports.append(held)
 
     def _forget(self, held: HeldTask) -> None:
         del self._held[held.token]
@@ -341,9 +352,7 @@ class Desk:
             return
         _log.error("report of %s was refused: %s %s", _name(held), ack.reason, ack.message)
         failure = plain_failure(ack.reason or "BAD_REPORT", f"the result was refused: {ack.message}", retryable=False)
-        held.report = failure_report(held.task, failure)
-        held.reported_at = None
-        self._unsent_reports.append(held)
+        self._queue(held, failure_report(held.task, failure))
         self.wake()
 
     def _bound(self, held: HeldTask, task: pb.Task) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from perdure.client import Client
 from perdure.connection import sdk_identity
 from perdure.context import EffectContext
-from perdure.errors import DeadlineExceeded, Unavailable
+from perdure.errors import DeadlineExceeded, PerdureError, Unavailable
 from perdure.instants import Span, seconds
 from perdure.json_text import JsonObject
 from perdure.v1 import worker_service_pb2 as pb
@@ -75,6 +75,8 @@ class Worker:
         self._registration: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._error: PerdureError | None = None
         self._welcomed = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self.worker_id = worker_id or f"{socket.gethostname()[:80]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -136,6 +138,9 @@ class Worker:
         except asyncio.CancelledError:
             await self._leave(desk, streams, 0.0)
             raise
+        except PerdureError as error:
+            self._error = error
+            raise
         finally:
             background: list[asyncio.Task[Any]] = [keeper, working, stopping]
             if self._registration is not None:
@@ -146,24 +151,22 @@ class Worker:
             await desk.close()
             await streams.close()
             threads.shutdown(wait=False, cancel_futures=True)
-            self._ready.clear()
+            self._ended.set()
 
     async def ready(self) -> None:
         """Returns once the server has welcomed the worker.
 
         Raises:
-            PerdureError: within `async with` only: the worker ended instead.
+            PerdureError: the worker ended instead: what ended it, or Unavailable.
         """
-        if self._runner is None:
-            await self._ready.wait()
-            return
-        waiting = asyncio.create_task(self._ready.wait())
+        welcomed, ended = asyncio.create_task(self._ready.wait()), asyncio.create_task(self._ended.wait())
         try:
-            await asyncio.wait({waiting, self._runner}, return_when=asyncio.FIRST_COMPLETED)
-            if self._runner.done():
-                self._runner.result()
+            await asyncio.wait({welcomed, ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiting.cancel()
+            welcomed.cancel()
+            ended.cancel()
+        if self._ended.is_set():
+            raise self._error or Unavailable("the worker has ended")
 
     async def stop(self) -> None:
         """Lets `run` finish: no new tasks, the held ones end within drain_timeout, then goodbye."""

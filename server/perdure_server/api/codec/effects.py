@@ -6,15 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from perdure.v1 import model_pb2
+from perdure_server.api.bounds import INPUT_BYTES, KEY_BYTES, LONG_TEXT_BYTES, MAX_PRIORITY, MIN_PRIORITY
 from perdure_server.api.codec import shapes, terms
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
 
-WAIT_KEY_BYTES: Final = 512
-QUERY_PATH_BYTES: Final = 1_024
-MIN_PRIORITY: Final = -100
-MAX_PRIORITY: Final = 100
 LEVELS: Final = ("message", "warning", "error")
 
 
@@ -76,7 +73,7 @@ def _wait_event(message: model_pb2.WaitEvent, check: Check, at: str) -> m.WaitEv
         name=check.text(at, "name", message.name),
         scope=check.choice(at, "scope", message.scope, m.EventScope, m.EventScope.SESSION),
         scope_id=check.text(at, "scope_id", message.scope_id),
-        wait_key=check.text(at, "wait_key", message.wait_key, WAIT_KEY_BYTES),
+        wait_key=check.text(at, "wait_key", message.wait_key, KEY_BYTES),
         since_now=message.since_now,
         terms=terms.wait_terms(message.terms, check, at),
     )
@@ -96,7 +93,7 @@ def _ask_user(message: model_pb2.AskUser, check: Check, at: str) -> m.AskUser:
         check.refuse(at + "terms.prompt", "is required: the question")
     return m.AskUser(
         terms=terms.wait_terms(message.terms, check, at),
-        wait_key=check.text(at, "wait_key", message.wait_key, WAIT_KEY_BYTES),
+        wait_key=check.text(at, "wait_key", message.wait_key, KEY_BYTES),
     )
 
 
@@ -104,7 +101,7 @@ def _answer_user(message: model_pb2.AnswerUser, check: Check, at: str) -> m.Answ
     if message.level and message.level not in LEVELS:
         check.refuse(at + "level", f"must be one of {', '.join(LEVELS)}, or empty")
     return m.AnswerUser(
-        message=check.text(at, "message", message.message, terms.LONG_TEXT_BYTES, required=True),
+        message=check.text(at, "message", message.message, LONG_TEXT_BYTES, required=True),
         level=message.level or LEVELS[0],
     )
 
@@ -142,7 +139,7 @@ def _start_subworkflow(message: model_pb2.StartSubworkflow, check: Check, at: st
 
 def _vars_query(message: model_pb2.VarsQuery, check: Check, at: str) -> m.VarsQuery:
     return m.VarsQuery(
-        path=check.text(at, "path", message.path, QUERY_PATH_BYTES) or "scratchpad",
+        path=check.text(at, "path", message.path, INPUT_BYTES) or "scratchpad",
         keys_only=message.keys_only,
     )
 

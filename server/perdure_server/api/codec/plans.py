@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 from perdure.v1 import model_pb2, records_pb2
+from perdure_server.api.bounds import PATH_BYTES
 from perdure_server.api.codec import effects, terms
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
-
-PATH_BYTES: Final = 4_096
 
 
 def step_plan(message: model_pb2.StepPlan, check: Check, at: str) -> m.StepPlan:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from google.protobuf.message import Message
 
 from perdure.v1 import common_pb2, model_pb2
+from perdure_server.api.bounds import (
+    CHOICE_BYTES,
+    KEY_BYTES,
+    LONG_TEXT_BYTES,
+    MAX_COEFFICIENT,
+    MAX_FAILURE_TYPES,
+    NAME_BYTES,
+    TRACEPARENT_BYTES,
+    TRACESTATE_BYTES,
+)
 from perdure_server.api.fields import NULL, Check
 from perdure_server.kernel import model as m
-from perdure_server.kernel.limits import KIB
-
-LONG_TEXT_BYTES: Final = 64 * KIB
-CHOICE_BYTES: Final = KIB
-MAX_COEFFICIENT: Final = 1_000.0
-MAX_FAILURE_TYPES: Final = 100
 
 
 def failure(message: common_pb2.Failure, check: Check, at: str) -> m.Failure:
@@ -46,7 +49,9 @@ def retry(owner: Message, message: common_pb2.RetryPolicy, check: Check, at: str
         max_interval_us=check.any_span(at, "max_interval", message.max_interval)
         if message.HasField("max_interval")
         else default.max_interval_us,
-        non_retryable_types=check.texts(at, "non_retryable_types", message.non_retryable_types, MAX_FAILURE_TYPES, 128),
+        non_retryable_types=check.texts(
+            at, "non_retryable_types", message.non_retryable_types, MAX_FAILURE_TYPES, NAME_BYTES
+        ),
     )
 
 
@@ -68,8 +73,8 @@ def trace_context(owner: Message, message: common_pb2.TraceContext, check: Check
         return None
     at = "trace_context."
     return m.TraceContext(
-        traceparent=check.text(at, "traceparent", message.traceparent, 256),
-        tracestate=check.text(at, "tracestate", message.tracestate, 512),
+        traceparent=check.text(at, "traceparent", message.traceparent, TRACEPARENT_BYTES),
+        tracestate=check.text(at, "tracestate", message.tracestate, TRACESTATE_BYTES),
     )
 
 
@@ -102,6 +107,6 @@ def wait_request(message: model_pb2.WaitRequest, check: Check, at: str) -> m.Wai
         check.refuse(at + "reason", "an effect may ask for an EVENT, USER or JOB wait")
     return m.WaitRequest(
         reason=reason,
-        wait_key=check.text(at, "wait_key", message.wait_key, 512),
+        wait_key=check.text(at, "wait_key", message.wait_key, KEY_BYTES),
         terms=wait_terms(message.terms, check, at),
     )

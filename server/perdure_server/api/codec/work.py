@@ -4,24 +4,20 @@ answered by an ack, and the rest of its message goes on."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from perdure.v1 import admin_service_pb2
 from perdure.v1 import worker_service_pb2 as pb
+from perdure_server.api.bounds import IDENTITY_BYTES, MAX_HELD, MAX_INT64, MAX_QUEUES, MAX_SERVED
 from perdure_server.api.codec import plans, shapes
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.task_vars import vars_text
 from perdure_server.api.codec.tokens import decode_token, encode_token, token_bytes
-from perdure_server.api.fields import MAX_INT64, Check
+from perdure_server.api.fields import Check
 from perdure_server.api.problems import EdgeError
 from perdure_server.dispatch import messages as d
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
 from perdure_server.kernel.model import RemoteRequest, RunState, Step, StepFailure
-
-IDENTITY_BYTES: Final = 256
-MAX_QUEUES: Final = 1_000
-MAX_SERVED: Final = 10_000
-MAX_HELD: Final = 10_000
 
 
 def hello(message: pb.Hello, limits: Limits = DEFAULT_LIMITS, at: str = "hello.") -> d.Hello:

@@ -8,13 +8,10 @@ import rfc8785
 from google.protobuf.json_format import MessageToDict
 
 from perdure.v1 import model_pb2
+from perdure_server.api.bounds import INPUT_BYTES, MAX_INPUTS, MAX_PRIORITY, MIN_PRIORITY
 from perdure_server.api.codec import terms
-from perdure_server.api.codec.effects import MAX_PRIORITY, MIN_PRIORITY
 from perdure_server.api.fields import STORED, Check
 from perdure_server.kernel import model as m
-
-POINTER_BYTES = 1_024
-MAX_INPUTS = 1_000
 
 
 def spec_version(message: model_pb2.WorkflowSpec) -> str:
@@ -60,7 +57,7 @@ def _node(node_id: str, message: model_pb2.NodeSpec, check: Check, at: str) -> m
         node_id=node_id,
         kind=check.choice(at, "kind", message.kind, m.NodeKind, m.NodeKind.WORKER),
         next=check.id(at, "next", message.next, optional=True),
-        inputs=check.pointers(at, "inputs", message.inputs, MAX_INPUTS, POINTER_BYTES),
+        inputs=check.pointers(at, "inputs", message.inputs, MAX_INPUTS, INPUT_BYTES),
         queue=check.id(at, "queue", message.queue, optional=True) or "default",
         retry=terms.retry(message, message.retry, check, at),
         timeouts=terms.timeouts(message, message.timeouts, check, at),

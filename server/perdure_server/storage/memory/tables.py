@@ -127,14 +127,16 @@ class Tables:
             known = self.requests.get((commit.namespace, request.method, request.request_id))
             if known:
                 return Verdict(VerdictKind.REQUEST_KNOWN, request=known)
+        last_hash = b""
         if commit.key is not None:
             run = self.runs.get(commit.key)
             if run is None or run.head.seq != commit.expected_seq:
                 return Verdict(VerdictKind.CONFLICT)
+            last_hash = run.records[-1].record_hash
         for new in commit.new_runs:
             if RunKey(new.identity.namespace, new.identity.run_id) in self.runs:
                 return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
-        problem = contradiction(commit) or broken_rule(commit)
+        problem = contradiction(commit, last_hash) or broken_rule(commit)
         return Verdict(VerdictKind.FAILED, error=problem) if problem else None
 
     def _append(self, run: Run, records: Sequence[NewRecord]) -> list[int]:

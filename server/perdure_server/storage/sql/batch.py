@@ -204,14 +204,16 @@ class BatchPlan:
             if known is not None:
                 return Verdict(VerdictKind.REQUEST_KNOWN, request=known)
         runs = self._found.runs
+        last_hash = b""
         if commit.key is not None:
             run = runs.get(commit.key)
             if run is None or run.seq != commit.expected_seq:
                 return Verdict(VerdictKind.CONFLICT)
+            last_hash = run.head_hash
         for new in commit.new_runs:
             if RunKey(new.identity.namespace, new.identity.run_id) in runs:
                 return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
-        problem = contradiction(commit)
+        problem = contradiction(commit, last_hash)
         return Verdict(VerdictKind.FAILED, error=problem) if problem else None
 
     def _append(self, run: KnownRun, records: Sequence[NewRecord]) -> range:

@@ -107,6 +107,15 @@ def _identifiers_named(commit: Commit) -> Iterable[tuple[str, str]]:
         yield identity.namespace, identity.parent_run_id
 
 
+def _has_sequels(batch: Sequence[Commit]) -> bool:
+    """Whether two Commits of the batch name the same run."""
+    if len(batch) < 2:
+        return False
+    named = [commit.key for commit in batch if commit.key is not None]
+    named += [RunKey(commit.namespace, new.identity.run_id) for commit in batch for new in commit.new_runs]
+    return len(set(named)) < len(named)
+
+
 class SqliteCommitter:
     """Applies batches of Commits over one connection, from one thread at a time.
 
@@ -126,10 +135,14 @@ class SqliteCommitter:
         self._identifier_no = identifier_no
 
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
-        """One transaction for all; where that cannot be written, one savepoint for each.
+        """One transaction for all. Its rows are written together, or, where that fails and where Commits build
+        on others of the batch, by one Commit after the other, each in a savepoint.
 
         Raises: sqlite3.Error if the store failed; nothing was kept.
         """
+        if _has_sequels(batch):
+            # Written together, a row that a later Commit replaces would never meet its CHECKs.
+            return self._transaction(lambda: [self._alone(commit) for commit in batch])
         try:
             return self._transaction(lambda: self._together(batch))
         except UNSTORABLE:

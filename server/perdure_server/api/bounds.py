@@ -1,0 +1,49 @@
+"""Bounds of single fields that the contract states beside the limits of `kernel.limits` (P10). Sizes in
+UTF-8 bytes, counts in items, spans in microseconds. docs/limits.md lists them with their errors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perdure_server.kernel.limits import KIB, SECOND_US
+
+MAX_INT64: Final = 2**63 - 1
+
+NAME_BYTES: Final = 128
+"""Actors, sessions, event names and ids, request ids, assignees, whoever does something."""
+KEY_BYTES: Final = 512
+"""Wait keys (the server's own hold a run id and a node id) and result keys."""
+RESULT_KEY_TOKENS: Final = 32
+PATH_BYTES: Final = 4_096
+"""The JSON Pointer of a vars op."""
+INPUT_BYTES: Final = KIB
+"""A JSON Pointer of NodeSpec.inputs, a path of a vars_query."""
+MAX_INPUTS: Final = 1_000
+LONG_TEXT_BYTES: Final = 64 * KIB
+"""Prompts, messages to a person, messages of failures."""
+CHOICE_BYTES: Final = KIB
+DESCRIPTION_BYTES: Final = KIB
+PAGE_TOKEN_BYTES: Final = KIB
+TRACEPARENT_BYTES: Final = 256
+TRACESTATE_BYTES: Final = 512
+IDENTITY_BYTES: Final = 256
+
+MIN_PRIORITY: Final = -100
+MAX_PRIORITY: Final = 100
+MAX_COEFFICIENT: Final = 1_000.0
+"""Of a retry policy."""
+MAX_FAILURE_TYPES: Final = 100
+MAX_ENUMS: Final = 100
+"""Values of one condition of a filter."""
+MAX_QUEUES: Final = 1_000
+MAX_SERVED: Final = 10_000
+"""Workflows, versions, nodes and effect types that a worker names."""
+MAX_HELD: Final = 10_000
+"""Leases that one message of a worker names."""
+MAX_PROBLEMS: Final = 1_000
+"""Problems of a spec that ValidateWorkflow tells."""
+
+MAX_SPAN_US: Final = 36_525 * 86_400 * SECOND_US
+"""A hundred years: the sum of an instant and a span stays within what instants can be."""
+MAX_INSTANT_US: Final = 253_402_300_800 * SECOND_US - 1
+"""The end of year 9999. Instants begin after 1970, because 0 stands for none."""

@@ -1,0 +1,1 @@
+"""Bad input, made from the contract's descriptors: every field of every request, wrong in every way."""
