@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +34,9 @@ from perdure_server.telemetry import set_up_logging
 log = logging.getLogger(__name__)
 
 SQLITE_PREFIX = "sqlite:///"
+SWITCH_SECONDS = 0.000_5
+"""How long the event loop may keep the interpreter while the writing thread wants it. Each statement of a commit
+gives the interpreter up and asks for it again; with Python's own 5 ms a busy loop delays every one of them."""
 
 
 class StartError(Exception):
@@ -136,6 +140,7 @@ async def serve(config: Config) -> None:
     Raises: ConfigError, StoreError, BindError if it cannot start.
     """
     set_up_logging(config.log_format, config.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

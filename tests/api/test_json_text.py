@@ -15,67 +15,66 @@ BLANKS = st.text(" \t\n\r", max_size=3)
 DEPTH = 6
 SHALLOW = Limits(json_depth=DEPTH)
 
+STRINGS = [
+    '":"',
+    '"\\u003a"',
+    '"\\u003A"',
+    '"\\\\u003a"',
+    '"a:b"',
+    '"{[\\""',
+    '"\\ud800"',
+    '"\\udc00\\ud800"',
+    '"\\ud83d\\ude00"',
+    '"\\u0000"',
+    '"\\x"',
+    '"\x01"',
+    '"\\"',
+    '"12345678901234567890123"',
+]
+NUMBERS = [
+    "0",
+    "-0",
+    "00",
+    "01",
+    "-01",
+    "1.",
+    ".5",
+    "1e",
+    "1e5",
+    "1E+5",
+    "1e-400",
+    "1e400",
+    "-1e400",
+    "1e308",
+    "+1",
+    "-",
+    "0x1",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "nan",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1000000000000000000000000",
+    "1000000000000000000000000.0",
+    "0.1234567890123456789012",
+    "1234567890123456789e1",
+    "1" * 5_000,
+]
+
 strings = st.one_of(
     st.text(max_size=8).map(json.dumps),
     st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=False)),
-    st.sampled_from(
-        [
-            '":"',
-            '"\\u003a"',
-            '"\\u003A"',
-            '"\\\\u003a"',
-            '"a:b"',
-            '"{[\\""',
-            '"\\ud800"',
-            '"\\udc00\\ud800"',
-            '"\\ud83d\\ude00"',
-            '"\\u0000"',
-            '"\\x"',
-            '"\x01"',
-            '"\\"',
-            '"12345678901234567890123"',
-        ]
-    ),
+    st.sampled_from(STRINGS),
 )
 numbers = st.one_of(
     st.integers(-(2**65), 2**65).map(str),
     st.floats().map(repr),
-    st.sampled_from(
-        [
-            "0",
-            "-0",
-            "00",
-            "01",
-            "-01",
-            "1.",
-            ".5",
-            "1e",
-            "1e5",
-            "1E+5",
-            "1e-400",
-            "1e400",
-            "-1e400",
-            "1e308",
-            "+1",
-            "-",
-            "0x1",
-            "NaN",
-            "Infinity",
-            "-Infinity",
-            "nan",
-            "9223372036854775807",
-            "9223372036854775808",
-            "-9223372036854775808",
-            "-9223372036854775809",
-            "18446744073709551615",
-            "18446744073709551616",
-            "1000000000000000000000000",
-            "1000000000000000000000000.0",
-            "0.1234567890123456789012",
-            "1234567890123456789e1",
-            "1" * 5_000,
-        ]
-    ),
+    st.sampled_from(NUMBERS),
 )
 keys = st.sampled_from(['"a"', '"b"', '"\\u0061"', '":"', '"\\u003a"', '""', "a", "1"])
 
@@ -118,13 +117,8 @@ def same(left: object, right: object) -> bool:
     return repr(left) == repr(right)
 
 
-@given(texts.filter(bool))
-@example('{"a":1,"\\u0061":2}')
-@example('{":":1,"\\u003a":2}')
-@example('{"\\u003a":1}')
-@example("[" * DEPTH + "]" * DEPTH)
-@example("[" * (DEPTH + 1) + "]" * (DEPTH + 1))
-def test_it_agrees_with_the_grammar(text: str) -> None:
+def agree(text: str) -> None:
+    """The check and the grammar say the same of a text."""
     try:
         expected = read_slowly(text, DEPTH)
     except Refused:
@@ -136,6 +130,22 @@ def test_it_agrees_with_the_grammar(text: str) -> None:
         leaf = check_json(text, "f", limits=SHALLOW)
         assert leaf.data == text.encode()
         assert same(leaf.value, expected)
+
+
+@pytest.mark.parametrize("frame", ["{}", " {}\n", "[{}]", '{{"k":{}}}', '[1,"a:b",{}]', '{{"a":1,"b":[{},{}]}}'])
+@pytest.mark.parametrize("text", [*STRINGS, *NUMBERS])
+def test_it_agrees_on_every_known_trap(text: str, frame: str) -> None:
+    agree(frame.format(text, text))
+
+
+@given(texts.filter(bool))
+@example('{"a":1,"\\u0061":2}')
+@example('{":":1,"\\u003a":2}')
+@example('{"\\u003a":1}')
+@example("[" * DEPTH + "]" * DEPTH)
+@example("[" * (DEPTH + 1) + "]" * (DEPTH + 1))
+def test_it_agrees_with_the_grammar(text: str) -> None:
+    agree(text)
 
 
 @given(values, st.booleans())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -248,3 +249,11 @@ def test_the_request_around_a_spec_is_checked_first() -> None:
     assert [violation.field for violation in caught.value.violations] == ["namespace", "request_id"]
     with pytest.raises(EdgeError):
         validate_workflow(workflow_service_pb2.ValidateWorkflowRequest(namespace="?"), DEFAULT_LIMITS)
+
+
+@pytest.mark.promise("P10")
+def test_a_spec_fits_a_message() -> None:
+    message = effect('{"type":"t","payload":{"a":"' + "x" * 3_000 + '"}}')
+    found = check_spec(message, replace(DEFAULT_LIMITS, message_bytes=2_000)).problems
+    assert [problem.field for problem in found] == ["nodes"]
+    assert check_spec(message, DEFAULT_LIMITS).problems == ()

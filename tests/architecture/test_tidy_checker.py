@@ -178,6 +178,11 @@ def test_a_module_that_imports_itself_is_dead() -> None:
     assert dead(Source(ENGINE, "from perdure_server.engine.start_run import start\n")) == [ENGINE]
 
 
+def test_a_module_that_its_own_package_imports_is_alive() -> None:
+    package = Source("server/perdure_server/engine/__init__.py", "from perdure_server.engine.start_run import start\n")
+    assert dead(package, Source(ENGINE, "")) == []
+
+
 def test_what_is_started_by_name_is_alive() -> None:
     script = Source("tests/e2e/demo.py", 'if __name__ == "__main__":\n    main()\n')
     migration = Source("server/perdure_server/storage/sql/migrations/versions/v0001_first.py", "")

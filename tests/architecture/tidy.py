@@ -233,8 +233,10 @@ def dead_modules(sources: Sequence[Source], scripts: Collection[str]) -> Iterato
     used_by_tests: set[str] = set()
     for source in sources:
         seen = used_by_tests if source.path.startswith("tests/") else used
+        is_package = source.path.endswith("/__init__.py")
         for _, name in imported_names(source.tree):
-            if not name.startswith(source.module + "."):
+            # What a module has below its name is itself; what a package has there are its modules.
+            if is_package or not name.startswith(source.module + "."):
                 seen.update({name, name.rpartition(".")[0]})
     for source in sources:
         alive = used if source.path.startswith(SERVER) else used | used_by_tests

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from perdure_server.storage.port import CatalogChange, RecordQuery, RunQuery, Store
+from perdure_server.storage.port import CatalogChange, RecordQuery, RunQuery, RunSnapshot, Store
 from tests.contract.bindings import EPOCH, NOW
 from tests.contract.builders import (
     DEFAULT,
@@ -232,3 +233,33 @@ def test_catalogue_and_runs_survive_reopening_together(store: Store, reopen: Cal
     found = again.find_workflow(DEFAULT, "order", "")
     assert found is not None
     assert (found.version, found.spec, found.is_default) == ("v1", b"spec v1", True)
+
+
+@pytest.mark.promise("P1")
+def test_a_run_that_is_loaded_while_it_changes_is_loaded_whole(store: Store) -> None:
+    """Head, keyframe, records and rows of one commit, never of two."""
+    committed(store, start("r1"))
+    done = threading.Event()
+    loaded: list[RunSnapshot] = []
+
+    def load() -> None:
+        while not done.is_set():
+            snapshot = store.load_run(key("r1"))
+            assert snapshot is not None
+            loaded.append(snapshot)
+
+    reader = threading.Thread(target=load)
+    reader.start()
+    for seq in range(1, 400):
+        frame = f"state at {seq + 1}".encode() if seq % 3 == 0 else None
+        held = waiting_head(seq + 1, wait(seq + 1)) if seq % 2 else head(seq + 1)
+        committed(store, step("r1", seq, run_head=held, keyframe=frame))
+    done.set()
+    reader.join(60)
+    assert len({snapshot.head.seq for snapshot in loaded}) > 5
+    for snapshot in loaded:
+        last = snapshot.head.seq
+        assert [stored.seq for stored in snapshot.records] == list(range(snapshot.keyframe_seq + 1, last + 1))
+        assert (snapshot.head.wait is None) == (snapshot.head.activity != 4)
+        assert snapshot.head.wait is None or snapshot.head.wait.wait_id == last
+        assert snapshot.keyframe is None or snapshot.keyframe == f"state at {snapshot.keyframe_seq}".encode()

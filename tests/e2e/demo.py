@@ -27,8 +27,8 @@ from tests.e2e.stage import Stage
 
 ALPHA, BETA = "order-alpha", "order-beta"
 ORDERS = {
-    ALPHA: {"amount": 120, "items": ["lamp", "shade"], "remind_after_seconds": 3.0},
-    BETA: {"amount": 40, "items": ["book"], "remind_after_seconds": 3.5},
+    ALPHA: {"amount": 120, "items": ["lamp", "shade"], "remind_after_seconds": 6.0},
+    BETA: {"amount": 40, "items": ["book"], "remind_after_seconds": 6.5},
 }
 
 
@@ -147,13 +147,17 @@ async def server_dies(play: Play) -> None:
     play.stage.say(
         f"server (pid {play.server.pid}) is dead: no farewell, no flush; {seen} records were streamed so far"
     )
-    play.stage.say(f"{ALPHA} waits for a person, {BETA} has a charge in flight, two timers run")
+    due = [run.waiting.until for run in reminders if run.waiting is not None and run.waiting.until is not None]
+    play.stage.say(f"{ALPHA} waits for a person, {BETA} has a charge in flight, {len(due)} of 2 reminder timers run")
     call = await play.bank.charges.get()
     await call.answer({"charged": call.asked["amount"], "currency": "EUR"})
     play.stage.say("meanwhile the bank answers the worker, who has nobody to tell")
-    due = [run.waiting.until for run in reminders if run.waiting is not None and run.waiting.until is not None]
-    await until(max(due, default=datetime.now(UTC)))
-    play.stage.say("meanwhile the reminders fall due, with nobody to fire them")
+    for instant in due:
+        await until(instant)
+    if due:
+        play.stage.say("meanwhile the reminders fall due, with nobody to fire them")
+    else:
+        play.stage.warn("this machine was so slow that the reminders had fired before")
 
 
 async def until(instant: datetime) -> None:
@@ -173,7 +177,7 @@ async def server_returns(play: Play) -> None:
     play.stage.say(f"{BETA}: the worker's report of the charge was accepted, the parcel is packed, the order is done")
     for run in await play.client.list_runs(RunFilter(workflow_id="reminder")).all():
         await play.live.shows(run.run_id, "completed")
-    play.stage.say("the overdue reminders have fired")
+    play.stage.say("both reminders have fired, late ones at once")
     waiting = await play.client.get_run(ALPHA, view="basic")
     play.stage.check(f"{ALPHA} still waits for the same answer", [] if waiting.status == "waiting" else [str(waiting)])
 

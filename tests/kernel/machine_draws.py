@@ -31,65 +31,79 @@ SPECS: Final = {
 }
 
 FLOWS = st.sampled_from(["undoing", "plain"])
-NODES = st.sampled_from(["a", "b", "a", "b", "a", "b", "done"])
-NEXT = st.sampled_from(["a", "b", "a", "b", "a", "b", "done", ""])
 INDEX = st.integers(0, 40)
 DEADLINES = st.sampled_from([0, 0, 20 * S])
 SCOPES = st.sampled_from([m.EventScope.SESSION, m.EventScope.GLOBAL, m.EventScope.RUN])
 NAMES = st.sampled_from(["go", "stop"])
-KEYS = st.sampled_from(["", "k", "k.l"])
-ON_ERROR = st.sampled_from(["", "b"])
 
-TERMS = st.builds(
-    m.WaitTerms,
-    prompt=st.just("?"),
-    timeout_us=DEADLINES,
-    on_deadline_node=st.sampled_from(["", "b"]),
-    resume_to_node=st.sampled_from(["", "a"]),
-)
-REQUESTS = st.one_of(
-    st.builds(
-        m.WaitEvent, name=st.sampled_from(["go", "stop", "*"]), scope=SCOPES, since_now=st.booleans(), terms=TERMS
+# Plans are drawn from a catalogue, one choice each: building them choice by choice costs more time than the
+# kernel takes, and it is the number of steps that finds interleavings.
+LATE = m.WaitTerms("?", timeout_us=20 * S)
+LATE_TO_B = m.WaitTerms("?", timeout_us=20 * S, on_deadline_node="b")
+TO_A = m.WaitTerms("?", resume_to_node="a")
+LISTENING: Final[list[m.EffectRequest]] = [
+    m.WaitEvent("go"),
+    m.WaitEvent("go", terms=TO_A),
+    m.WaitEvent("go", since_now=True),
+    m.WaitEvent("*"),
+    m.WaitEvent("stop", terms=LATE_TO_B),
+    m.WaitEvent("go", m.EventScope.GLOBAL),
+    m.WaitEvent("*", m.EventScope.GLOBAL, terms=LATE),
+    m.WaitEvent("go", m.EventScope.RUN),
+    m.WaitEvent(wait_key="mine"),
+]
+ASKING: Final[list[m.EffectRequest]] = [
+    m.AskUser(TO_A),
+    m.AskUser(LATE),
+    m.AskUser(LATE_TO_B),
+    m.WaitUntil(delay_us=5 * S),
+    m.WaitUntil(delay_us=0),
+]
+TELLING: Final[list[m.EffectRequest]] = [
+    m.AnswerUser("hello"),
+    m.EmitEvent("go"),
+    m.EmitEvent("stop", m.EventScope.GLOBAL),
+    m.EmitEvent("go", event_id="always the same"),
+]
+PARENTING: Final[list[m.EffectRequest]] = [
+    m.StartSubworkflow("plain"),
+    m.StartSubworkflow("undoing", timeout_us=20 * S),
+    m.StartSubworkflow("plain", async_=True, wait=True, on_parent_cancel=m.ChildPolicy.ABANDON),
+    m.StartSubworkflow("plain", async_=True),
+    m.StartSubworkflow("undoing", async_=True),
+    m.StartSubworkflow("plain", async_=True, on_parent_cancel=m.ChildPolicy.ABANDON),
+    m.StartSubworkflow("plain", drive=m.Drive.MANUAL),
+    m.StartSubworkflow("nobody"),
+]
+REMOTE: Final = m.RemoteRequest(Leaf(b"{}"))
+EFFECTS: Final = [
+    *(m.Effect("own", request, "k") for request in [*LISTENING, *ASKING, *TELLING, *PARENTING]),
+    *(m.Effect("own", request, on_error_node="b") for request in [*ASKING, *PARENTING]),
+    *(
+        m.Effect("remote", REMOTE, "k.l", retry, timeouts, on_error_node=on_error, risk=risk)
+        for risk in m.Risk
+        for retry, timeouts, on_error in ((None, None, ""), (RETRY, TIMEOUTS, ""), (RETRY, TIMEOUTS, "b"))
     ),
-    st.builds(m.AskUser, terms=TERMS),
-    st.builds(m.WaitUntil, delay_us=st.sampled_from([0, 5 * S])),
-    st.just(m.AnswerUser("hello")),
-    st.builds(m.EmitEvent, name=NAMES, scope=SCOPES),
-    st.builds(
-        m.StartSubworkflow,
-        workflow_id=st.sampled_from(["undoing", "plain", "plain", "nobody"]),
-        async_=st.booleans(),
-        wait=st.booleans(),
-        on_parent_cancel=st.sampled_from(m.ChildPolicy),
-        timeout_us=DEADLINES,
-    ),
+]
+APPEND: Final = m.VarsOp("/n", "append", Leaf(b"1"))
+REPLACE: Final = m.VarsOp("/n/x", "set", Leaf(b"1"))
+EFFECT_PLANS = st.sampled_from(
+    [m.StepPlan(effect=effect, next_node=node) for effect in EFFECTS for node in ("a", "b")]
+    + [m.StepPlan((APPEND,), effect=effect, next_node="a") for effect in EFFECTS]
 )
-OWN_EFFECTS = st.builds(m.Effect, st.just("own"), REQUESTS, result_key=KEYS, on_error_node=ON_ERROR)
-REMOTE_EFFECTS = st.builds(
-    m.Effect,
-    st.just("remote"),
-    st.just(m.RemoteRequest(Leaf(b"{}"))),
-    result_key=KEYS,
-    retry=st.sampled_from([None, RETRY]),
-    timeouts=st.sampled_from([None, TIMEOUTS]),
-    on_error_node=ON_ERROR,
-    risk=st.sampled_from(m.Risk),
+PLANS = EFFECT_PLANS | st.sampled_from(
+    [
+        m.StepPlan(next_node="a"),
+        m.StepPlan((APPEND,), next_node="b"),
+        m.StepPlan((REPLACE,), next_node="a"),
+        m.StepPlan(next_node="done"),
+        m.StepPlan(),
+        m.StepPlan(complete_output=Leaf(b"{}")),
+        m.StepPlan(fail=m.Failure("NO", "no")),
+        *(m.StepPlan(effect=effect) for effect in EFFECTS[::4]),
+    ]
 )
-APPEND = m.VarsOp("/n", "append", Leaf(b"1"))
-REPLACE = m.VarsOp("/n/x", "set", Leaf(b"1"))
-OPS = st.sampled_from([(), (), (APPEND,), (REPLACE,)])
-
-EFFECT_PLANS = st.builds(m.StepPlan, vars_ops=OPS, effect=OWN_EFFECTS | REMOTE_EFFECTS, next_node=NODES)
-PLANS = st.one_of(
-    st.builds(m.StepPlan, vars_ops=OPS, next_node=NEXT),
-    st.builds(m.StepPlan, vars_ops=OPS, effect=OWN_EFFECTS | REMOTE_EFFECTS, next_node=NEXT),
-    EFFECT_PLANS,
-    EFFECT_PLANS,
-    st.sampled_from([m.StepPlan(complete_output=Leaf(b"{}")), m.StepPlan(fail=m.Failure("NO", "no"))]),
+BUSY: Final = m.Failure("BUSY", "later", retryable=True)
+RARE_FAILURES = st.sampled_from(
+    [None] * 6 + [m.StepFailure(BUSY), m.StepFailure(BUSY, not_executed=True), m.StepFailure(m.Failure("BROKEN"))]
 )
-FAILURES = st.builds(
-    m.StepFailure,
-    st.builds(m.Failure, st.just("BUSY"), st.just("later"), st.booleans()),
-    not_executed=st.booleans(),
-)
-RARE_FAILURES = st.none() | st.none() | st.none() | FAILURES

@@ -211,14 +211,36 @@ class Interleavings(RuleBasedStateMachine):
         self.world.match(self.pick(index, m.Activity.WAITING).run_id)
 
     @rule(index=INDEX)
+    def offer(self, index: int) -> None:
+        """Somebody offers any event to any wait: only one that the wait may have is taken."""
+        if self.world.events:
+            run = self.pick(index, m.Activity.WAITING)
+            self.world.offer(run.run_id, self.world.events[index % len(self.world.events)])
+
+    @rule(index=INDEX, plan=EFFECT_PLANS)
+    def zombie(self, index: int, plan: m.StepPlan) -> None:
+        """A worker loses its lease, another one gets the step, and the first one reports all the same."""
+        leased = self.world.tasks(leased=True)
+        if not leased:
+            return
+        run = leased[index % len(leased)]
+        assert run.step is not None
+        token = Token(run.run_id, run.step.step_id, run.step.attempt, run.step.effect is not None)
+        self.world.submit(run.run_id, i.LeaseLapsed(token.step_id, token.attempt))
+        again = [ready for ready in self.world.tasks(leased=False) if ready.run_id == run.run_id]
+        if again and index % 3:
+            self.hand_out(again[0])
+        self.send(token, plan, None, False, waits=False)
+
+    @rule(index=INDEX)
     def deliver(self, index: int) -> None:
         if self.world.mail:
             self.world.deliver(self.world.mail[index % len(self.world.mail)])
 
     @rule(index=INDEX)
     def cancel(self, index: int) -> None:
-        if index % 6 == 0:
-            assert isinstance(self.world.submit(self.pick(index // 6).run_id, i.Cancel("enough")), Decision)
+        if index % 4 == 0:
+            assert isinstance(self.world.submit(self.pick(index // 4).run_id, i.Cancel("enough")), Decision)
 
     @rule(index=INDEX, pause=st.booleans())
     def pause(self, index: int, pause: bool) -> None:

@@ -166,27 +166,20 @@ class World:
         """Everything in memory is lost; runs are what their ledgers say."""
         self.runs = {run_id: fold(ledger) for run_id, ledger in self.ledgers.items()}
 
-    def next_event(self, run_id: str) -> Emitted | None:
-        """The event that the run's wait must get, read from ledger and log alone."""
+    def fits(self, run_id: str, emitted: Emitted) -> bool:
+        """Whether the run's wait may have an event, read from ledger and log alone."""
         ledger = self.ledgers[run_id]
         started, wait = ledger[0].body, self.runs[run_id].waiting
         if wait is None:
-            return None
+            return False
         asked = ledger[wait.wait_id - 1].body
         assert isinstance(started, RunStarted)
         assert isinstance(asked, Waiting)
-        if not asked.event_name:
-            return None
         key = (asked.event_scope, asked.event_scope_id, asked.event_name)
         floor = max([started.event_floor, asked.event_floor, *self._consumed(run_id, key)])
-        fitting = (
-            emitted
-            for emitted in self.events
-            if emitted.position > floor
-            and (emitted.event.scope, emitted.event.scope_id) == key[:2]
-            and asked.event_name in {"*", emitted.event.name}
-        )
-        return next(fitting, None)
+        event = emitted.event
+        heard = bool(asked.event_name) and asked.event_name in {"*", event.name}
+        return heard and emitted.position > floor and (event.scope, event.scope_id) == key[:2]
 
     def _consumed(self, run_id: str, key: tuple[m.EventScope, str, str]) -> list[int]:
         ledger = self.ledgers[run_id]
@@ -201,20 +194,23 @@ class World:
         return positions
 
     def match(self, run_id: str) -> bool:
-        """Gives the run's wait its event, if there is one. It must be taken."""
-        found = self.next_event(run_id)
-        wait = self.runs[run_id].waiting
-        if found is None or wait is None:
-            return False
-        event = found.event
+        """Gives the run's wait the lowest event that it may have, if there is one."""
+        found = next((emitted for emitted in self.events if self.fits(run_id, emitted)), None)
+        if found is not None:
+            self.offer(run_id, found)
+        return found is not None
+
+    def offer(self, run_id: str, emitted: Emitted) -> None:
+        """Offers an event to the run's wait: taken if the wait may have it, and then once."""
+        event, wait, fits = emitted.event, self.runs[run_id].waiting, self.fits(run_id, emitted)
         envelope = Leaf.of({"event_id": event.event_id})
+        wait_id = wait.wait_id if wait else 0
         offered = i.EventMatched(
-            wait.wait_id, found.position, event.event_id, event.scope, event.scope_id, event.name, envelope
+            wait_id, emitted.position, event.event_id, event.scope, event.scope_id, event.name, envelope
         )
         taken = self.submit(run_id, offered)
-        assert isinstance(taken, Decision), f"an event that the run waits for is taken, not {taken}"
+        assert isinstance(taken, Decision) == fits, f"an event is taken if the wait may have it: {taken}"
         assert isinstance(self.submit(run_id, offered), Rejection), "and taken once"
-        return True
 
     def deliver(self, mail: Mail) -> None:
         """Hands one mail to its receiver; it is consumed either way."""

@@ -55,6 +55,7 @@ OTHERS = {
     "namespace": replace(RUN, namespace="other"),
     "fewer kinds": select(ScopeKind.RUN, "r", kinds=(1,), node_ids=("a", "b")),
     "statuses for kinds": select(ScopeKind.RUN, "r", statuses=(1, 2), node_ids=("a", "b")),
+    "a status more": select(ScopeKind.RUN, "r", kinds=(1, 2), statuses=(1,), node_ids=("a", "b")),
     "nodes joined": select(ScopeKind.RUN, "r", kinds=(1, 2), node_ids=("ab",)),
     "no filter": select(ScopeKind.RUN, "r"),
 }
@@ -82,6 +83,12 @@ def test_another_version_is_refused() -> None:
     data[0] = 2
     with pytest.raises(InvalidCursorError):
         CODEC.decode(RUN, base64.urlsafe_b64encode(data).decode(), "f")
+
+
+@pytest.mark.parametrize("forged", [Cursor(2**63), Cursor(5, Anchor(6)), Cursor(5, Anchor(2**64 - 1))])
+def test_numbers_that_no_store_has_are_refused(forged: Cursor) -> None:
+    with pytest.raises(InvalidCursorError, match="damaged"):
+        CODEC.decode(RUN, encode(forged), "f")
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode())))

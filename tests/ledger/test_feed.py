@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from perdure_server.kernel.limits import SECOND_US
+from perdure_server.kernel.limits import MIB, SECOND_US
 from perdure_server.ledger import feed as feed_module
+from perdure_server.ledger.reads import read_gap
 from perdure_server.ledger.selection import ScopeKind, Selection, View
 from tests.ledger.rig import ALL, HeldStore, Rig, give_turns, running, select, subscribe_to
 from tests.ledger.writer import COMPLETED, STARTED, RunLedger
@@ -94,6 +95,7 @@ async def test_records_of_several_namespaces_come_in_one_order() -> None:
     for _ in range(5):
         rig.store.commit(one, STARTED)
         rig.store.commit(two, STARTED)
+    assert read_gap(rig.store, ["other", "default"], 0, 100, MIB) == (10, rig.store.records)
     await rig.ledger.feed.poll()
     assert [len(line.strip) for line in lines] == [5, 5]
     assert tailer.position == 10

@@ -76,6 +76,15 @@ def test_an_unknown_run_gives_an_empty_page() -> None:
     assert page.cursor
 
 
+def test_the_cursor_of_the_last_page_covers_what_the_filter_left_out() -> None:
+    store = HeldStore()
+    store.commit(RunLedger("a"), STARTED, COMPLETED)
+    store.emit()
+    started = select(kinds=[RecordKind.RUN_STARTED])
+    page = read_page(store, CURSORS, ask(started), BIG)
+    assert CURSORS.decode(started, page.cursor, "cursor").position == 3
+
+
 def test_after_seq_begins_behind_that_record() -> None:
     store, ledger = HeldStore(), RunLedger("a")
     store.commit(RunLedger("b"), STARTED)

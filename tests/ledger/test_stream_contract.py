@@ -321,6 +321,22 @@ async def test_a_stream_behind_the_ring_reads_the_store_and_loses_nothing() -> N
         assert stream.events == expected
 
 
+async def test_a_stream_that_never_was_live_does_not_fall_behind() -> None:
+    async with running(Rig(ring=RingBounds(records=2), turns=3)) as rig:
+        ledger = RunLedger("a")
+        rig.commit(ledger, STARTED, *[COMPLETED] * 5)
+        async with rig.subscription() as other, rig.subscription() as stream:
+            await other.read_until("caught_up")
+            await stream.read_until("subscribed")
+            reading = asyncio.create_task(stream.read_until("caught_up"))
+            while not reading.done():
+                if ledger.seq < 40:
+                    rig.commit(ledger, COMPLETED)
+                await give_turns(1)
+            assert "fell_behind" not in stream.events
+            assert stream.positions == list(range(1, len(stream.positions) + 1))
+
+
 async def test_live_needs_no_query() -> None:
     async with running(Rig()) as rig, rig.subscription() as stream:
         await stream.read_until("caught_up")
@@ -420,6 +436,25 @@ async def test_stop_when_terminal_ends_after_the_runs_end(name: str, live: bool,
         seqs = [entry.record.seq for entry in stream.entries]
         assert seqs == expected, "the late result comes after the end and is not sent"
         assert reason(stream) == GOODBYE.REASON_COMPLETE
+        rest = subscribe_to(run, AfterCursor(stream.cursor), stop_when_caught_up=True)
+        async with rig.subscription(rest) as again:
+            await again.read_until("goodbye")
+        covered = [entry.record.seq for entry in again.entries]
+        assert covered == ([] if conditions else [4]), "nor does the cursor cover it"
+
+
+async def test_the_end_of_a_run_is_found_although_the_ring_let_go_of_it() -> None:
+    rare = select(ScopeKind.RUN, "a", node_ids=["nowhere"])
+    async with running(Rig(ring=RingBounds(records=2))) as rig, rig.subscription() as other:
+        await other.read_until("caught_up")
+        ledger = RunLedger("a")
+        rig.commit(ledger, STARTED)
+        async with rig.subscription(subscribe_to(rare, stop_when_terminal=True)) as stream:
+            await stream.read_until("caught_up")
+            rig.commit(ledger, ENDS)
+            rig.commit(RunLedger("b"), STARTED, COMPLETED, COMPLETED)
+            await stream.read_until("goodbye")
+        assert stream.positions == []
 
 
 async def test_stop_when_terminal_ends_at_once_after_the_end() -> None:

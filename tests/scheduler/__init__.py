@@ -1,0 +1,1 @@
+"""The scheduler: timers, leases, mail, events, sweeper, retention; with the real engine."""

@@ -22,6 +22,7 @@ from perdure import (
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.common_pb2 import EFFECT_RISK_IRREVERSIBLE
 from perdure.v1.ledger_service_pb2 import Goodbye
+from perdure.worker.desk import Desk, HeldTask
 from tests.sdk.fake_server import WITHIN_S, End, FakeServer, Refusal, Running, refusal_with_retry
 from tests.sdk.gate import Gate, soon
 from tests.sdk.tasks import effect_task, handed, timeouts
@@ -105,7 +106,7 @@ async def test_unacknowledged_reports_hold_back_credit(fake: FakeServer, client:
         return 1
 
     run(worker)
-    stream = await fake.worker()
+    stream = await fake.worker(heartbeat=60, ping=60)
     reports: list[pb.TaskReport] = []
     for number in range(4):
         stream.send(handed(effect_task(f"t{number}")))
@@ -257,6 +258,43 @@ async def test_a_lost_lease_stops_the_handler_and_nothing_is_reported(
     assert (await stream.part("credit")).limit == 5
     stream.send(End())
     assert list((await fake.worker()).hello.held_task_tokens) == []
+
+
+@pytest.mark.promise("P5")
+async def test_what_a_lost_handler_still_says_is_not_reported(fake: FakeServer, worker: Worker, run: Run) -> None:
+    started = asyncio.Event()
+
+    @worker.effect("echo")
+    async def echo(ctx: EffectContext, payload: JsonObject) -> Any:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "was half done"
+
+    run(worker)
+    stream = await fake.worker(heartbeat=60, ping=60)
+    stream.send(handed(effect_task("a")))
+    await soon(started)
+    stream.lease(b"a", pb.LEASE_STATE_LOST)
+    async with asyncio.timeout(WITHIN_S):
+        request = await stream.incoming.get()
+    # The next thing that is heard is the credit for its slot, and no report with it.
+    assert request.credit.limit == 5
+    assert not request.reports
+
+
+async def test_a_task_that_is_stopped_before_it_starts_frees_its_slot() -> None:
+    async def work(held: HeldTask) -> pb.TaskReport | None:
+        await asyncio.Event().wait()
+
+    desk = Desk(work, max_tasks=1)
+    desk.accept([effect_task("a")])
+    assert (desk.free, desk.tokens) == (0, [b"a"])
+    desk.update([pb.LeaseUpdate(task_token=b"a", state=pb.LEASE_STATE_LOST)])
+    async with asyncio.timeout(WITHIN_S):
+        await desk.idle()
+    assert (desk.free, desk.tokens) == (1, [])
 
 
 async def test_a_cancelled_run_stops_the_handler_but_hears_what_it_still_says(

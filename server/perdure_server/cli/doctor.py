@@ -88,8 +88,8 @@ async def examined(session: Session, *, audit: bool) -> AsyncIterator[Finding]:
                     yield finding
             except PerdureError as error:
                 yield failed("runs", error)
-    except PerdureError as error:
-        yield await unreachable(session, error)
+    except PerdureError:
+        yield await unreachable(session)
 
 
 def failed(check: str, error: PerdureError) -> Finding:
@@ -98,7 +98,7 @@ def failed(check: str, error: PerdureError) -> Finding:
     return Finding(check, "problem", f"{why.reason}: {why.message}", why.advice)
 
 
-async def unreachable(session: Session, error: PerdureError) -> Finding:
+async def unreachable(session: Session) -> Finding:
     """Why nobody answers: nothing listens there, or it listens but does not speak what is expected."""
     import asyncio
 
@@ -111,7 +111,7 @@ async def unreachable(session: Session, error: PerdureError) -> Finding:
         advice = "start it with `perdure serve`, or name another server with --address or PERDURE_ADDRESS"
         return Finding("reachable", "problem", f"nothing listens at {session.settings.address}: {cause}", advice)
     writer.close()
-    detail = f"something listens at {session.settings.address}, but not Perdure {speaks_tls}: {error.message}"
+    detail = f"something listens at {session.settings.address}, but not Perdure {speaks_tls}"
     advice = "if the server has --tls-cert, connect with --ca FILE (or --tls), and --cert and --key if it asks"
     return Finding("reachable", "problem", detail, advice)
 

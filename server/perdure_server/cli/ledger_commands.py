@@ -176,10 +176,8 @@ def print_entry(output: Output, entry: LedgerEntry) -> None:
         (f"{kind:<16} ", colour_of(kind)),
         f"{clip(form['node_id'], 14):<14} {attempt:<3} ",
         telling(form, _PREVIEW).replace("\n", " "),
-        overflow="ellipsis",
-        no_wrap=True,
     )
-    output.show(line)
+    output.show(line, is_line=True)
 
 
 def run_label(run_id: str) -> str:

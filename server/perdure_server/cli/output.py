@@ -93,9 +93,10 @@ class Output:
         """One line of JSON."""
         self.line(json_line(value))
 
-    def show(self, renderable: RenderableType, *, style: str = "") -> None:
-        """Something drawn with rich; on a terminal only."""
-        self.console().print(renderable, style=style or None)
+    def show(self, renderable: RenderableType, *, style: str = "", is_line: bool = False) -> None:
+        """Something drawn with rich; on a terminal only. A line is cut at the terminal's edge."""
+        overflow = "ellipsis" if is_line else None
+        self.console().print(renderable, style=style or None, no_wrap=is_line or None, overflow=overflow)
 
     def done(self, value: object, sentence: str) -> None:
         """The result of a changing call: the object, or a sentence about it."""
@@ -160,8 +161,9 @@ class Output:
             sys.stderr.write(json_line(why.as_json()) + "\n")
             return
         lines = [why.message]
-        lines += [f"  {name}: {description}" for name, description in why.fields]
-        lines += [f"  {name} = {text}" for name, text in sorted(why.metadata.items())]
+        # What the message says already is not said again; --json has all of it.
+        lines += [f"  {name}: {text}" for name, text in why.fields if text not in why.message]
+        lines += [f"  {name} = {text}" for name, text in sorted(why.metadata.items()) if text not in why.message]
         if not (self._is_forced or sys.stderr.isatty()):
             head = f"error: {why.reason}: " if why.reason else "error: "
             advice = [f"what to do: {why.advice}"] if why.advice else []

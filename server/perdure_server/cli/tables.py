@@ -15,18 +15,15 @@ T = TypeVar("T")
 
 
 def draw(items: Sequence[T], columns: Sequence[Column[T]]) -> Table:
-    """A table of the items."""
+    """A table of the items; columns that would be empty are left out."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.title, no_wrap=not column.may_fold, overflow="fold")
-    for item in items:
-        texts = [column.cell(item) for column in columns]
-        table.add_row(
-            *(
-                Text(text, style=colour_of(text) if column.is_status else "")
-                for text, column in zip(texts, columns, strict=True)
-            )
-        )
+    rows = [[column.cell(item) for column in columns] for item in items]
+    shown = [index for index, _ in enumerate(columns) if any(row[index] for row in rows)]
+    for index in shown:
+        table.add_column(columns[index].title, no_wrap=not columns[index].may_fold, overflow="fold")
+    for row in rows:
+        cells = [(row[index], columns[index].is_status) for index in shown]
+        table.add_row(*(Text(text, style=colour_of(text) if is_status else "") for text, is_status in cells))
     return table
 
 

@@ -57,7 +57,7 @@ def read_page(store: LedgerStore, cursors: CursorCodec, command: ListRecordsComm
     reached = start
     if count:
         reached = Cursor(records[count - 1].position, Anchor.at(records[count - 1]))
-    more = count < len(records) or (count > 0 and _has_more(store, command.selection, reached.position, horizon))
+    more = count > 0 and _has_more(store, command.selection, reached.position, horizon)
     if not more:
         reached = Cursor(max(horizon, reached.position), reached.anchor)
     cursor = cursors.encode(command.selection.binding(), reached)

@@ -143,8 +143,6 @@ def read_strip(store: LedgerStore, selection: Selection, view: View, after: int,
 
 def first_ending(store: LedgerStore, selection: Selection, until: int) -> int:
     """Position of the record that ended the run, if it is at or below `until`; 0 if not."""
-    if until == 0:
-        return 0  # in a query it would mean: no bound
     records = store.read_records(selection.ending().query(0, until, 1, PAGE_BYTES))
     return records[0].position if records else 0
 

@@ -325,9 +325,7 @@ class Subscription:
             return
         until = min(self._until, self._end_at)
         view = self._command.view
-        page = await access.read(read_strip, access.store, selection, view, self._position, until)
-        if self._goodbye is None:
-            self._page = page
+        self._page = await access.read(read_strip, access.store, selection, view, self._position, until)
 
     async def _sleep(self) -> None:
         """LIVE: until the line changes, a checkpoint is due, or the stream is old."""

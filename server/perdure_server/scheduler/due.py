@@ -107,10 +107,8 @@ class DueLoop:
             self._next_timer_at = min(self._next_timer_at, work.next_timer_at)
         if work.next_lease_at:
             self._next_lease_at = min(self._next_lease_at, work.next_lease_at)
-        lease_now = engine.lease_now()
-        pauses = [self._poll_us, self._next_timer_at - engine.clock.now(), self._next_lease_at - lease_now]
-        if self._hold_until > lease_now:
-            pauses.append(self._hold_until - lease_now)
+        until_timer = self._next_timer_at - engine.clock.now()
+        pauses = [self._poll_us, until_timer, self._next_lease_at - engine.lease_now()]
         next_try_at = self.chores.next_try_at
         if next_try_at:
             pauses.append(next_try_at - engine.clock.monotonic())

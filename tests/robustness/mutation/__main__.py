@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.robustness.mutation.execution import Fate, fates, healthy, test_files
+from tests.robustness.mutation.execution import Fate, fates, healthy
 from tests.robustness.mutation.mutants import Mutant, mutants_of
 
 KERNEL = Path("server/perdure_server/kernel")
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown and not chosen.module:
         _say("equivalent.json names mutants that are no more:", *(f"\n  {key}" for key in sorted(unknown)))
         return 1
-    if not healthy(test_files()):
+    if not healthy():
         _say("the tests fail without any mutant")
         return 1
     subjects = [mutant for mutant in mutants if mutant.key not in excused]

@@ -27,9 +27,8 @@ from tests.robustness.mutation.mutants import Mutant
 ALARM_SECONDS: Final = 120
 MEMORY_BYTES: Final = 4 << 30
 TESTS: Final = Path("tests/kernel")
-# Those that say most come first, so that most mutants die early; the slow one comes last.
-FIRST: Final = ("test_steps", "test_attempts", "test_waits", "test_lifecycle", "test_children", "test_events")
-LAST: Final = ("test_table", "test_vars_ops", "test_machine")
+# The slow ones are not even collected before the others have passed: most mutants die early.
+LAST: Final = ("test_table.py", "test_vars_ops.py", "test_machine.py")
 
 
 class Fate(Enum):
@@ -58,43 +57,36 @@ class _ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self.code, module.__dict__)
 
 
-def test_files() -> list[str]:
-    """The kernel's test files in the order in which they run."""
-    names = sorted(path.stem for path in TESTS.glob("test_*.py"))
-    middle = [name for name in names if name not in FIRST + LAST]
-    return [str(TESTS / f"{name}.py") for name in (*FIRST, *middle, *LAST) if name in names]
+def test_files() -> tuple[list[str], list[str]]:
+    """The kernel's test files, in the two parts in which they run."""
+    paths = sorted(TESTS.glob("test_*.py"))
+    quick = [str(path) for path in paths if path.name not in LAST]
+    return quick, [str(TESTS / name) for name in LAST if TESTS / name in paths]
 
 
-def run_tests(files: Sequence[str]) -> int:
+def run_tests(parts: Sequence[Sequence[str]]) -> int:
     """Runs tests up to the first failure; pytest's exit status. Hypothesis neither varies nor shrinks."""
     generate = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(
         "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=40
     )
-    options = [
-        "-x",
-        "-q",
-        "-m",
-        "not long",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        "--tb=no",
-        "--timeout=0",
-        "--assert=plain",
-    ]
-    return int(pytest.main([*options, "--hypothesis-profile=mutation", *files]))
+    options = ["-x", "-q", "-m", "not long", "--tb=no", "--timeout=0", "--assert=plain"]
+    options += ["-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"]
+    for files in parts:
+        status = int(pytest.main([*options, *files]))
+        if status != 0:
+            return status
+    return 0
 
 
-def _child(module: str, code: CodeType | None, files: Sequence[str], output: int) -> int:
+def _child(module: str, code: CodeType | None, output: int) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     signal.alarm(ALARM_SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     if code is not None:
         sys.meta_path.insert(0, _ChangedModule(module, code))
-    return run_tests(files)
+    return run_tests(test_files())
 
 
 def _fork(work: Callable[[], int]) -> int:
@@ -110,10 +102,10 @@ def _fork(work: Callable[[], int]) -> int:
     return pid
 
 
-def healthy(files: Sequence[str]) -> bool:
+def healthy() -> bool:
     """Whether the tests pass with the kernel as it is."""
     with open(os.devnull, "wb") as output:
-        pid = _fork(lambda: _child("", None, files, output.fileno()))
+        pid = _fork(lambda: _child("", None, output.fileno()))
         _, status = os.waitpid(pid, 0)
     return status == 0
 
@@ -126,23 +118,22 @@ def fates(mutants: Sequence[Mutant], paths: dict[str, Path], jobs: int) -> Itera
         paths: the file of each module, by dotted name.
         jobs: children at a time.
     """
-    files = test_files()
     running: dict[int, Mutant] = {}
     queue = list(reversed(mutants))
     with open(os.devnull, "wb") as output:
         while queue or running:
             while queue and len(running) < jobs:
                 mutant = queue.pop()
-                running[_fork(_work(mutant, paths[mutant.module], files, output.fileno()))] = mutant
+                running[_fork(_work(mutant, paths[mutant.module], output.fileno()))] = mutant
             pid, status = os.wait()
             yield running.pop(pid), _fate(status)
 
 
-def _work(mutant: Mutant, path: Path, files: Sequence[str], output: int) -> Callable[[], int]:
+def _work(mutant: Mutant, path: Path, output: int) -> Callable[[], int]:
     def work() -> int:
         code = mutant.code(path)
         assert isinstance(code, CodeType)
-        return _child(mutant.module, code, files, output)
+        return _child(mutant.module, code, output)
 
     return work
 

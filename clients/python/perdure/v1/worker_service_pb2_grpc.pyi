@@ -42,7 +42,9 @@ class WorkerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     Work: _grpc.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]
     """The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
-    carries welcome. Each message may carry several parts, which are processed in field order.
+    carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken
+    first, so that the credit which comes with a report serves the task which that report makes due; the
+    rest in field order.
     Reports are resent until acked. Each side sends something at least every ping_interval; silence
     of three intervals means that the stream is dead and the worker reconnects with a higher
     stream_epoch. A worker ends with goodbye; a stream that ends without it is a dead worker.
@@ -71,7 +73,9 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Work: _aio.StreamStreamMultiCallable[_worker_service_pb2.WorkRequest, _worker_service_pb2.WorkResponse]  # type: ignore[assignment]
     """The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
-    carries welcome. Each message may carry several parts, which are processed in field order.
+    carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken
+    first, so that the credit which comes with a report serves the task which that report makes due; the
+    rest in field order.
     Reports are resent until acked. Each side sends something at least every ping_interval; silence
     of three intervals means that the stream is dead and the worker reconnects with a higher
     stream_epoch. A worker ends with goodbye; a stream that ends without it is a dead worker.
@@ -103,7 +107,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WorkResponse], _abc.AsyncIterator[_worker_service_pb2.WorkResponse]]:
         """The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
-        carries welcome. Each message may carry several parts, which are processed in field order.
+        carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken
+        first, so that the credit which comes with a report serves the task which that report makes due; the
+        rest in field order.
         Reports are resent until acked. Each side sends something at least every ping_interval; silence
         of three intervals means that the stream is dead and the worker reconnects with a higher
         stream_epoch. A worker ends with goodbye; a stream that ends without it is a dead worker.

@@ -309,13 +309,15 @@ class Desk:
                 _log.error("%d handlers do not end although they were cancelled", len(stubborn))
 
     async def _run(self, held: HeldTask) -> None:
+        report: pb.TaskReport | None = None
         try:
             report = await self._execute(held)
         except asyncio.CancelledError:
-            self._settle(held, _report_of_stop(held))
+            report = _report_of_stop(held)
             raise
-        # A handler that ended by itself although it was told to stop has something to say; the server decides.
-        self._settle(held, None if held.stopped is Stop.LOST else report)
+        finally:
+            # A handler that ended by itself although it was told to stop has something to say; the server decides.
+            self._settle(held, None if held.stopped is Stop.LOST else report)
 
     def _settle(self, held: HeldTask, report: pb.TaskReport | None) -> None:
         self._executing -= 1

@@ -14,7 +14,6 @@ from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.task_vars import vars_text
 from perdure_server.api.codec.tokens import decode_token, encode_token, token_bytes
 from perdure_server.api.fields import Check
-from perdure_server.api.problems import EdgeError
 from perdure_server.dispatch import messages as d
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
 from perdure_server.kernel.model import RemoteRequest, RunState, Step, StepFailure
@@ -48,13 +47,13 @@ def worker_key(
 
 def from_worker(message: pb.WorkRequest, limits: Limits = DEFAULT_LIMITS) -> d.FromWorker:
     """One message after the hello. Raises: EdgeError if it cannot be taken as a whole."""
+    check = Check(limits)
     if message.HasField("hello"):
-        raise EdgeError("INVALID_FIELD", "hello: belongs in the first message only")
+        check.refuse("hello", "belongs in the first message only")
     credit = None
     if message.HasField("credit"):
-        credit = message.credit.limit
-        if credit < 0:
-            raise EdgeError("INVALID_FIELD", "credit.limit: must not be negative")
+        credit = check.integer("credit.", "limit", message.credit.limit, 0, MAX_INT64)
+    check.done()
     return d.FromWorker(
         begins=begins(message.begins),
         reports=reports(message.reports, limits, len(message.begins)),
@@ -176,6 +175,7 @@ def task(item: d.Task) -> Shape:
 
 def _profile(message: pb.Hello, check: Check, at: str) -> d.Profile:
     check.count(at, "workflows", len(message.workflows), MAX_SERVED)
+    check.count(at, "effect_types", len(message.effect_types), MAX_SERVED)
     return d.Profile(
         namespace=check.namespace(at, message.namespace),
         worker_id=check.text(at, "worker_id", message.worker_id, required=True),

@@ -1087,7 +1087,9 @@ export declare const LeaseStateSchema: GenEnum<LeaseState>;
 export declare const WorkerService: GenService<{
   /**
    * The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
-   * carries welcome. Each message may carry several parts, which are processed in field order.
+   * carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken
+   * first, so that the credit which comes with a report serves the task which that report makes due; the
+   * rest in field order.
    * Reports are resent until acked. Each side sends something at least every ping_interval; silence
    * of three intervals means that the stream is dead and the worker reconnects with a higher
    * stream_epoch. A worker ends with goodbye; a stream that ends without it is a dead worker.
