@@ -27,7 +27,8 @@ def job_workflow() -> Workflow:
 def payment_workflow() -> Workflow:
     """One effect that must not be repeated blindly, then the end."""
     payment = Workflow("payment")
-    payment.effect_node("pay", "payment-pay", {"of": "${vars.of}"}, next="paid", result_key="r", risk="irreversible")
+    payload: JsonObject = {"of": "${vars.of}"}
+    payment.effect_node("pay", "payment-pay", payload, next="paid", result_key="r", risk="irreversible", retry=TWICE)
     payment.complete_node("paid", {"result": "${vars.r}"})
     return payment
 

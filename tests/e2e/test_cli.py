@@ -98,7 +98,9 @@ def test_a_port_or_store_in_use_is_told(address: str, tmp_path: Path) -> None:
         check=False,
     )
     assert taken.returncode == 1
-    assert "what to do:" in taken.stderr
+    error, advice = taken.stderr.splitlines()
+    assert error.startswith("error: cannot listen on ")
+    assert advice.startswith("what to do: ")
     store = f"sqlite:///{tmp_path}/one.sqlite"
     process, _ = serve("--store", store)
     with process:

@@ -227,6 +227,29 @@ async def test_an_attempt_that_had_not_begun_is_handed_out_again(world: World) -
     ]
 
 
+async def test_a_failure_before_an_irreversible_effect_begins_is_tried_again(world: World) -> None:
+    await world.register()
+    first = await world.stubborn_worker("first", "--declines")
+    run_id = await begin_run(world, "payment")
+    assert await first.ended() == 0
+    assert json.loads(first.lines[-1]) == {"event": "report", "status": "accepted", "reason": ""}
+    await world.worker("second")
+    again = await world.outside.call()
+    assert (again.asked["worker"], again.asked["attempt"]) == ("second", 2)
+    await again.answer({"paid": True})
+    run = await world.client.wait_run(run_id, until="ended", timeout=30)
+    assert run.output == {"result": {"paid": True}}
+    entries = await world.client.list_records(run_id).all()
+    assert told(entries) == [
+        ("step_started", 1, "first"),
+        ("step_completed", 1, "first"),
+        ("requeued", 1, ""),
+        ("step_started", 2, "second"),
+        ("step_begun", 2, "second"),
+        ("step_completed", 2, "second"),
+    ]
+
+
 async def parked_payment(world: World) -> str:
     """A payment whose worker was killed after it had begun, with another worker at hand."""
     first = await world.worker("first")

@@ -93,18 +93,18 @@ class World:
     def submit(self, run_id: str, event: i.Input) -> Decision | Rejection:
         """One input to one run: committed, or refused and nothing has changed."""
         run = self.runs[run_id]
-        before = vars(run).copy()
+        before = _snapshot(run)
         try:
             decision = decide(run, event, self.env(run))
         except Rejection as rejection:
             self._check_refusal(run, before, event, rejection.reason)
             return rejection
-        assert vars(run) == before, "a state is never changed in place"
+        assert _snapshot(run) == before, "a state is never changed in place"
         self._commit(run_id, decision)
         return decision
 
     def _check_refusal(self, run: m.RunState, before: dict[str, object], event: i.Input, reason: Reason) -> None:
-        assert vars(run) == before, "a refused input changes nothing"
+        assert _snapshot(run) == before, "a refused input changes nothing"
         internal = isinstance(event, INTERNAL) or (isinstance(event, i.NodePlanned) and not event.attempt)
         assert internal or reason is not Reason.NOT_DUE, f"{event} must get a reason that its sender knows"
 
@@ -302,6 +302,14 @@ class World:
             event = i.TurnTaken(run.step.step_id)
         taken = self.submit(run.run_id, event)
         assert isinstance(taken, Decision), f"a due turn is taken, not {taken}"
+
+
+def _snapshot(run: m.RunState) -> dict[str, object]:
+    """All that a state holds, in mappings of its own."""
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value  # type: ignore[arg-type]
+        for name, value in vars(run).items()
+    }
 
 
 def _link(record: Record) -> ChildLink | None:

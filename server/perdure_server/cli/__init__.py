@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 
 def main() -> None:
     """Runs the command with the arguments of the process and exits with its code."""
+    # gRPC's own lines have neither our form nor a reader; whoever wants them sets the variable.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
     from perdure_server.cli.program import program
 
     program()

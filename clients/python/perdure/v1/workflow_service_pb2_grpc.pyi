@@ -35,7 +35,8 @@ class WorkflowServiceStub:
     def __new__(cls, channel: _aio.Channel) -> WorkflowServiceAsyncStub: ...
     RegisterWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_service_pb2.RegisterWorkflowRequest, _workflow_service_pb2.RegisterWorkflowResponse]
     """Stores a version of a workflow. The version is the digest of its content, so registering it
-    again changes nothing but, if asked, the default. The first version becomes the default.
+    again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+    afterwards only SetDefaultVersion moves the default.
     Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
     """
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_service_pb2.GetWorkflowRequest, _workflow_service_pb2.GetWorkflowResponse]
@@ -54,7 +55,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.RegisterWorkflowRequest, _workflow_service_pb2.RegisterWorkflowResponse]  # type: ignore[assignment]
     """Stores a version of a workflow. The version is the digest of its content, so registering it
-    again changes nothing but, if asked, the default. The first version becomes the default.
+    again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+    afterwards only SetDefaultVersion moves the default.
     Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
     """
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.GetWorkflowRequest, _workflow_service_pb2.GetWorkflowResponse]  # type: ignore[assignment]
@@ -76,7 +78,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflow_service_pb2.RegisterWorkflowResponse, _abc.Awaitable[_workflow_service_pb2.RegisterWorkflowResponse]]:
         """Stores a version of a workflow. The version is the digest of its content, so registering it
-        again changes nothing but, if asked, the default. The first version becomes the default.
+        again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+        afterwards only SetDefaultVersion moves the default.
         Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
         """
 

@@ -14,6 +14,7 @@ from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.task_vars import vars_text
 from perdure_server.api.codec.tokens import decode_token, encode_token, token_bytes
 from perdure_server.api.fields import Check
+from perdure_server.api.problems import EdgeError
 from perdure_server.dispatch import messages as d
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
 from perdure_server.kernel.model import RemoteRequest, RunState, Step, StepFailure

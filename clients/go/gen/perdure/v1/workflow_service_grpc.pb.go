@@ -33,7 +33,8 @@ const (
 // Keeps workflow versions.
 type WorkflowServiceClient interface {
 	// Stores a version of a workflow. The version is the digest of its content, so registering it
-	// again changes nothing but, if asked, the default. The first version becomes the default.
+	// again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+	// afterwards only SetDefaultVersion moves the default.
 	// Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
 	RegisterWorkflow(ctx context.Context, in *RegisterWorkflowRequest, opts ...grpc.CallOption) (*RegisterWorkflowResponse, error)
 	// One version. Errors: WORKFLOW_NOT_FOUND.
@@ -111,7 +112,8 @@ func (c *workflowServiceClient) SetDefaultVersion(ctx context.Context, in *SetDe
 // Keeps workflow versions.
 type WorkflowServiceServer interface {
 	// Stores a version of a workflow. The version is the digest of its content, so registering it
-	// again changes nothing but, if asked, the default. The first version becomes the default.
+	// again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+	// afterwards only SetDefaultVersion moves the default.
 	// Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
 	RegisterWorkflow(context.Context, *RegisterWorkflowRequest) (*RegisterWorkflowResponse, error)
 	// One version. Errors: WORKFLOW_NOT_FOUND.

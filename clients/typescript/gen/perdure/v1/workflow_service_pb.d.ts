@@ -483,7 +483,8 @@ export declare const SetDefaultVersionResponseSchema: GenMessage<SetDefaultVersi
 export declare const WorkflowService: GenService<{
   /**
    * Stores a version of a workflow. The version is the digest of its content, so registering it
-   * again changes nothing but, if asked, the default. The first version becomes the default.
+   * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+   * afterwards only SetDefaultVersion moves the default.
    * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
    *
    * @generated from rpc perdure.v1.WorkflowService.RegisterWorkflow

@@ -239,7 +239,8 @@ public final class WorkflowServiceGrpc {
     /**
      * <pre>
      * Stores a version of a workflow. The version is the digest of its content, so registering it
-     * again changes nothing but, if asked, the default. The first version becomes the default.
+     * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+     * afterwards only SetDefaultVersion moves the default.
      * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
      * </pre>
      */
@@ -325,7 +326,8 @@ public final class WorkflowServiceGrpc {
     /**
      * <pre>
      * Stores a version of a workflow. The version is the digest of its content, so registering it
-     * again changes nothing but, if asked, the default. The first version becomes the default.
+     * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+     * afterwards only SetDefaultVersion moves the default.
      * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
      * </pre>
      */
@@ -402,7 +404,8 @@ public final class WorkflowServiceGrpc {
     /**
      * <pre>
      * Stores a version of a workflow. The version is the digest of its content, so registering it
-     * again changes nothing but, if asked, the default. The first version becomes the default.
+     * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+     * afterwards only SetDefaultVersion moves the default.
      * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
      * </pre>
      */
@@ -474,7 +477,8 @@ public final class WorkflowServiceGrpc {
     /**
      * <pre>
      * Stores a version of a workflow. The version is the digest of its content, so registering it
-     * again changes nothing but, if asked, the default. The first version becomes the default.
+     * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+     * afterwards only SetDefaultVersion moves the default.
      * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
      * </pre>
      */
@@ -546,7 +550,8 @@ public final class WorkflowServiceGrpc {
     /**
      * <pre>
      * Stores a version of a workflow. The version is the digest of its content, so registering it
-     * again changes nothing but, if asked, the default. The first version becomes the default.
+     * again changes nothing. The first version becomes the default, a later one if set_default asks for it;
+     * afterwards only SetDefaultVersion moves the default.
      * Errors: INVALID_FIELD, INVALID_SPEC, NAMESPACE_NOT_FOUND, REQUEST_ID_REUSED.
      * </pre>
      */
