@@ -77,7 +77,7 @@ PARENTING: Final[list[m.EffectRequest]] = [
 ]
 REMOTE: Final = m.RemoteRequest(Leaf(b"{}"))
 EFFECTS: Final = [
-    *(m.Effect("own", request, "k") for request in [*LISTENING, *ASKING, *TELLING, *PARENTING]),
+    *(m.Effect("own", request, "k") for request in [*LISTENING, *LISTENING, *LISTENING, *ASKING, *TELLING, *PARENTING]),
     *(m.Effect("own", request, on_error_node="b") for request in [*ASKING, *PARENTING]),
     *(
         m.Effect("remote", REMOTE, "k.l", retry, timeouts, on_error_node=on_error, risk=risk)

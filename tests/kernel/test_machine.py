@@ -30,8 +30,10 @@ from tests.kernel.machine_draws import (
 )
 from tests.kernel.world import Token, World
 
+UNTYPED_RULE: Any = rule
 
-def act(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+
+def act(**draws: Any) -> Callable[[Callable[..., None]], Any]:
     """A rule: something happens, and meanwhile workers and loops do their part, most of the time."""
 
     def make(what: Callable[..., None]) -> Any:
@@ -41,7 +43,7 @@ def act(**draws: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]
             if index % 4:
                 self.meanwhile(index, plan)
 
-        return rule(index=INDEX, plan=PLANS, **draws)(both)
+        return UNTYPED_RULE(index=INDEX, plan=PLANS, **draws)(both)
 
     return make
 
@@ -205,6 +207,20 @@ class Interleavings(RuleBasedStateMachine):
             run = self.pick(index, m.Activity.WAITING)
             self.world.offer(run.run_id, self.world.events[index % len(self.world.events)])
 
+    @act()
+    def listen_again(self, index: int) -> None:
+        """A run that hears events in a loop: it gets one, and waits for the next of the same key, or of all."""
+        run = self.pick(index, m.Activity.WAITING)
+        if run.waiting is None or not run.waiting.event_name or not self.world.match(run.run_id):
+            return
+        asked = m.WaitEvent("*" if index % 5 == 0 else run.waiting.event_name, run.waiting.event_scope)
+        again = [ready for ready in self.world.tasks(leased=False) if ready.run_id == run.run_id]
+        if again:
+            self.hand_out(again[0])
+            self.world.report(self.world.tokens[-1], m.StepPlan(effect=m.Effect("own", asked), next_node="a"), None)
+            self.world.take_turn(self.world.runs[run.run_id])
+            self.world.match(run.run_id)
+
     @act(late=PLANS)
     def zombie(self, index: int, late: m.StepPlan) -> None:
         """A worker loses its lease, another one gets the step, and the first one reports all the same."""
@@ -344,4 +360,4 @@ def run_machine(examples: int) -> None:
 @pytest.mark.timeout(900)
 @promises
 def test_no_interleaving_breaks_a_promise() -> None:
-    run_machine(settings().max_examples)
+    run_machine(min(settings().max_examples, 60))

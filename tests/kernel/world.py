@@ -114,9 +114,9 @@ class World:
         for new in decision.new_runs:
             assert new.run.run_id not in self.runs
             self._write(new.run.run_id, list(new.records), new.run)
-        children = self.runs[run_id].children if run_id in self.runs else {}
+        before = self.runs.get(run_id)
         self._write(run_id, decision.records, decision.run)
-        self._check_cascade(run_id, children, decision)
+        self._check_cascade(run_id, before.children if before else {}, decision)
         for event in decision.events:
             self.emit(event)
         self.mail += [mail for mail in decision.mail if mail not in self.mail]
@@ -137,9 +137,8 @@ class World:
 
     def _check_cascade(self, run_id: str, children: Mapping[str, m.Child], decision: Decision) -> None:
         """A cancel goes to the children that were started to go down with their parent."""
-        asked = [record for record in decision.records if isinstance(record.body, Cancelled | CancelRequested)]
-        by_itself = any(isinstance(record.body, StepCompleted) for record in decision.records)
-        if asked and not by_itself:
+        bodies = [record.body for record in decision.records]
+        if len(bodies) == 1 and isinstance(bodies[0], Cancelled | CancelRequested):
             told = {mail.to_run_id for mail in decision.mail if mail.kind is MailKind.CANCEL}
             policy = m.ChildPolicy.CANCEL
             assert told == {child.run_id for child in children.values() if child.on_parent_cancel is policy}, run_id
@@ -194,7 +193,10 @@ class World:
         return positions
 
     def match(self, run_id: str) -> bool:
-        """Gives the run's wait the lowest event that it may have, if there is one."""
+        """Gives the run's wait the lowest event that it may have, if there is one, and no other."""
+        for emitted in self.events:
+            if self.runs[run_id].waiting is not None and not self.fits(run_id, emitted):
+                self.offer(run_id, emitted)
         found = next((emitted for emitted in self.events if self.fits(run_id, emitted)), None)
         if found is not None:
             self.offer(run_id, found)

@@ -139,6 +139,11 @@ def test_a_rolled_back_head_is_found() -> None:
     assert "head" in report.problem
 
 
+def test_a_head_of_a_run_without_records_is_found() -> None:
+    key = RunLedger("r").key
+    assert verify_records(key, [], RunHeadClaim(0, bytes(32)), inspect_record).first_bad_seq == 1
+
+
 def test_the_first_of_two_faults_is_named() -> None:
     ledger, records = a_ledger()
     broken = change(change(records, 1, record=b"\x22\x01x"), 4, record=b"\x22\x01x")

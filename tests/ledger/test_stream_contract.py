@@ -370,6 +370,17 @@ async def test_draining_says_goodbye_and_refuses_new_streams() -> None:
             await rig.ledger.subscribe(subscribe_to(), "me")
 
 
+async def test_a_stream_that_opens_while_the_server_drains_says_goodbye_too() -> None:
+    async with running(Rig(turns=5)) as rig:
+        opening = asyncio.create_task(rig.ledger.subscribe(subscribe_to(), "me"))
+        await give_turns(3)
+        rig.ledger.drain()
+        async with await opening as subscription:
+            stream = Stream(subscription)
+            await stream.read_until("goodbye")
+        assert stream.events == ["subscribed", "goodbye"]
+
+
 async def test_draining_comes_before_a_backlog() -> None:
     async with running(Rig()) as rig:
         rig.commit(RunLedger("a"), STARTED, *[COMPLETED] * 9)

@@ -70,9 +70,19 @@ def test_another_domains_reason_is_not_ours() -> None:
     assert (error.reason, error.metadata) == ("", {})
 
 
+def status_of(code: int) -> bytes:
+    """The trailer of an error with another code than the call's."""
+    detail = AnyMessage()
+    detail.Pack(info("NOT_OF_THIS_CALL"))
+    return status_pb2.Status(code=code, message="other", details=[detail]).SerializeToString()
+
+
+OTHER_CODE = status_of(3)
+
+
 @pytest.mark.parametrize(
     "status",
-    [b"", b"\xff\xff", status_pb2.Status(code=3, message="other").SerializeToString()],
+    [b"", b"\xff\xff", OTHER_CODE],
     ids=["empty", "garbage", "another-code"],
 )
 def test_a_trailer_that_makes_no_sense_is_left_aside(status: bytes) -> None:

@@ -124,7 +124,7 @@ class Dispatcher:
         """
         self._check_open()
         profile = hello.profile
-        await self._engine.catalog.require_namespace(profile.namespace)
+        await self._engine.catalog.require_namespace(profile.namespace, "hello.namespace")
         key = profile.namespace, profile.worker_id
         older = self._sessions.get(key)
         if older is not None:
@@ -160,7 +160,7 @@ class Dispatcher:
     async def poll(self, profile: Profile, request_id: str, wanted: int, wait_us: int) -> list[Task]:
         """Waits for tasks; see `Polls.poll`. Raises: EngineError."""
         self._check_open()
-        await self._engine.catalog.require_namespace(profile.namespace)
+        await self._engine.catalog.require_namespace(profile.namespace, "worker.namespace")
         return await self._polls.poll(profile, request_id, wanted, wait_us)
 
     async def report(

@@ -79,12 +79,12 @@ class Catalog:
         """A default may have moved."""
         self._defaults.pop((namespace, workflow_id), None)
 
-    async def require_namespace(self, namespace: str) -> None:
-        """Raises: NamespaceNotFoundError if there is no such namespace."""
+    async def require_namespace(self, namespace: str, field: str = "namespace") -> None:
+        """Raises: NamespaceNotFoundError if there is no such namespace; `field` is the request's that names it."""
         if namespace in self._namespaces:
             return
         self._namespaces.update(await self._read(self._store.list_namespaces))
         if namespace not in self._namespaces:
             raise NamespaceNotFoundError(
-                f"there is no namespace {namespace!r}; create it with CreateNamespace", field="namespace"
+                f"there is no namespace {namespace!r}; create it with CreateNamespace", field=field
             )

@@ -38,12 +38,12 @@ class StoreFeed:
         """One look. Raises StoreUnavailableError."""
         tailer, store = self._tailer, self._access.store
         while namespaces := tailer.watched_namespaces():
-            position, epoch = tailer.position, tailer.epoch
-            horizon, records = await self._access.read(read_gap, store, namespaces, position, GAP_RECORDS, GAP_BYTES)
+            epoch = tailer.epoch
+            horizon, records = await self._access.read(
+                read_gap, store, namespaces, tailer.position, GAP_RECORDS, GAP_BYTES
+            )
             if tailer.epoch != epoch:
                 continue  # somebody came meanwhile whose records were not read
-            if tailer.position != position:
-                return  # announcements follow one another; there was no gap
             if records is None:
                 tailer.skip_to(horizon)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from perdure.v1 import (
 
 CALL_TIMEOUT_S = 3.0
 """A right long poll may go on for longer; nothing else may."""
+
+STREAM_WAIT_S = 1.0
+"""How long a stream that has answered once is given to answer again."""
 
 LONG = frozenset({"TickRun", "WaitRun", "PollTasks"})
 _MODULES: tuple[Any, ...] = (
@@ -49,8 +53,11 @@ class Method:
         """Service and method."""
         return f"{self.service}/{self.name}"
 
-    async def call(self, channel: grpc.aio.Channel, data: bytes) -> Message | None:
-        """Sends bytes and returns the first answer; None for a long poll that goes on.
+    async def call(self, channel: grpc.aio.Channel, data: bytes, *, answers: int = 1) -> Message | None:
+        """Sends bytes and returns an answer; None for a long poll that goes on.
+
+        Args:
+            answers: of a stream, how many to wait for; one that stays open without giving them is left.
 
         Raises: AioRpcError.
         """
@@ -58,9 +65,11 @@ class Method:
         parse = self.response.FromString
         try:
             if self.streams_up:
-                return await _first(channel.stream_stream(path, None, parse)(iter([data]), timeout=CALL_TIMEOUT_S))
+                stream = channel.stream_stream(path, None, parse)(timeout=CALL_TIMEOUT_S)
+                await stream.write(data)
+                return await _last(stream, answers)
             if self.streams_down:
-                return await _first(channel.unary_stream(path, None, parse)(data, timeout=CALL_TIMEOUT_S))
+                return await _last(channel.unary_stream(path, None, parse)(data, timeout=CALL_TIMEOUT_S), answers)
             return await channel.unary_unary(path, None, parse)(data, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             if self.name in LONG and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -68,11 +77,17 @@ class Method:
             raise
 
 
-async def _first(call: Any) -> Message:
+async def _last(call: Any, answers: int) -> Message:
+    message: Any = None
     try:
-        message = await call.read()
-        if message is grpc.aio.EOF:
-            raise AssertionError("the stream ended without an answer")
+        for _ in range(answers):
+            try:
+                async with asyncio.timeout(STREAM_WAIT_S if message is not None else None):
+                    message = await call.read()
+            except TimeoutError:
+                break
+            if message is grpc.aio.EOF:
+                raise AssertionError("the stream ended without an answer")
         return message
     finally:
         call.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -21,17 +20,6 @@ class StoreState:
         """Another number after any commit of the server."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
-
-    def contents(self) -> dict[str, str]:
-        """A digest of each table."""
-        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        return {name: self._digest(name) for (name,) in tables.fetchall()}
-
-    def _digest(self, table: str) -> str:
-        digest = hashlib.sha256()
-        for row in self._connection.execute(f'SELECT * FROM "{table}" ORDER BY 1, 2'):
-            digest.update(repr(row).encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -15,6 +15,7 @@ from perdure.v1 import workflow_service_pb2 as workflows
 from perdure.v1.run_service_pb2_grpc import RunServiceStub
 from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
 from perdure.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from tests.robustness.server_process import ServerProcess
 
 ASKING = "asking"
 WORKING = "working"
@@ -59,11 +60,13 @@ class World:
     Args:
         channel: to the server.
         store: its SQLite file.
+        server: its process.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, store: Path) -> None:
+    def __init__(self, channel: grpc.aio.Channel, store: Path, server: ServerProcess) -> None:
         self.channel = channel
         self.store = store
+        self.another_channel = server.channel
         self.version = ""
         self._runs = RunServiceStub(channel)
         self._workers = WorkerServiceStub(channel)

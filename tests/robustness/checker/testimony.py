@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from google.protobuf.message import Message
 
@@ -49,6 +50,7 @@ class AckedBegin:
 class Testimony:
     """All of it. Clients add to the lists as answers come."""
 
+    __test__: ClassVar[bool] = False
     answered: list[Answered] = field(default_factory=list[Answered])
     streamed: list[StreamedRecord] = field(default_factory=list[StreamedRecord])
     reports: list[AckedReport] = field(default_factory=list[AckedReport])

@@ -68,7 +68,7 @@ def run_tests(parts: Sequence[Sequence[str]]) -> int:
     """Runs tests up to the first failure; pytest's exit status. Hypothesis neither varies nor shrinks."""
     generate = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(
-        "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=40
+        "mutation", deadline=None, derandomize=True, database=None, phases=generate, max_examples=30
     )
     options = ["-x", "-q", "-m", "not long", "--tb=no", "--timeout=0", "--assert=plain"]
     options += ["-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"]

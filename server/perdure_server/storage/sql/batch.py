@@ -1,7 +1,8 @@
 """Decides about the Commits of a batch and gathers the rows of the winners, one list per statement.
 
-What is stored comes in as `Found`; each accepted Commit changes it, so that a later one of the batch sees it.
-Knows no SQL dialect: rows are tuples in the order of the schema's columns.
+What is stored comes in as `Found`. An accepted Commit adds its request and its events there, so that a repeat in
+the same batch is seen; no run may be named by two Commits of one plan. Knows no SQL dialect: rows are tuples in
+the order of the schema's columns.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ HeadShape: TypeAlias = tuple[int, int, bool, int, int]
 
 @dataclass(slots=True)
 class KnownRun:
-    """A run as the batch sees it. `shape` is the stored one, None for a run that the batch creates."""
+    """A run before the Commit that names it. `shape` is None for a run that the Commit creates."""
 
     run_no: int
     namespace_no: int
@@ -77,7 +78,7 @@ class Found:
 
 
 class Writes:
-    """Rows to write. Where the batch touches one row twice, the last one counts; None deletes."""
+    """Rows to write; None deletes."""
 
     def __init__(self) -> None:
         self.identifiers: list[Row] = []
@@ -151,10 +152,10 @@ def wait_row(run: KnownRun, run_id: str, wait: WaitRow) -> Row:
 
 
 class BatchPlan:
-    """The Commits of one transaction, decided in order.
+    """Commits that are written together, decided in order. Each names runs that no other one names.
 
     Args:
-        found: what is stored; changed as Commits are accepted.
+        found: what is stored.
         position: the last one given.
         identifier_no: the last one given.
         genesis: gives the `prev_hash` of a run's first record.
@@ -251,14 +252,11 @@ class BatchPlan:
         return range(first, position + 1)
 
     def _set_head(self, run: KnownRun, run_id: str, head: RunHead) -> None:
-        run.seq, run.head_hash = head.seq, head.head_hash
         self.writes.heads[run.run_no] = (run, head)
         if head.wait is not None:
             self.writes.waits[run.run_no] = wait_row(run, run_id, head.wait)
-            run.wait_id = head.wait.wait_id
         elif run.wait_id:
             self.writes.waits[run.run_no] = None
-            run.wait_id = 0
 
     def _create(self, new: RunCreate) -> range:
         identity = new.identity
@@ -274,7 +272,6 @@ class BatchPlan:
             shape=None,
             wait_id=0,
         )
-        self._found.runs[RunKey(namespace, identity.run_id)] = run
         self.writes.new_runs[run.run_no] = NewRun(
             identity,
             parent_no=self._number(namespace, identity.parent_run_id) if identity.parent_run_id else 0,
