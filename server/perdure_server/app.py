@@ -146,7 +146,9 @@ async def serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with open_server(config) as app:
-        log.info("perdure %s listening on %s, store %s, pid %s", server_version(), app.address, config.store, os.getpid())
+        log.info(
+            "perdure %s listening on %s, store %s, pid %s", server_version(), app.address, config.store, os.getpid()
+        )
         await stopping.wait()
         log.info("draining")
     log.info("stopped")

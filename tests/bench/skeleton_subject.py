@@ -34,9 +34,7 @@ class SkeletonSubject:
         )
         self._server = server
         port = (await server.line_starting("ready ", timeout_s=20)).split()[1]
-        self._worker = await Child.start_module(
-            directory / "skeleton-worker.log", "tests.bench.skeleton.worker", port
-        )
+        self._worker = await Child.start_module(directory / "skeleton-worker.log", "tests.bench.skeleton.worker", port)
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self._stub = Stub(self._channel)
 

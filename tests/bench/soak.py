@@ -58,9 +58,7 @@ async def soak(
         async with asyncio.TaskGroup() as group:
             load = group.create_task(pace.keep(minutes * 60))
             while not load.done():
-                samples.append(
-                    MemorySample(pace.age_s(), memory_mib(subject.server_pid(), "VmRSS"), pace.runs_done)
-                )
+                samples.append(MemorySample(pace.age_s(), memory_mib(subject.server_pid(), "VmRSS"), pace.runs_done))
                 say(f"{samples[-1].age_s:6.0f} s  {samples[-1].rss_mib:7.1f} MiB  {samples[-1].runs} runs")
                 await asyncio.wait({load}, timeout=_SAMPLE_EVERY_S)
         samples.append(MemorySample(pace.age_s(), memory_mib(subject.server_pid(), "VmRSS"), pace.runs_done))

@@ -12,9 +12,7 @@ from tests.bench.subject import BenchError
 from tests.bench.workloads import CELLS, Cell, Sample
 
 
-def sample(
-    subject: str, cell: Cell, rate: float, *, cpu_ms: float = 0.1, legs_ms: Sequence[float] = (1.0,)
-) -> Sample:
+def sample(subject: str, cell: Cell, rate: float, *, cpu_ms: float = 0.1, legs_ms: Sequence[float] = (1.0,)) -> Sample:
     steps = 1000
     legs = ("start", "resume") if cell.workload == "W2" else ("run",)
     return Sample(
@@ -89,9 +87,7 @@ def test_gates_are_missed_beyond_their_bounds(multiples: dict[str, float], misse
 
 
 def test_growth_counts_from_minute_two() -> None:
-    samples = [
-        MemorySample(age, rss, 0) for age, rss in ((0, 40), (119, 70), (121, 80), (300, 99), (600, 84.5))
-    ]
+    samples = [MemorySample(age, rss, 0) for age, rss in ((0, 40), (119, 70), (121, 80), (300, 99), (600, 84.5))]
     assert growth_mib(samples) == pytest.approx(4.5)
 
 

@@ -54,9 +54,7 @@ class ScriptedServer:
                     runs.ResumeRunRequest.FromString,
                     runs.ResumeRunResponse.SerializeToString,
                 ),
-                "WaitRun": unary(
-                    self.wait_run, runs.WaitRunRequest.FromString, runs.WaitRunResponse.SerializeToString
-                ),
+                "WaitRun": unary(self.wait_run, runs.WaitRunRequest.FromString, runs.WaitRunResponse.SerializeToString),
             },
             "WorkflowService": {
                 "RegisterWorkflow": unary(
@@ -169,9 +167,7 @@ async def test_a_failed_run_fails_the_bench(host: PerdureHost, scripted: Scripte
         await host.run_to_end(WORKER_CHAIN, "run-1")
 
 
-async def test_a_lost_subscription_fails_the_runs_that_wait(
-    host: PerdureHost, scripted: ScriptedServer
-) -> None:
+async def test_a_lost_subscription_fails_the_runs_that_wait(host: PerdureHost, scripted: ScriptedServer) -> None:
     scripted.ends_with = records_pb2.RECORD_KIND_COMPLETED
     scripted.end_subscription()
     with pytest.raises(BenchError, match="subscription ended"):
@@ -185,9 +181,7 @@ async def test_a_leg_needs_no_second_call_when_the_reply_tells_the_status(
     assert scripted.waits == 0
 
 
-async def test_a_leg_waits_when_the_reply_came_before_the_status(
-    host: PerdureHost, scripted: ScriptedServer
-) -> None:
+async def test_a_leg_waits_when_the_reply_came_before_the_status(host: PerdureHost, scripted: ScriptedServer) -> None:
     scripted.start_status = common_pb2.RUN_STATUS_RUNNING
     await host.waiting_run("run-1")
     assert scripted.waits == 1

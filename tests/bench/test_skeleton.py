@@ -24,9 +24,7 @@ async def skeleton(tmp_path: Path) -> AsyncIterator[SkeletonSubject]:
 
 
 @pytest.mark.parametrize("workload", ["W1", "W1s"])
-async def test_each_result_is_on_disk_in_order(
-    skeleton: SkeletonSubject, tmp_path: Path, workload: str
-) -> None:
+async def test_each_result_is_on_disk_in_order(skeleton: SkeletonSubject, tmp_path: Path, workload: str) -> None:
     runs = 24
     assert await LoadDriver(skeleton).exactly(Cell(workload, 8), runs) == runs * STEPS_PER_RUN
     counters = await skeleton.counters()

@@ -1,13 +1,14 @@
-"""A process that has imported the server and forks one whenever it is told to: `python -m tests.robustness.nursery`.
+"""A process that has imported the server and forks one whenever it is told to: `python -m tests.robustness.nursery
+SOCKET`.
 
 Importing takes seconds, a fork milliseconds, and a suite that kills servers starts hundreds of them. Nothing of gRPC
-exists before the fork, so each child is a server process like any other. Lines of JSON on standard input ask for
-children, lines on standard output tell what becomes of them:
+exists before the fork, so each child is a server process like any other. Whoever connects to the Unix socket asks for
+children with lines of JSON, and is told what becomes of them:
 
     in   {"id": 1, "config": {...}, "environment": {...}, "log": FILE, "defect": ""}
     out  {"id": 1, "pid": 4711} | {"id": 1, "listening": "127.0.0.1:1234"} | {"id": 1, "status": -9}
 
-The nursery ends, and its children with it, when its standard input ends.
+The children of a connection end with it; the nursery ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import re
 import select
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,20 +85,25 @@ def _become_server(order: dict[str, Any]) -> None:
         os._exit(70)
 
 
-class Nursery:
-    """Takes orders and watches children, on one thread."""
+class Ward:
+    """Takes the orders of one connection and watches its children; a process of its own.
 
-    def __init__(self) -> None:
+    Args:
+        connection: where the orders come from.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
         self._children: dict[int, Child] = {}
         self._poll = select.poll()
-        self._poll.register(0, select.POLLIN)
+        self._poll.register(connection, select.POLLIN)
         self._input = b""
 
     def run(self) -> None:
-        """Returns when standard input ends; the children are killed."""
+        """Returns when the connection ends; the children are killed."""
         while True:
             for descriptor, _ in self._poll.poll():
-                if descriptor == 0:
+                if descriptor == self._connection.fileno():
                     if not self._take_orders():
                         self._kill_all()
                         return
@@ -104,14 +111,14 @@ class Nursery:
                     self._look_after(descriptor)
 
     def _take_orders(self) -> bool:
-        data = os.read(0, 65_536)
+        data = self._connection.recv(65_536)
         *lines, self._input = (self._input + data).split(b"\n")
         for line in lines:
             child = Child(json.loads(line))
             for descriptor in (child.output, child.process):
                 self._children[descriptor] = child
                 self._poll.register(descriptor, select.POLLIN)
-            _tell(id=child.number, pid=child.pid)
+            self._tell(id=child.number, pid=child.pid)
         return bool(data)
 
     def _look_after(self, descriptor: int) -> None:
@@ -119,29 +126,44 @@ class Nursery:
         if descriptor == child.output:
             address = child.read()
             if address:
-                _tell(id=child.number, listening=address)
+                self._tell(id=child.number, listening=address)
             return
         for registered in (child.output, child.process):
             self._poll.unregister(registered)
             del self._children[registered]
-        _tell(id=child.number, status=child.end())
+        self._tell(id=child.number, status=child.end())
 
     def _kill_all(self) -> None:
         for child in set(self._children.values()):
             os.kill(child.pid, signal.SIGKILL)
             child.end()
 
+    def _tell(self, **facts: Any) -> None:
+        self._connection.sendall(json.dumps(facts).encode() + b"\n")
 
-def _tell(**facts: Any) -> None:
-    os.write(1, json.dumps(facts).encode() + b"\n")
 
-
-def main() -> None:
-    """Runs until standard input ends."""
+def main(path: str) -> None:
+    """Serves connections until standard input ends."""
+    # Wards that end are nobody's business.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
     gc.collect()
     gc.freeze()
-    Nursery().run()
+    os.write(1, b"ready\n")
+    while True:
+        readable, _, _ = select.select([0, listener], [], [])
+        if 0 in readable:
+            return
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            Ward(connection).run()
+            os._exit(0)
+        connection.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,39 +95,57 @@ class ServerProcess:
         raise ServerError(f"process {self.pid} has no VmRSS")
 
 
+class Nursery:
+    """The process that servers are forked from; see tests.robustness.nursery.
+
+    Args:
+        directory: where its socket goes.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = str(directory / "nursery")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.robustness.nursery", self.socket],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        if self._process.stdout is None or not self._process.stdout.readline():
+            raise ServerError("the nursery does not start")
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.communicate(timeout=STOP_TIMEOUT_S)
+
+
 class Servers:
     """Starts server processes; all of them end with it.
 
     Args:
+        nursery: forks them.
         directory: where logs and stores go.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, nursery: Nursery, directory: Path) -> None:
         self.directory = directory
+        self._nursery = nursery
         self._started: dict[int, ServerProcess] = {}
-        self._nursery: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._nursery = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.robustness.nursery",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        self._reader = asyncio.create_task(self._read(self._nursery))
+        reader, self._writer = await asyncio.open_unix_connection(self._nursery.socket)
+        self._listener = asyncio.create_task(self._read(reader))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        nursery, reader = self._nursery, self._reader
-        if nursery is None or nursery.stdin is None or reader is None:
+        if self._writer is None or self._listener is None:
             return
-        nursery.stdin.close()
-        await nursery.wait()
-        await reader
+        self._writer.write_eof()
+        await self._listener
+        self._writer.close()
+        await self._writer.wait_closed()
 
     async def start(
         self,
@@ -144,8 +163,8 @@ class Servers:
             defect: one of tests.robustness.defects, planted in it.
             store: name of the SQLite file in the directory.
         """
-        if self._nursery is None or self._nursery.stdin is None:
-            raise ServerError("there is no nursery")
+        if self._writer is None:
+            raise ServerError("servers are started inside of `async with`")
         number = len(self._started) + 1
         server = ServerProcess(self.directory / f"server-{number}.log")
         self._started[number] = server
@@ -157,15 +176,13 @@ class Servers:
             "log": str(server.log),
             "defect": defect,
         }
-        self._nursery.stdin.write(json.dumps(order).encode() + b"\n")
-        await self._nursery.stdin.drain()
+        self._writer.write(json.dumps(order).encode() + b"\n")
+        await self._writer.drain()
         await server.ready()
         return server
 
-    async def _read(self, nursery: asyncio.subprocess.Process) -> None:
-        if nursery.stdout is None:
-            raise ServerError("the nursery has no output")
-        async for line in nursery.stdout:
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        async for line in reader:
             facts: dict[str, Any] = json.loads(line)
             server = self._started[facts["id"]]
             server.pid = facts.get("pid", server.pid)

@@ -26,7 +26,7 @@ from tests.robustness.bad_input.mutations import Mutation, mutations, touches
 from tests.robustness.bad_input.right_requests import RIGHT
 from tests.robustness.bad_input.store_state import StoreState
 from tests.robustness.bad_input.world import ASKING, World
-from tests.robustness.server_process import Servers
+from tests.robustness.server_process import Nursery, Servers
 
 pytestmark = [pytest.mark.promise("P10"), pytest.mark.timeout(600)]
 
@@ -40,10 +40,10 @@ METHODS = {method.key: method for method in methods()}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
+async def world(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
     """One server for the module."""
     directory: Path = tmp_path_factory.mktemp("bad-input")
-    async with Servers(directory) as servers:
+    async with Servers(nursery, directory) as servers:
         server = await servers.start()
         async with server.channel() as channel:
             world = World(channel, directory / "perdure.db", server)
@@ -210,7 +210,7 @@ async def test_four_thousand_starts_at_once_are_kept_or_refused(world: World) ->
     stub = RunServiceStub(world.channel)
     calls = [stub.StartRun(runs.StartRunRequest(workflow_id=ASKING, run_id=name), timeout=120) for name in names]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    for name, answer in zip(names, answers, strict=True):
+    for _name, answer in zip(names, answers, strict=True):
         if isinstance(answer, grpc.aio.AioRpcError):
             found = refusal(answer, runs.StartRunRequest.DESCRIPTOR)
             assert (found.reason, found.problems) == ("TOO_MANY_CALLS", ())
@@ -237,7 +237,9 @@ async def test_tokens_of_something_else_are_refused(world: World) -> None:
     run_stub, ledger_stub = RunServiceStub(world.channel), LedgerServiceStub(world.channel)
     runs_token = (await run_stub.ListRuns(runs.ListRunsRequest(page_size=1))).next_page_token
     everything = ledger.LedgerScope(all=True)
-    records_token = (await ledger_stub.ListRecords(ledger.ListRecordsRequest(scope=everything, page_size=1))).next_page_token
+    records_token = (
+        await ledger_stub.ListRecords(ledger.ListRecordsRequest(scope=everything, page_size=1))
+    ).next_page_token
     assert runs_token
     assert records_token
     foreign = [

@@ -210,9 +210,7 @@ async def test_a_report_after_the_end_is_stale_and_kept(bench: Bench, report: Re
         (lambda token: token.replace(b"default", b"another"), "INVALID_TASK_TOKEN"),
     ],
 )
-async def test_a_token_of_nobody_is_refused(
-    bench: Bench, spoil: Callable[[bytes], bytes], reason: str
-) -> None:
+async def test_a_token_of_nobody_is_refused(bench: Bench, spoil: Callable[[bytes], bytes], reason: str) -> None:
     await bench.start(entry_node="act")
     task = await bench.task()
     bad = result(task, '"bad"')

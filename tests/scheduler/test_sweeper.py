@@ -124,7 +124,7 @@ async def test_passes_go_through_all_runs_and_begin_again() -> None:
 
 
 async def test_a_run_that_cannot_be_read_does_not_stop_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
-    async with open_rig(dispatch=False) as rig:
+    async with open_rig(scheduler=False, dispatch=False) as rig:
         await rig.register(chain())
         for name in ("r1", "r2", "r3"):
             await rig.start("chain", name)

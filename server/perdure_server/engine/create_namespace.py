@@ -9,9 +9,7 @@ from perdure_server.engine.requests import check_request
 from perdure_server.storage.port import CatalogChange, RequestRow
 
 
-async def create_namespace(
-    engine: Engine, namespace: str, description: str, request: RequestId | None = None
-) -> None:
+async def create_namespace(engine: Engine, namespace: str, description: str, request: RequestId | None = None) -> None:
     """Creates a namespace. Raises: NamespaceExistsError, RequestIdReusedError, StoreUnavailableError."""
     now = engine.clock.now()
     row = None

@@ -52,25 +52,17 @@ async def register_workflow(engine: Engine, command: RegisterWorkflowCommand) ->
         registered_at=now,
         is_default=False,
     )
-    known = await engine.read(
-        engine.store.find_workflow, command.namespace, command.workflow_id, command.version
-    )
+    known = await engine.read(engine.store.find_workflow, command.namespace, command.workflow_id, command.version)
     request = None
     if command.request is not None:
         reply = json.dumps({"created": known is None}).encode()
-        request = RequestRow(
-            command.request.method, command.request.request_id, command.request.body_hash, reply, now
-        )
-    change = CatalogChange(
-        command.namespace, put_workflow=row, make_default=command.make_default, request=request
-    )
+        request = RequestRow(command.request.method, command.request.request_id, command.request.body_hash, reply, now)
+    change = CatalogChange(command.namespace, put_workflow=row, make_default=command.make_default, request=request)
     verdict = await engine.write(engine.store.change_catalog, change)
     engine.catalog.forget_default(command.namespace, command.workflow_id)
     if verdict.request is not None and command.request is not None:
         kept = json.loads(check_request(verdict.request, command.request))
-        stored = await engine.read(
-            engine.store.find_workflow, command.namespace, command.workflow_id, command.version
-        )
+        stored = await engine.read(engine.store.find_workflow, command.namespace, command.workflow_id, command.version)
         is_default = stored is not None and stored.is_default
         return RegisterReply(command.version, created=kept["created"], is_default=is_default)
     return RegisterReply(command.version, created=verdict.changed, is_default=verdict.is_default)

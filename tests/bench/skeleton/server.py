@@ -59,9 +59,7 @@ class Skeleton:
     ) -> pb.AppendResponse:
         """One row on disk, then the answer."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._committer.submit(
-            (request.run_id, "append", request.payload_json), partial(durable.set_result, None)
-        )
+        self._committer.submit((request.run_id, "append", request.payload_json), partial(durable.set_result, None))
         await durable
         return pb.AppendResponse(run_id=request.run_id)
 
@@ -97,9 +95,7 @@ class Skeleton:
 
     def _take_report(self, report: pb.Report) -> None:
         run = self._runs[report.token.partition("/")[0]]
-        self._committer.submit(
-            (run.run_id, f"step-{run.step}", report.result), partial(self._step_durable, run)
-        )
+        self._committer.submit((run.run_id, f"step-{run.step}", report.result), partial(self._step_durable, run))
 
     def _step_durable(self, run: Run) -> None:
         run.step += 1

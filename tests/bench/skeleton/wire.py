@@ -63,18 +63,14 @@ class Stub:
     """A client of the skeleton over one channel."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.run = channel.unary_unary(
-            f"/{SERVICE}/Run", pb.RunRequest.SerializeToString, pb.RunResponse.FromString
-        )
+        self.run = channel.unary_unary(f"/{SERVICE}/Run", pb.RunRequest.SerializeToString, pb.RunResponse.FromString)
         self.append = channel.unary_unary(
             f"/{SERVICE}/Append", pb.AppendRequest.SerializeToString, pb.AppendResponse.FromString
         )
         self.counters = channel.unary_unary(
             f"/{SERVICE}/Counters", pb.CountersRequest.SerializeToString, pb.CountersResponse.FromString
         )
-        self.work = channel.stream_stream(
-            f"/{SERVICE}/Work", pb.ReportBatch.SerializeToString, pb.TaskBatch.FromString
-        )
+        self.work = channel.stream_stream(f"/{SERVICE}/Work", pb.ReportBatch.SerializeToString, pb.TaskBatch.FromString)
 
 
 def run_payload(run_id: str) -> str:

@@ -35,7 +35,9 @@ NAMES_FIELDS: Final = frozenset(
 )
 """Reasons whose errors say which field is wrong."""
 
-_INSIDES: Final = re.compile(r"Traceback|File \"|\.py\b|perdure_server|sqlalchemy|sqlite3|<class|object at 0x", re.IGNORECASE)
+_INSIDES: Final = re.compile(
+    r"Traceback|File \"|\.py\b|perdure_server|sqlalchemy|sqlite3|<class|object at 0x", re.IGNORECASE
+)
 
 
 def contract_codes() -> dict[str, str]:

@@ -86,7 +86,12 @@ def _of_message(message: M, at: str) -> Iterator[tuple[str, str, bool, M]]:
             yield from _of_scalar(message, field, path)
     for oneof in message.DESCRIPTOR.oneofs:
         if message.WhichOneof(oneof.name) and len(oneof.fields) > 1:
-            yield f"{at}{oneof.name}", "none is set", SUSPECT, changed(message, lambda copy: copy.ClearField(oneof.name))
+            yield (
+                f"{at}{oneof.name}",
+                "none is set",
+                SUSPECT,
+                changed(message, lambda copy: copy.ClearField(oneof.name)),
+            )
 
 
 def _of_scalar(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
@@ -106,10 +111,9 @@ def _setter(name: str, value: Any) -> Callable[[Message], None]:
 
 def _of_submessage(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
     times = _TIMES.get(field.message_type.full_name)
-    if times is not None:
-        if field.containing_oneof is None or message.HasField(field.name):
-            for how, (seconds, nanos), must_refuse in times:
-                yield path, how, must_refuse, changed(message, _time_setter(field.name, seconds, nanos))
+    if times is not None and (field.containing_oneof is None or message.HasField(field.name)):
+        for how, (seconds, nanos), must_refuse in times:
+            yield path, how, must_refuse, changed(message, _time_setter(field.name, seconds, nanos))
     if not message.HasField(field.name):
         return
     yield path, "left out", SUSPECT, changed(message, lambda copy: copy.ClearField(field.name))
@@ -142,7 +146,12 @@ def _of_repeated(message: M, field: FieldDescriptor, path: str) -> Iterator[tupl
         return
     yield path, "no item", SUSPECT, changed(message, lambda copy: copy.ClearField(field.name))
     first = values[0]
-    yield path, f"{MANY} items", REFUSED, changed(message, lambda copy: getattr(copy, field.name).extend([first] * MANY))
+    yield (
+        path,
+        f"{MANY} items",
+        REFUSED,
+        changed(message, lambda copy: getattr(copy, field.name).extend([first] * MANY)),
+    )
     if field.message_type is not None:
         for inner, how, must_refuse, part in _of_message(first, f"{path}[0]."):
             yield inner, how, must_refuse, changed(message, _item_replacer(field.name, part))

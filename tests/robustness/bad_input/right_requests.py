@@ -173,9 +173,7 @@ async def _start(world: World) -> Message:
 
 
 async def _tick(world: World) -> Message:
-    return runs.TickRunRequest(
-        request_id=world.name("tick"), run_id=await world.manual_run(), max_steps=0, wait=MOMENT
-    )
+    return runs.TickRunRequest(request_id=world.name("tick"), run_id=await world.manual_run(), max_steps=0, wait=MOMENT)
 
 
 async def _resume(world: World) -> Message:
@@ -411,4 +409,3 @@ RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
     "AdminService/CreateNamespace": (_namespace,),
 }
 """Method to the makers of its right requests."""
-

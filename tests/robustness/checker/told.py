@@ -205,9 +205,7 @@ def _of_attempt(ledger: Runs, task: Any, *kinds: int) -> list[Sealed]:
 def _is_deadline(settled: Sequence[Sealed]) -> bool:
     """A wait, and the failure that ended it."""
     first, *rest = settled
-    return (
-        first.kind == pb.RECORD_KIND_WAITING and len(rest) == 1 and rest[0].record.status == pb.STEP_STATUS_FAILED
-    )
+    return first.kind == pb.RECORD_KIND_WAITING and len(rest) == 1 and rest[0].record.status == pb.STEP_STATUS_FAILED
 
 
 def _says(acked: AckedReport, sealed: Sealed) -> bool:

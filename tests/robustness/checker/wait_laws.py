@@ -50,9 +50,7 @@ def wait_findings(
         yield from _lost(run_id, records, waits, events, at)
 
 
-def _read(
-    run_id: str, sealed: Sealed, waits: Waits, events: Mapping[EventScopeKey, list[Event]]
-) -> Iterator[Finding]:
+def _read(run_id: str, sealed: Sealed, waits: Waits, events: Mapping[EventScopeKey, list[Event]]) -> Iterator[Finding]:
     record = sealed.record
     if sealed.kind == pb.RECORD_KIND_WAITING:
         if waits.open is not None:

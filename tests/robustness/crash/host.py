@@ -53,7 +53,11 @@ class Host:
         while True:
             life = await self._lives.current()
             channel = life.channel
-            stub = WorkflowServiceStub(channel) if isinstance(request, RegisterWorkflowRequest) else RunServiceStub(channel)
+            stub = (
+                WorkflowServiceStub(channel)
+                if isinstance(request, RegisterWorkflowRequest)
+                else RunServiceStub(channel)
+            )
             try:
                 return await getattr(stub, method)(request, timeout=CALL_TIMEOUT_S)
             except grpc.aio.AioRpcError as failure:

@@ -18,6 +18,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -47,7 +48,7 @@ class Held:
     forgets: bool = False
 
 
-class StreamDropped(Exception):  # noqa: N818 - no error: the worker plays dead
+class StreamDropped(Exception):
     """The worker leaves its stream without a word."""
 
 
@@ -121,8 +122,10 @@ class WitnessWorker:
 
     async def _beat(self, call: Any) -> None:
         """Renews leases, and pings."""
+        never = asyncio.Event()
         while True:
-            await asyncio.sleep(BEAT_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(never.wait(), BEAT_S)
             await call.write(pb.WorkRequest(heartbeats=[pb.Heartbeat(task_token=token) for token in self._held]))
 
     # What comes.

@@ -70,7 +70,9 @@ def starts(workflow_id: str, next_node: str, **fields: Any) -> worker.NodeReport
     return planned(effect, next_node)
 
 
-def hears(name: str, next_node: str, scope: common_pb2.EventScope = common_pb2.EVENT_SCOPE_SESSION) -> worker.NodeReport:
+def hears(
+    name: str, next_node: str, scope: common_pb2.EventScope = common_pb2.EVENT_SCOPE_SESSION
+) -> worker.NodeReport:
     """A plan that waits for an event."""
     wait = model_pb2.WaitEvent(name=name, scope=scope)
     return planned(model_pb2.Effect(wait_event=wait, result_key=f"heard.{name}"), next_node)
@@ -133,7 +135,9 @@ PLANS: Mapping[tuple[str, str], Plan] = {
     ),
     (TOUR, "announce"): lambda _vars: planned(
         model_pb2.Effect(
-            emit_event=model_pb2.EmitEvent(name="news", scope=common_pb2.EVENT_SCOPE_GLOBAL, payload_json='{"hot":true}'),
+            emit_event=model_pb2.EmitEvent(
+                name="news", scope=common_pb2.EVENT_SCOPE_GLOBAL, payload_json='{"hot":true}'
+            ),
             result_key="announced",
         ),
         "child_sync",

@@ -1,0 +1,179 @@
+"""A server that is told to stop answers what is under way, says goodbye to streams, and keeps what it acknowledged."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from perdure.v1 import model_pb2
+from perdure.v1 import ledger_service_pb2 as ledger
+from perdure.v1 import run_service_pb2 as runs
+from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from perdure.v1.run_service_pb2_grpc import RunServiceStub
+from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
+from perdure.v1.workflow_service_pb2 import RegisterWorkflowRequest
+from perdure.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from tests.robustness.bad_input.answers import CODES, refusal
+from tests.robustness.server_process import ServerProcess, Servers
+
+pytestmark = [pytest.mark.promise("P2", "P8"), pytest.mark.timeout(120)]
+
+DRAINING = ledger.Goodbye.REASON_DRAINING
+
+
+@pytest.fixture
+async def server(servers: Servers) -> ServerProcess:
+    """A server that drains for five seconds at most."""
+    return await servers.start({"drain_seconds": 5.0})
+
+
+@pytest.fixture
+async def channel(server: ServerProcess) -> AsyncGenerator[grpc.aio.Channel]:
+    """A connection to it; a run waits for a person, another for a worker."""
+    async with server.channel() as connected:
+        ask = '{"type":"ask_user","payload":{"prompt":"?"}}'
+        act = '{"type":"act","payload":{}}'
+        for workflow_id, template in (("asking", ask), ("acting", act)):
+            spec = model_pb2.WorkflowSpec(
+                workflow_id=workflow_id,
+                entry_node="only",
+                nodes={"only": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_EFFECT, template_json=template)},
+            )
+            await WorkflowServiceStub(connected).RegisterWorkflow(RegisterWorkflowRequest(spec=spec))
+            request = runs.StartRunRequest(workflow_id=workflow_id, run_id=workflow_id)
+            await RunServiceStub(connected).StartRun(request)
+        yield connected
+
+
+async def read_to_the_end(call: Any) -> list[Any]:
+    """Everything a stream still says; it ends without an error."""
+    return [message async for message in call]
+
+
+async def test_streams_are_told_and_the_server_ends_well(server: ServerProcess, channel: grpc.aio.Channel) -> None:
+    subscription = LedgerServiceStub(channel).SubscribeLedger(
+        ledger.SubscribeLedgerRequest(scope=ledger.LedgerScope(all=True), now=True)
+    )
+    watch = RunServiceStub(channel).WatchRun(runs.WatchRunRequest(run_id="asking"))
+    for call in (subscription, watch):
+        await call.read()
+    endings = [asyncio.create_task(read_to_the_end(call)) for call in (subscription, watch)]
+    assert await server.stop() == 0
+    for ending in endings:
+        last = (await ending)[-1]
+        assert last.goodbye.reason == DRAINING, last
+
+
+async def test_a_worker_finishes_what_it_holds(server: ServerProcess, channel: grpc.aio.Channel) -> None:
+    """Its report is accepted after the drain has begun, and is there after the next start."""
+    call = WorkerServiceStub(channel).Work()
+    hello = worker.Hello(worker_id="w", effect_types=["act"])
+    await call.write(worker.WorkRequest(hello=hello, credit=worker.Credit(limit=1)))
+    while not (response := await call.read()).tasks:
+        pass
+    task = response.tasks[0]
+    stopping = asyncio.create_task(server.stop())
+    while not (await call.read()).HasField("drain"):
+        pass
+    outcome = model_pb2.EffectOutcome(result_json='"done"')
+    await call.write(worker.WorkRequest(reports=[worker.TaskReport(task_token=task.task_token, effect=outcome)]))
+    while not (response := await call.read()).acks:
+        pass
+    assert response.acks[0].status == worker.ACK_STATUS_ACCEPTED
+    await call.write(worker.WorkRequest(goodbye=ledger.Goodbye(reason=ledger.Goodbye.REASON_CLIENT_DONE)))
+    await call.done_writing()
+    assert any(message.HasField("goodbye") for message in await read_to_the_end(call))
+    assert await stopping == 0
+
+
+async def test_a_worker_that_does_not_leave_is_said_goodbye(server: ServerProcess, channel: grpc.aio.Channel) -> None:
+    call = WorkerServiceStub(channel).Work()
+    await call.write(worker.WorkRequest(hello=worker.Hello(worker_id="w", effect_types=["act"])))
+    await call.read()
+    ending = asyncio.create_task(read_to_the_end(call))
+    assert await server.stop() == 0
+    said = await ending
+    assert any(message.HasField("drain") for message in said)
+    assert said[-1].goodbye.reason == DRAINING
+
+
+async def test_long_polls_are_answered(server: ServerProcess, channel: grpc.aio.Channel) -> None:
+    """Each with what it has to say by then, or with a reason to ask somebody else."""
+    wait = runs.WaitRunRequest(run_id="asking", until=runs.WAIT_RUN_UNTIL_ENDED)
+    hello = worker.Hello(worker_id="w", queues=["empty"], effect_types=["act"])
+    calls = [
+        RunServiceStub(channel).WaitRun(wait),
+        WorkerServiceStub(channel).PollTasks(worker.PollTasksRequest(worker=hello, request_id="p")),
+    ]
+    answers = asyncio.gather(*calls, return_exceptions=True)
+    await RunServiceStub(channel).GetRun(runs.GetRunRequest(run_id="asking"))
+    assert await server.stop() == 0
+    for answer in await answers:
+        if isinstance(answer, grpc.aio.AioRpcError):
+            found = refusal(answer, runs.WaitRunRequest.DESCRIPTOR)
+            assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+            assert CODES[found.reason] == "UNAVAILABLE"
+
+
+async def test_what_was_acknowledged_while_it_stopped_is_there(
+    servers: Servers, server: ServerProcess, channel: grpc.aio.Channel
+) -> None:
+    """Calls keep coming while the signal does: each is kept and answered, or refused and not there."""
+    answered: set[str] = set()
+    refused: set[str] = set()
+
+    async def start(name: str) -> None:
+        try:
+            request = runs.StartRunRequest(workflow_id="asking", run_id=name)
+            answered.add((await RunServiceStub(channel).StartRun(request, timeout=30)).run_id)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+            refused.add(name)
+
+    first = [asyncio.create_task(start(f"early-{number}")) for number in range(200)]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(server.stop())
+    later = [asyncio.create_task(start(f"late-{number}")) for number in range(200)]
+    await asyncio.gather(*first, *later)
+    assert await stopping == 0
+    assert answered
+    async with (await servers.start()).channel() as again:
+        request = runs.ListRunsRequest(filter=runs.RunFilter(workflow_id="asking"), page_size=1_000)
+        listed = {run.run_id for run in (await RunServiceStub(again).ListRuns(request)).runs}
+    assert answered <= listed
+    assert not {name for name in refused if name in listed and name in answered}
+
+
+async def test_the_command_ends_with_0(tmp_path: Path) -> None:
+    """`perdure serve` itself, without the nursery: SIGTERM, and SIGINT."""
+    perdure = Path(sys.executable).with_name("perdure")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        store = f"sqlite:///{tmp_path / 'perdure.db'}"
+        server = await asyncio.create_subprocess_exec(
+            perdure, "serve", "--listen", "127.0.0.1:0", "--store", store, stderr=asyncio.subprocess.PIPE
+        )
+        assert server.stderr is not None
+        line = await server.stderr.readline()
+        address = line.decode().partition("listening on ")[2].partition(",")[0]
+        async with grpc.aio.insecure_channel(address) as channel:
+            page = await RunServiceStub(channel).ListRuns(runs.ListRunsRequest())
+            assert list(page.runs) == []
+        server.send_signal(number)
+        assert await server.wait() == 0
+        assert b"Traceback" not in await server.stderr.read()
+
+
+async def test_a_second_server_on_the_same_store_is_refused(servers: Servers, server: ServerProcess) -> None:
+    second = await servers.start()
+    assert not second.is_alive
+    assert await second.wait() != 0
+    assert "in use by process" in second.tail()
+    assert server.is_alive
+    async with server.channel() as channel:
+        assert (await RunServiceStub(channel).CountRuns(runs.CountRunsRequest())).count == 0
