@@ -96,9 +96,7 @@ class Interleavings(RuleBasedStateMachine):
         if ready:
             self.hand_out(ready[index % len(ready)])
         if leased:
-            run = leased[index % len(leased)]
-            assert run.step is not None
-            token = Token(run.run_id, run.step.step_id, run.step.attempt, run.step.effect is not None)
+            token = self.world.token_of(leased[index % len(leased)])
             if token.effect and index % 5:
                 self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
             if token.effect and index % 5 == 1:
@@ -228,13 +226,38 @@ class Interleavings(RuleBasedStateMachine):
         if not leased:
             return
         run = leased[index % len(leased)]
-        assert run.step is not None
-        token = Token(run.run_id, run.step.step_id, run.step.attempt, run.step.effect is not None)
+        token = self.world.token_of(run)
         self.world.submit(run.run_id, i.LeaseLapsed(token.step_id, token.attempt))
         again = [ready for ready in self.world.tasks(leased=False) if ready.run_id == run.run_id]
         if again and index % 3:
             self.hand_out(again[0])
         self.send(token, late, None, False, waits=False)
+
+    @act(late=PLANS, twice=st.booleans())
+    def cancel_under_way(self, index: int, late: m.StepPlan, twice: bool) -> None:
+        """A run is cancelled in the middle of an attempt, and the attempt is reported all the same."""
+        leased = self.world.tasks(leased=True)
+        if not leased or index % 3 == 0:
+            return
+        token = self.world.token_of(leased[index % len(leased)])
+        self.world.submit(token.run_id, i.Cancel("enough"))
+        for _ in range(1 + twice):
+            self.send(token, late, None, False, waits=False)
+
+    @act(how=st.sampled_from(["lapse", "start_to_close", "heartbeat"]))
+    def die_after_begin(self, index: int, how: str) -> None:
+        """A worker begins an effect and is not heard of again."""
+        begun = [run for run in self.world.tasks(leased=True) if run.step is not None and run.step.effect is not None]
+        if not begun:
+            return
+        token = self.world.token_of(begun[index % len(begun)])
+        self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
+        if how == "lapse":
+            self.world.submit(token.run_id, i.LeaseLapsed(token.step_id, token.attempt))
+            return
+        self.world.now += 60 * S
+        kind = i.TimerKind[how.upper()]
+        self.world.submit(token.run_id, i.TimerFired(kind, self.world.now, token.step_id, token.attempt))
 
     @act()
     def deliver(self, index: int) -> None:

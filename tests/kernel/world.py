@@ -73,6 +73,7 @@ class World:
     tokens: list[Token] = field(default_factory=list[Token])
     reported: dict[str, str] = field(default_factory=dict[str, str])
     late: list[bytes] = field(default_factory=list[bytes])
+    owed: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def env(self, run: m.RunState | None, workflow_id: str = "") -> Env:
@@ -101,6 +102,9 @@ class World:
             return rejection
         assert _snapshot(run) == before, "a state is never changed in place"
         self._commit(run_id, decision)
+        deadline = isinstance(event, i.TimerFired) and event.timer is i.TimerKind.RUN_DEADLINE
+        if (deadline or isinstance(event, i.Cancel)) and run.activity is m.Activity.LEASED and run.step is not None:
+            self.owed[run_id] = (run.step.step_id, run.step.attempt)
         return decision
 
     def _check_refusal(self, run: m.RunState, before: dict[str, object], event: i.Input, reason: Reason) -> None:
@@ -237,7 +241,9 @@ class World:
         else:
             assert isinstance(outcome, m.StepPlan | m.StepFailure)
             event = i.NodePlanned(token.step_id, token.attempt, outcome, carried, report)
+        owed = self.owed.get(token.run_id) == (token.step_id, token.attempt)
         answer = self.submit(token.run_id, event)
+        assert owed == (isinstance(answer, Decision) and answer.ack is Ack.STALE), "kept late, and once"
         newest = run.step is not None and (run.step.step_id, run.step.attempt) == (token.step_id, token.attempt)
         holds = newest and run.activity is m.Activity.LEASED
         if isinstance(answer, Rejection):
@@ -246,6 +252,7 @@ class World:
         elif answer.ack is Ack.STALE:
             assert not holds
             self.late.append(report)
+            del self.owed[token.run_id]
         else:
             assert holds, "only the newest attempt of the open step is merged"
             plan = answer.records[0].body
@@ -281,6 +288,11 @@ class World:
         assert [answer.payload for answer in answers] == [payload]
         waiting = self.runs[run_id].waiting
         assert waiting is None or waiting.wait_id != wait_id
+
+    def token_of(self, run: m.RunState) -> Token:
+        """The attempt that a leased run has out."""
+        assert run.step is not None
+        return Token(run.run_id, run.step.step_id, run.step.attempt, run.step.effect is not None)
 
     def tasks(self, *, leased: bool) -> list[m.RunState]:
         """Runs whose task a worker could take, or has."""
