@@ -59,6 +59,8 @@ class DueLoop:
         self._seen_lease_clock: int | None = None
         self._hold_until = 0
         self._more = False
+        self.behind = False
+        """The last pass left due work to the next one, which follows at once."""
 
     # --- wake-ups ------------------------------------------------------------------------------
 
@@ -98,7 +100,8 @@ class DueLoop:
         lengths = map(len, (work.timers, work.leases, work.turns, work.mail))
         more = any(length >= limit for length in lengths)
         self._more = more and self.chores.full
-        return 0 if more and started else self._pause(work)
+        self.behind = more and started > 0
+        return 0 if self.behind else self._pause(work)
 
     def _pause(self, work: DueWork) -> int:
         """Microseconds until something may be due."""

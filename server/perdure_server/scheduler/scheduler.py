@@ -63,7 +63,7 @@ class Scheduler:
         """For tests: returns when all that is due now has been done, and what that made due."""
         await self.due.loop.next_pass()
         await self.matching.loop.next_pass()
-        while self.due.chores.busy or self.matching.chores.busy:
+        while self.due.behind or self.due.chores.busy or self.matching.chores.busy:
             await self.due.chores.idle()
             await self.matching.chores.idle()
             await self.due.loop.next_pass()
