@@ -95,7 +95,12 @@ class App:
         """Drains: streams are told, calls under way end, queued commits are written. Idempotent."""
         grace_us = round(self.config.drain_seconds * SECOND_US)
         self.runtime.drain(grace_us)
-        await self.edge.drain(grace_us)
+        # At the end of the grace gRPC cuts off what is left: whoever stays is told before.
+        goodbye = asyncio.create_task(self.runtime.say_goodbye(grace_us * 4 // 5))
+        try:
+            await self.edge.drain(grace_us)
+        finally:
+            goodbye.cancel()
         await self.runtime.stop()
 
 

@@ -49,8 +49,14 @@ class Runtime:
 
     def drain(self, timeout_us: int = 10 * SECOND_US) -> None:
         """Tells streams that the server is going away; what is under way may end."""
+        self.engine.watchers.end()
         self.dispatcher.drain(timeout_us)
         self.ledger.drain()
+
+    async def say_goodbye(self, delay_us: int) -> None:
+        """Ends the streams of workers that have not left by themselves after this time."""
+        await self.engine.clock.sleep(delay_us)
+        self.dispatcher.say_goodbye()
 
     async def stop(self) -> None:
         """Ends the loops, writes what is queued, closes the store. Idempotent."""

@@ -66,6 +66,8 @@ class Guard:
         self.draining = False
         self.defects = 0
         self.refused_calls = 0
+        self.turned_away = 0
+        """Calls refused because the server is draining."""
         self._authenticator = authenticator
         self._limits = limits
         self._new_error_id = new_error_id
@@ -163,6 +165,7 @@ class Guard:
 
     def _check_open(self) -> None:
         if self.draining:
+            self.turned_away += 1
             raise EdgeError("DRAINING", "the server is going away; use another one", retry_after_us=SECOND_US)
 
     def _enter(self, request: Any, context: Context) -> Caller:

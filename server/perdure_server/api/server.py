@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ PENDING_CALLS: Final = 100_000
 """Calls that C-core lets wait to be taken up. Beyond its default of 1,000 it answers with a bare CANCELLED;
 admission is ours, with a reason."""
 HIGHEST_PENDING_CALLS: Final = 200_000
+
+MOMENT_S: Final = 0.05
+MOST_MOMENTS: Final = 40
 
 # What these modules generate has no types.
 _UNTYPED_HEALTH: Final[Any] = health_pb2_grpc
@@ -141,8 +145,19 @@ class ApiServer:
         were cut off. Long-lived streams should have been told to end before. Idempotent."""
         self.guard.draining = True
         self.health.drain()
+        await self._turn_away_those_who_wait()
         await self._server.stop(grace_us / SECOND_US)
         await self.health.loop.stop()
+
+    async def _turn_away_those_who_wait(self) -> None:
+        """Lets calls that C-core holds already be refused with a reason: it would answer them with a bare
+        CANCELLED when it stops. Ends with a moment in which none came, or after two seconds."""
+        nothing = asyncio.get_running_loop().create_future()
+        for _ in range(MOST_MOMENTS):
+            before = self.guard.turned_away
+            await asyncio.wait((nothing,), timeout=MOMENT_S)
+            if self.guard.turned_away == before:
+                return
 
     async def wait_stopped(self) -> None:
         """Returns when the server has stopped."""

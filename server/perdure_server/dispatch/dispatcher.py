@@ -82,12 +82,16 @@ class Dispatcher:
             for session in list(self._open):
                 session.drain(timeout_us)
 
+    def say_goodbye(self) -> None:
+        """Ends every stream; what workers hold stays leased. Idempotent."""
+        for session in list(self._open):
+            session.end(GoodbyeReason.DRAINING)
+
     async def stop(self) -> None:
         """Says goodbye to all workers and ends the loops. Idempotent."""
         self._draining = True
         self._polls.end()
-        for session in list(self._open):
-            session.end(GoodbyeReason.DRAINING)
+        self.say_goodbye()
         await self._claims.loop.stop()
         await self._pulse.stop()
         await self._reports.stop()

@@ -23,7 +23,8 @@ def settled(run: RunState) -> bool:
 async def wait_run(
     engine: Engine, key: RunKey, *, ended_only: bool, min_seq: int, wait_us: int
 ) -> tuple[RunState, bool]:
-    """The run once it is settled (or ended) and has `min_seq`, or as it stands when the time is up.
+    """The run once it is settled (or ended) and has `min_seq`, or as it stands when the time is up or the server
+    goes away.
 
     Args:
         wait_us: longest wait, microseconds.
@@ -38,7 +39,7 @@ async def wait_run(
                 run = await engine.load(key)
                 if run.seq >= min_seq and (run.ended if ended_only else settled(run)):
                     return run, True
-                if timer.done():
+                if timer.done() or engine.watchers.ended:
                     return run, False
                 await _either(signal, timer)
         finally:

@@ -14,6 +14,8 @@ class Watchers:
 
     def __init__(self) -> None:
         self._signals: dict[RunKey, set[asyncio.Event]] = {}
+        self.ended = False
+        """The server goes away: who waits takes the run as it stands."""
 
     @contextmanager
     def watch(self, key: RunKey) -> Generator[asyncio.Event]:
@@ -32,6 +34,13 @@ class Watchers:
         """The run has a new state."""
         for signal in self._signals.get(key, ()):
             signal.set()
+
+    def end(self) -> None:
+        """Nobody waits any longer. Idempotent."""
+        self.ended = True
+        for signals in self._signals.values():
+            for signal in signals:
+                signal.set()
 
     def __len__(self) -> int:
         return sum(len(signals) for signals in self._signals.values())
