@@ -10,8 +10,8 @@ from tests.architecture.source import ROOT, Source, python_sources
 # What is switched off today. Lower a number when one goes; raising one is a reviewer's business.
 PER_FILE_IGNORES = 2
 INLINE = {
-    "noqa": 1,
-    "type: ignore": 10,
+    "noqa": 0,
+    "type: ignore": 7,
     "pyright:": 0,
     "fmt: off": 0,
     "pragma: no cover": 0,

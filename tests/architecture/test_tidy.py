@@ -15,7 +15,6 @@ BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
     "server/perdure_server/api/guard.py": (1, "a call; its error is logged and answered by an id"),
     "server/perdure_server/loop.py": (1, "a pass of a background loop; the loop goes on"),
     "server/perdure_server/engine/committer.py": (1, "the writing thread; the callers get the error"),
-    "tests/robustness/crash/plays.py": (1, "a call that the server's death cut off; a live server's error goes on"),
     "server/perdure_server/engine/intake.py": (2, "one run's decision or load; its callers get the error"),
 }
 

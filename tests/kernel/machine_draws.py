@@ -81,7 +81,7 @@ EFFECTS: Final = [
     *(m.Effect("own", request, on_error_node="b") for request in [*ASKING, *PARENTING]),
     *(
         m.Effect("remote", REMOTE, "k.l", retry, timeouts, on_error_node=on_error, risk=risk)
-        for risk in m.Risk
+        for risk in (*m.Risk, m.Risk.IRREVERSIBLE, m.Risk.IRREVERSIBLE)
         for retry, timeouts, on_error in ((None, None, ""), (RETRY, TIMEOUTS, ""), (RETRY, TIMEOUTS, "b"))
     ),
 ]

@@ -12,7 +12,15 @@ from perdure_server.kernel.decision import Ack, Reason
 from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.limits import SECOND_US, Limits
 from perdure_server.kernel.obligations import obligations
-from perdure_server.kernel.records import Parked, RequeueCause, Requeued, Resolution, StepCompleted, StepStatus
+from perdure_server.kernel.records import (
+    Parked,
+    RequeueCause,
+    Requeued,
+    Resolution,
+    StepCompleted,
+    StepStarted,
+    StepStatus,
+)
 from tests.kernel.ledgers import AT
 from tests.kernel.scene import RETRY, Scene, custom, failure, leaf, workflow
 
@@ -262,6 +270,20 @@ def test_a_release_may_ask_for_a_delay() -> None:
     assert (scene.where, scene.step.failures) == ("QUEUED a", 0)
 
 
+def test_the_shortest_delay_of_a_release_is_a_delay() -> None:
+    scene = retrying(RETRY)
+    scene.give(i.StepReleased(scene.step.step_id, 1, 1))
+    assert scene.due_at(TimerKind.RETRY) == scene.now + 1
+
+
+def test_a_hand_out_says_what_is_handed_out() -> None:
+    scene = retrying(RETRY)
+    assert [record.body for record in scene.ledger if isinstance(record.body, StepStarted)] == [
+        StepStarted(""),
+        StepStarted("charge"),
+    ]
+
+
 TIMEOUTS = m.Timeouts(schedule_to_start_us=60 * S, start_to_close_us=30 * S, heartbeat_us=10 * S)
 
 
@@ -507,6 +529,39 @@ def test_a_parked_step_is_failed_for_good(on_error_node: str) -> None:
         assert scene.error.type == "LOST"
 
 
+def test_a_step_that_is_failed_without_a_word_says_so() -> None:
+    scene = in_doubt()
+    resolve(scene, Resolution.FAILED)
+    assert scene.error.type == "RESOLVED_AS_FAILED"
+
+
+def parked_node(*nodes: str | m.NodeSpec) -> Scene:
+    """A parked node."""
+    scene = Scene(workflow(*nodes) if nodes else None, limits=Limits(max_lapses=1)).start()
+    scene.lease()
+    scene.lapse()
+    assert scene.where == "PARKED a"
+    return scene
+
+
+def test_a_rerun_takes_no_plan() -> None:
+    scene = parked_node()
+    resolve(scene, Resolution.RERUN, plan=m.StepPlan(next_node="b"))
+    assert scene.where == "QUEUED a"
+
+
+def test_a_given_plan_takes_the_nodes_own_way_on() -> None:
+    scene = parked_node(m.NodeSpec("a", next="b"), "b")
+    resolve(scene, Resolution.COMPLETED, plan=m.StepPlan())
+    assert scene.where == "QUEUED b"
+
+
+@pytest.mark.parametrize("plan", [m.StepPlan(), m.StepPlan(next_node="nowhere")])
+def test_a_given_plan_that_cannot_be_carried_out_is_refused_and_the_step_stays_parked(plan: m.StepPlan) -> None:
+    refused = parked_node().refused(i.ResolveStep(1, Resolution.COMPLETED, plan=plan))
+    assert (refused.reason, refused.field) == (Reason.INVALID_FIELD, "completed.plan")
+
+
 def test_only_the_parked_step_is_resolved() -> None:
     scene = in_doubt()
     refused = scene.refused(i.ResolveStep(1, Resolution.RERUN))
@@ -518,4 +573,5 @@ def test_a_result_that_does_not_fit_is_refused_and_the_step_stays_parked() -> No
     scene = in_doubt()
     scene.limits = Limits(vars_bytes=100)
     given = i.ResolveStep(scene.step.step_id, Resolution.COMPLETED, result=leaf("x" * 200))
-    assert scene.reason(given) is Reason.VARS_TOO_LARGE
+    refused = scene.refused(given)
+    assert (refused.reason, refused.field) == (Reason.VARS_TOO_LARGE, "completed.result_json")

@@ -141,6 +141,19 @@ def test_an_awaited_child_that_fails_or_is_cancelled_fails_the_effect(
     assert (error["type"], error["message"]) == (failure.type, failure.message)
 
 
+@pytest.mark.parametrize(("status", "said"), [(FAILED, "failed: FAILED"), (CANCELLED, "was cancelled: CANCELLED")])
+def test_a_child_that_ends_without_a_word_is_told_by_its_status(status: m.RunStatus, said: str) -> None:
+    scene = parent()
+    scene.give(ended(status))
+    assert said in scene.error.message
+
+
+def test_a_child_without_an_output_gives_null() -> None:
+    scene = parent()
+    scene.give(ended())
+    assert scene.run.vars == {"out": {"sub_run_id": "child-1", "output": None}}
+
+
 def test_a_failed_child_takes_the_effects_on_error_node() -> None:
     scene = Scene(SPEC, workflows=(CHILD,)).start()
     effect = m.Effect("start_subworkflow", m.StartSubworkflow("child"), "out", on_error_node="oops")

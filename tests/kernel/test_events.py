@@ -124,6 +124,14 @@ def test_an_event_from_before_the_wait_is_heard_once() -> None:
     assert scene.run.consumed == {(int(SESSION), "session-1", "go"): FLOOR + 2}
 
 
+def test_the_very_first_event_of_a_store_is_heard() -> None:
+    scene = Scene(SPEC).start()
+    scene.horizon = 1
+    scene.perform(m.WaitEvent("go"))
+    scene.give(event(scene, position=1))
+    assert scene.where == "QUEUED b"
+
+
 def test_marks_of_different_keys_are_independent() -> None:
     scene = listening(next_node="a")
     scene.give(event(scene, position=60))
@@ -161,7 +169,7 @@ def test_a_wait_with_a_key_of_its_own_hears_no_event() -> None:
     scene = listening(m.WaitEvent(wait_key="mine"))
     assert (scene.wait.wait_key, scene.wait.event_name) == ("mine", "")
     assert scene.reason(event(scene)) is Reason.NOT_DUE
-    assert scene.reason(event(scene, name="")) is Reason.NOT_DUE
+    assert scene.reason(event(scene, name="", scope_id="")) is Reason.NOT_DUE
     scene.answer(1)
     assert scene.run.vars == {"out": 1}
 

@@ -24,8 +24,11 @@ from tests.kernel.machine_draws import (
     NAMES,
     PLANS,
     RARE_FAILURES,
+    REMOTE,
+    RETRY,
     SCOPES,
     SPECS,
+    TIMEOUTS,
     S,
 )
 from tests.kernel.world import Token, World
@@ -246,11 +249,19 @@ class Interleavings(RuleBasedStateMachine):
 
     @act(how=st.sampled_from(["lapse", "start_to_close", "heartbeat"]))
     def die_after_begin(self, index: int, how: str) -> None:
-        """A worker begins an effect and is not heard of again."""
-        begun = [run for run in self.world.tasks(leased=True) if run.step is not None and run.step.effect is not None]
-        if not begun:
+        """A worker gets an irreversible effect, begins it and is not heard of again."""
+        ready = [run for run in self.world.tasks(leased=False) if run.step is not None and run.step.effect is None]
+        if not ready:
             return
-        token = self.world.token_of(begun[index % len(begun)])
+        run_id = ready[index % len(ready)].run_id
+        self.hand_out(self.world.runs[run_id])
+        effect = m.Effect("remote", REMOTE, "k", RETRY, TIMEOUTS, risk=m.Risk.IRREVERSIBLE)
+        plan = m.StepPlan(effect=effect, next_node="a")
+        self.world.report(self.world.token_of(self.world.runs[run_id]), plan, None)
+        if not obligations(self.world.runs[run_id]).task:
+            return
+        self.hand_out(self.world.runs[run_id])
+        token = self.world.token_of(self.world.runs[run_id])
         self.world.submit(token.run_id, i.EffectBegun(token.step_id, token.attempt))
         if how == "lapse":
             self.world.submit(token.run_id, i.LeaseLapsed(token.step_id, token.attempt))
@@ -277,6 +288,10 @@ class Interleavings(RuleBasedStateMachine):
         for run in runs:
             taken = self.world.submit(run.run_id, i.Pause() if pause else i.Unpause())
             assert isinstance(taken, Decision) != run.ended
+            held = self.world.runs[run.run_id]
+            if held.paused and held.step is not None:
+                for start in (i.StepLeased(held.step.step_id, "worker-1"), i.TurnTaken(held.step.step_id)):
+                    assert isinstance(self.world.submit(run.run_id, start), Rejection), "nothing starts while paused"
 
     @act(steps=st.integers(0, 3))
     def tick(self, index: int, steps: int) -> None:

@@ -88,6 +88,31 @@ def test_a_payload_of_exactly_the_limit_is_taken() -> None:
     assert scene.where == "QUEUED b"
 
 
+def test_payloads_of_exactly_the_limit_together_are_taken() -> None:
+    scene = small()
+    effect = m.Effect("charge", m.RemoteRequest(leaf({"x": "y" * 42})))
+    assert effect.request == m.RemoteRequest(leaf({"x": "y" * 42}))
+    scene.report(m.StepPlan(vars_ops=(text(100), text(100)), effect=effect, next_node="b"))
+    assert scene.where == "QUEUED a"
+
+
+def test_vars_of_exactly_the_limit_are_taken() -> None:
+    exactly = Scene(SPEC, limits=Limits(vars_bytes=100)).start()
+    exactly.plan(vars_ops=(m.VarsOp("/t", "set", leaf("x" * 92)),), next_node="b")
+    assert len(dump_json(dict(exactly.run.vars))) == 100  # type: ignore[arg-type]
+    assert exactly.where == "QUEUED b"
+    over = Scene(SPEC, limits=Limits(vars_bytes=99)).start()
+    over.plan(vars_ops=(m.VarsOp("/t", "set", leaf("x" * 92)),), next_node="b")
+    assert over.error.type == "VARS_TOO_LARGE"
+
+
+@pytest.mark.parametrize(("limit", "where"), [(100, "QUEUED b"), (99, "FAILED")])
+def test_a_result_may_fill_the_vars_to_the_limit(limit: int, where: str) -> None:
+    scene = Scene(SPEC, limits=Limits(vars_bytes=limit)).start().open(custom("t"))
+    scene.done("x" * 92)
+    assert scene.where == where
+
+
 def test_ops_that_make_vars_too_large_fail_the_run() -> None:
     scene = small(a="x" * 60)
     room = 200 - len(dump_json(dict(scene.run.vars))) - len(b',"t":""')
@@ -178,3 +203,14 @@ def test_the_error_of_a_child_is_cut_where_it_would_be_too_large() -> None:
     scene.give(i.ChildEndSeen("child-1", m.RunStatus.FAILED, None, broken))
     assert scene.error.type == "CHILD_FAILED"
     assert scene.error.details == leaf({"sub_run_id": "child-1"})
+
+
+@pytest.mark.parametrize(("spare", "whole"), [(0, True), (-1, False)])
+def test_the_error_of_a_child_may_be_as_large_as_a_payload(spare: int, whole: bool) -> None:
+    error = {"type": "BROKEN", "message": "why", "retryable": False, "details": None}
+    expected = leaf({"sub_run_id": "child-1", "error": error})
+    limits = Limits(payload_bytes=expected.size + spare)
+    scene = Scene(SPEC, limits=limits, workflows=(workflow("x", workflow_id="child"),)).start()
+    scene.perform(m.StartSubworkflow("child"))
+    scene.give(i.ChildEndSeen("child-1", m.RunStatus.FAILED, None, m.Failure("BROKEN", "why")))
+    assert scene.error.details == (expected if whole else leaf({"sub_run_id": "child-1"}))

@@ -315,7 +315,8 @@ def test_an_outcome_of_an_effect_that_is_not_the_workers_to_settle_is_refused(ef
     scene.lease()
     plan = m.StepPlan(effect=effect, next_node="b")
     report = i.NodePlanned(1, 1, plan, m.EffectResult(leaf(1)))
-    assert scene.reason(report) is Reason.BAD_REPORT
+    refused = scene.refused(report)
+    assert (refused.reason, refused.field) == (Reason.BAD_REPORT, "effect_outcome")
     scene.report(plan)
     assert scene.where == "QUEUED a", "the lease stands: the plan alone is taken"
 
@@ -323,8 +324,8 @@ def test_an_outcome_of_an_effect_that_is_not_the_workers_to_settle_is_refused(ef
 def test_an_outcome_without_an_effect_is_refused() -> None:
     scene = Scene().start()
     scene.lease()
-    report = i.NodePlanned(1, 1, m.StepPlan(next_node="b"), m.EffectResult(leaf(1)))
-    assert scene.reason(report) is Reason.BAD_REPORT
+    refused = scene.refused(i.NodePlanned(1, 1, m.StepPlan(next_node="b"), m.EffectResult(leaf(1))))
+    assert (refused.reason, refused.field) == (Reason.BAD_REPORT, "effect_outcome")
 
 
 def test_the_server_makes_the_plan_of_a_node_of_its_own() -> None:

@@ -105,7 +105,7 @@ def test_an_answer_to_an_ended_wait_does_not_reach_the_next_one() -> None:
     for any_wait in (False, True):
         refused = scene.refused(i.Resume(first, any_wait, leaf("first, once more")))
         assert refused.reason is Reason.WAIT_ENDED
-        assert refused.metadata["wait_id"] == str(first)
+        assert refused.metadata == {"wait_id": str(first), "current_wait_id": str(scene.wait.wait_id)}
     assert "second" not in scene.run.vars
 
 
@@ -113,6 +113,7 @@ def test_a_key_must_be_the_waits_own() -> None:
     scene = asked()
     refused = scene.refused(i.Resume(scene.wait.wait_id, False, leaf("y"), wait_key="other"))
     assert (refused.reason, refused.field) == (Reason.WAIT_KEY_MISMATCH, "wait_key")
+    assert refused.metadata == {"wait_key": "user:run-1:a"}
     refused = scene.refused(i.Resume(0, True, leaf("y"), wait_key="other"))
     assert refused.reason is Reason.WAIT_KEY_MISMATCH
 
@@ -140,6 +141,13 @@ def test_an_answer_outside_the_choices_is_refused(answer: object) -> None:
     refused = scene.refused(i.Resume(scene.wait.wait_id, False, leaf(answer)))  # type: ignore[arg-type]
     assert (refused.reason, refused.field) == (Reason.ANSWER_NOT_ALLOWED, "payload_json")
     assert "yes" in refused.message
+
+
+def test_a_refusal_does_not_repeat_a_thousand_choices() -> None:
+    many = m.WaitTerms(prompt="?", choices=tuple("x" * 90 for _ in range(100)), allow_free_text=False)
+    scene = asked(many)
+    refused = scene.refused(i.Resume(scene.wait.wait_id, False, leaf("no")))
+    assert len(refused.message) == 1_000
 
 
 @pytest.mark.parametrize(

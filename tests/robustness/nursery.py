@@ -21,11 +21,11 @@ import select
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 from perdure_server import app
-from perdure_server.config import Config
+from perdure_server.config import Config, ConfigError
+from perdure_server.storage.port import StoreError
 from tests.robustness import defects
 
 _LISTENING = re.compile(rb"listening on ([^,\s]+),")
@@ -37,7 +37,7 @@ class Child:
     def __init__(self, order: dict[str, Any]) -> None:
         self.number: int = order["id"]
         self.output, write_end = os.pipe()
-        self.log = Path(order["log"]).open("ab")  # noqa: SIM115 - lives as long as the child
+        self._log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
         self.seen = b""
         self.listens = False
         self.pid = os.fork()
@@ -50,8 +50,7 @@ class Child:
     def read(self) -> str:
         """Copies what the child wrote into its log; returns the address once it says that it listens."""
         data = os.read(self.output, 65_536)
-        self.log.write(data)
-        self.log.flush()
+        os.write(self._log, data)
         if self.listens:
             return ""
         self.seen += data
@@ -62,10 +61,9 @@ class Child:
     def end(self) -> int:
         """What the child ended with: its exit code, or minus the signal."""
         while data := os.read(self.output, 65_536):
-            self.log.write(data)
-        self.log.close()
-        os.close(self.output)
-        os.close(self.process)
+            os.write(self._log, data)
+        for descriptor in (self._log, self.output, self.process):
+            os.close(descriptor)
         _, status = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(status)
 
@@ -81,6 +79,8 @@ def _become_server(order: dict[str, Any]) -> None:
             defects.plant(order["defect"])
         app.run(Config(**order["config"]))
         os._exit(0)
+    except (ConfigError, StoreError, OSError) as error:
+        os.write(2, f"cannot serve: {error}\n".encode())
     finally:
         os._exit(70)
 

@@ -352,6 +352,15 @@ def _raw_work(bench: Bench) -> Any:
     return bench.channel.stream_stream("/perdure.v1.WorkerService/Work", None, parse)()
 
 
+async def _said_on_a_stream(bench: Bench, messages: list[bytes]) -> None:
+    """Writes messages on a new stream and reads to its end."""
+    call = _raw_work(bench)
+    for message in messages:
+        await call.write(message)
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
 HELLO = worker.WorkRequest(hello=hello("rude"))
 HELLO.hello.stream_epoch = 1
 
@@ -375,12 +384,8 @@ RUDE_STREAMS: dict[str, tuple[list[bytes], str]] = {
 @pytest.mark.parametrize("rude", RUDE_STREAMS)
 async def test_a_rude_stream_is_ended_with_a_reason(bench: Bench, rude: str) -> None:
     messages, reason = RUDE_STREAMS[rude]
-    call = _raw_work(bench)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        for message in messages:
-            await call.write(message)
-        while await call.read() is not grpc.aio.EOF:
-            pass
+        await _said_on_a_stream(bench, messages)
     found = refusal(caught.value, worker.WorkRequest.DESCRIPTOR)
     assert (found.reason, found.problems) == (reason, ())
     await bench.start(entry_node="act")

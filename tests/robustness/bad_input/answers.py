@@ -56,12 +56,14 @@ CODES: Final = contract_codes()
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error of a call, taken apart. `reason` is empty for an error that does not carry one."""
+    """An error of a call, taken apart. `reason` is empty for an error that does not carry one, and so is
+    `retry_after_s`."""
 
     code: grpc.StatusCode
     message: str
     reason: str
     fields: tuple[str, ...]
+    retry_after_s: float
     problems: tuple[str, ...]
 
 
@@ -71,13 +73,21 @@ def refusal(error: grpc.aio.AioRpcError, request: Descriptor) -> Refusal:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             status.ParseFromString(value)
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for packed in status.details:
         packed.Unpack(info)
         packed.Unpack(bad)
+        packed.Unpack(retry)
     fields = [violation.field for violation in bad.field_violations]
     problems = tuple(_problems(error, status, info, fields, request))
-    return Refusal(error.code(), error.details() or "", info.reason, tuple(fields), problems)
+    return Refusal(
+        error.code(),
+        error.details() or "",
+        info.reason,
+        tuple(fields),
+        retry.retry_delay.ToMilliseconds() / 1_000,
+        problems,
+    )
 
 
 def _problems(

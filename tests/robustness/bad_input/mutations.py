@@ -90,7 +90,7 @@ def _of_message(message: M, at: str) -> Iterator[tuple[str, str, bool, M]]:
                 f"{at}{oneof.name}",
                 "none is set",
                 SUSPECT,
-                changed(message, lambda copy: copy.ClearField(oneof.name)),
+                changed(message, _clearer(oneof.name)),
             )
 
 
@@ -116,7 +116,7 @@ def _of_submessage(message: M, field: FieldDescriptor, path: str) -> Iterator[tu
             yield path, how, must_refuse, changed(message, _time_setter(field.name, seconds, nanos))
     if not message.HasField(field.name):
         return
-    yield path, "left out", SUSPECT, changed(message, lambda copy: copy.ClearField(field.name))
+    yield path, "left out", SUSPECT, changed(message, _clearer(field.name))
     yield path, "empty", SUSPECT, changed(message, lambda copy: _clear(getattr(copy, field.name)))
     if times is None:
         for inner, how, must_refuse, part in _of_message(getattr(message, field.name), f"{path}."):
@@ -129,6 +129,10 @@ def _time_setter(name: str, seconds: int, nanos: int) -> Callable[[Message], Non
         part.seconds, part.nanos = seconds, nanos
 
     return change
+
+
+def _clearer(name: str) -> Callable[[Message], None]:
+    return lambda copy: copy.ClearField(name)
 
 
 def _clear(part: Message) -> None:
@@ -144,7 +148,7 @@ def _of_repeated(message: M, field: FieldDescriptor, path: str) -> Iterator[tupl
     values = getattr(message, field.name)
     if not values:
         return
-    yield path, "no item", SUSPECT, changed(message, lambda copy: copy.ClearField(field.name))
+    yield path, "no item", SUSPECT, changed(message, _clearer(field.name))
     first = values[0]
     yield (
         path,

@@ -9,6 +9,7 @@ import grpc.aio
 
 from perdure.v1 import ledger_service_pb2 as ledger
 from perdure.v1 import run_service_pb2 as runs
+from perdure.v1.common_pb2 import EventScope
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from perdure.v1.records_pb2 import LedgerEntry, StepRecord
 from perdure.v1.run_service_pb2_grpc import RunServiceStub
@@ -73,8 +74,9 @@ async def _all_entries(channel: grpc.aio.Channel, namespace: str) -> list[Ledger
 
 async def _events(channel: grpc.aio.Channel, namespace: str, scope: int, scope_id: str) -> list[runs.Event]:
     events: list[runs.Event] = []
-    request = runs.ListEventsRequest(namespace=namespace, scope_id=scope_id, page_size=1_000)
-    request.scope = scope  # type: ignore[assignment]
+    request = runs.ListEventsRequest(
+        namespace=namespace, scope=EventScope.ValueType(scope), scope_id=scope_id, page_size=1_000
+    )
     stub = RunServiceStub(channel)
     while True:
         page = await stub.ListEvents(request)

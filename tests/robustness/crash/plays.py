@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc.aio
+
 from tests.robustness.checker.examine import examine
 from tests.robustness.checker.export import Export, take_export
 from tests.robustness.checker.finding import Finding
@@ -141,9 +143,8 @@ async def _export(lives: Lives) -> Export:
         life = await lives.current()
         try:
             return await take_export(life.channel, "default", SCOPES, time.time_ns() // 1_000)
-        except Exception as failure:
-            if life.server.is_alive:
-                await life.has_ended(failure)  # type: ignore[arg-type]
+        except grpc.aio.AioRpcError as failure:
+            await life.has_ended(failure)
 
 
 def read_log(path: Path) -> list[CommitLine]:

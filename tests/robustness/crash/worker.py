@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -130,8 +130,8 @@ class WitnessWorker:
 
     # What comes.
 
-    def _take(self, tasks: Iterable[pb.Task], request: pb.WorkRequest) -> None:
-        self._received += len(tasks)  # type: ignore[arg-type]
+    def _take(self, tasks: Sequence[pb.Task], request: pb.WorkRequest) -> None:
+        self._received += len(tasks)
         for task in tasks:
             held = Held(task)
             self._held[task.task_token] = held

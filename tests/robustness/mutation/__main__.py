@@ -84,13 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subjects = random.Random(chosen.seed).sample(subjects, min(chosen.sample, len(subjects)))
         _say(f"seed {chosen.seed}")
     _say(f"{len(subjects)} of {len(mutants)} mutants, {len(excused)} known to be equivalent, {chosen.jobs} at a time")
-    return _report(subjects, list(fates(subjects, paths, chosen.jobs)), chosen.required)
+    found: list[tuple[Mutant, Fate]] = []
+    for mutant, fate in fates(subjects, paths, chosen.jobs):
+        found.append((mutant, fate))
+        if fate is Fate.SURVIVED:
+            _say(f"{len(found):5}  survived  line {mutant.line}: {mutant.key}")
+    return _report(subjects, found, chosen.required)
 
 
 def _report(subjects: Sequence[Mutant], found: Sequence[tuple[Mutant, Fate]], required: float) -> int:
-    survivors = sorted((mutant for mutant, fate in found if fate is Fate.SURVIVED), key=lambda m: (m.module, m.line))
-    for mutant in survivors:
-        _say(f"survived  line {mutant.line}: {mutant.key}")
+    survivors = [mutant for mutant, fate in found if fate is Fate.SURVIVED]
     totals = Counter(mutant.module for mutant in subjects)
     alive = Counter(mutant.module for mutant in survivors)
     for module, total in sorted(totals.items()):

@@ -131,9 +131,7 @@ def fates(mutants: Sequence[Mutant], paths: dict[str, Path], jobs: int) -> Itera
 
 def _work(mutant: Mutant, path: Path, output: int) -> Callable[[], int]:
     def work() -> int:
-        code = mutant.code(path)
-        assert isinstance(code, CodeType)
-        return _child(mutant.module, code, output)
+        return _child(mutant.module, mutant.code(str(path)), output)
 
     return work
 

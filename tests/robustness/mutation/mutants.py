@@ -10,7 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from types import CodeType
 from typing import Final
 
 COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -52,10 +52,10 @@ class Mutant:
     tree: ast.Module
     apply: Callable[[], None]
 
-    def code(self, path: Path) -> object:
-        """The changed module, compiled. The tree is changed for good."""
+    def code(self, path: str) -> CodeType:
+        """The changed module, compiled under the name of its file. The tree is changed for good."""
         self.apply()
-        return compile(ast.fix_missing_locations(self.tree), str(path), "exec")
+        return compile(ast.fix_missing_locations(self.tree), path, "exec")
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,17 @@ def _changes(node: ast.AST, slot: _Slot) -> Iterator[tuple[str, ast.AST | None]]
             yield "keyword", None
         case ast.If() | ast.IfExp() if isinstance(node.test, ast.Name | ast.Attribute | ast.Call | ast.NamedExpr):
             yield from _condition(node)
-        case ast.stmt() if slot.index is not None:
+        case ast.stmt() if slot.index is not None and not _is_last_return(node, slot):
             yield from _statement(node)
         case _:
             return
+
+
+def _is_last_return(node: ast.stmt, slot: _Slot) -> bool:
+    """A `return None` at a function's end, which it does anyway."""
+    body: list[ast.stmt] = getattr(slot.parent, slot.field)
+    nothing = isinstance(node, ast.Return) and (node.value is None or ast.unparse(node.value) == "None")
+    return nothing and isinstance(slot.parent, ast.FunctionDef) and node is body[-1]
 
 
 def _boolean(node: ast.BoolOp) -> Iterator[tuple[str, ast.AST]]:

@@ -1,0 +1,387 @@
+"""The checker finds what is planted, and nothing in a ledger that is right."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.v1 import common_pb2, model_pb2
+from perdure.v1 import records_pb2 as pb
+from perdure.v1 import run_service_pb2 as runs
+from perdure.v1 import worker_service_pb2 as worker
+from tests.robustness.checker.examine import examine
+from tests.robustness.checker.export import Export
+from tests.robustness.checker.finding import kinds
+from tests.robustness.checker.ledger_maker import NAMESPACE, LedgerMaker
+from tests.robustness.checker.normal_form import normal_form
+from tests.robustness.checker.tampering import TAMPERINGS
+from tests.robustness.checker.testimony import AckedBegin, AckedReport, Answered, StreamedRecord, Testimony
+
+K = pb
+STARTED = pb.RECORD_KIND_RUN_STARTED
+NODE = pb.NodeEntry(node_id="next", visit=1)
+EFFECT = pb.OpenEffect(type="act", result_key="r")
+DONE, FAILED, WAITS = pb.STEP_STATUS_COMPLETED, pb.STEP_STATUS_FAILED, pb.STEP_STATUS_WAITING
+NOW = 1_000_000_000
+SESSION = (common_pb2.EVENT_SCOPE_SESSION, "s")
+
+
+def of(*makers: LedgerMaker, **fields: Any) -> Export:
+    """An export of these ledgers."""
+    return Export(NAMESPACE, NOW, {maker.run_id: list(maker.entries) for maker in makers}, **fields)
+
+
+def found(export: Export, testimony: Testimony | None = None) -> set[str]:
+    """Kinds of findings."""
+    return kinds(examine(export, testimony or Testimony()))
+
+
+def acting(**result: Any) -> LedgerMaker:
+    """A run that has executed an effect and completed."""
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=1, status=DONE, effect=EFFECT)
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=3, attempt=1)
+    fields = {"effect_type": "act", "result": b'"good"', **result}
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=3, attempt=1, status=DONE, **fields)
+    return maker
+
+
+def ended(maker: LedgerMaker) -> LedgerMaker:
+    """The same, completed."""
+    maker.add(K.RECORD_KIND_COMPLETED, output=b"{}")
+    return maker
+
+
+def waiting(**terms: Any) -> LedgerMaker:
+    """A run that waits; the wait has id 3."""
+    maker = LedgerMaker("waiting")
+    maker.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=0, status=DONE, effect=EFFECT)
+    maker.add(K.RECORD_KIND_WAITING, step_id=2, status=WAITS, **terms)
+    return maker
+
+
+def event(position: int, name: str = "go", text: str = "{}") -> runs.Event:
+    """An event of the session's log."""
+    return runs.Event(event_id=f"e{position}", name=name, position=position, payload_json=text)
+
+
+HEARS = {"event_name": "go", "event_scope": SESSION[0], "event_scope_id": SESSION[1]}
+
+
+def consumed(maker: LedgerMaker, position: int, **fields: Any) -> LedgerMaker:
+    """The same, after it has consumed an event."""
+    what = {"event_id": f"e{position}", "name": "go", "payload": b'{"payload":{}}', **fields}
+    maker.add(K.RECORD_KIND_EVENT_CONSUMED, step_id=2, status=DONE, wait_id=3, position=position, next=NODE, **what)
+    return maker
+
+
+def test_a_right_ledger_has_no_findings() -> None:
+    right = [ended(acting()), consumed(waiting(**HEARS), 7)]
+    assert found(of(*right, events={SESSION: [event(7)]})) == set()
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+@pytest.mark.parametrize("index", range(6))
+def test_a_record_that_is_tampered_with_is_found(how: str, index: int) -> None:
+    maker = ended(acting())
+    altered = TAMPERINGS[how](maker.entries, index)
+    streamed = [
+        StreamedRecord("c", maker.run_id, seq, entry.position, entry.record_hash)
+        for seq, entry in enumerate(maker.entries, start=1)
+    ]
+    export = replace(of(maker), entries={maker.run_id: altered})
+    assert altered == maker.entries or found(export, Testimony(streamed=streamed))
+
+
+@pytest.mark.parametrize("how", ["lost", "doubled", "swapped", "edited", "payload edited"])
+@pytest.mark.parametrize("index", range(5))
+def test_most_tampering_shows_without_any_witness(how: str, index: int) -> None:
+    """All but the loss of the end: that takes somebody who was told of it."""
+    maker = ended(acting())
+    altered = TAMPERINGS[how](maker.entries, index)
+    assert altered == maker.entries or found(replace(of(maker), entries={maker.run_id: altered}))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda entry: entry.__setattr__("prev_hash", bytes(32)), "CHAIN_BROKEN"),
+        (lambda entry: entry.__setattr__("record_hash", bytes(32)), "RECORD_EDITED"),
+        (lambda entry: entry.__setattr__("position", 1), "POSITION_DISORDER"),
+        (lambda entry: entry.__setattr__("record_bytes", b"\xff"), "NOT_A_RECORD"),
+        (lambda entry: entry.payloads[0].inline.__setattr__("data", b'"evil"'), "PAYLOAD_EDITED"),
+        (lambda entry: entry.payloads[0].inline.__setattr__("salt", b"salt"), "PAYLOAD_EDITED"),
+        (lambda entry: entry.ClearField("payloads"), "PAYLOADS_DIFFER"),
+    ],
+)
+def test_what_a_changed_entry_is_called(change: Callable[[pb.LedgerEntry], None], kind: str) -> None:
+    maker = ended(acting())
+    change(maker.entries[4])
+    assert kind in found(of(maker))
+
+
+# One kind of wrong ledger after the other; the chain of each is intact.
+
+
+def settled_twice() -> Export:
+    maker = acting()
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=3, attempt=1, status=DONE, effect_type="act", result=b'"bad"')
+    return of(ended(maker))
+
+
+def stale_merged() -> Export:
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    for attempt in (1, 2):
+        maker.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=attempt)
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=1, status=DONE, next=NODE)
+    return of(maker)
+
+
+def attempt_left_out() -> Export:
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=2)
+    return of(maker)
+
+
+def begun_twice() -> Export:
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
+    for _ in range(2):
+        maker.add(K.RECORD_KIND_STEP_BEGUN, step_id=1, attempt=1)
+    return of(maker)
+
+
+def goes_on_after_its_end() -> Export:
+    maker = ended(acting())
+    maker.add(K.RECORD_KIND_PAUSED)
+    return of(maker)
+
+
+def step_of_another_record() -> Export:
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=7, attempt=1)
+    return of(maker)
+
+
+def wait_ended_twice() -> Export:
+    maker = consumed(waiting(**HEARS), 7)
+    maker.add(K.RECORD_KIND_RESUMED, step_id=4, wait_id=3, cause=pb.Resumed.CAUSE_ANSWER, payload=b"1", next=NODE)
+    return of(maker, events={SESSION: [event(7)]})
+
+
+def wait_in_a_wait() -> Export:
+    maker = waiting(**HEARS)
+    maker.add(K.RECORD_KIND_WAITING, step_id=2, status=WAITS)
+    return of(maker)
+
+
+def event_did_not_come() -> Export:
+    return of(waiting(**HEARS), events={SESSION: [event(7)]})
+
+
+def event_was_passed() -> Export:
+    return of(consumed(waiting(**HEARS), 9), events={SESSION: [event(7), event(9)]})
+
+
+def event_below_the_floor() -> Export:
+    return of(consumed(waiting(**HEARS, event_floor=7), 7), events={SESSION: [event(7)]})
+
+
+def event_of_nobody() -> Export:
+    return of(consumed(waiting(**HEARS), 7), events={SESSION: []})
+
+
+def another_payload() -> Export:
+    return of(consumed(waiting(**HEARS), 7), events={SESSION: [event(7, text='{"a":1}')]})
+
+
+def instant_has_passed() -> Export:
+    return of(waiting(until=Timestamp(seconds=10)))
+
+
+def deadline_has_passed() -> Export:
+    return of(waiting(deadline=Timestamp(seconds=10)))
+
+
+def run_deadline_has_passed() -> Export:
+    maker = LedgerMaker("late")
+    maker.add(STARTED, entry=NODE, workflow_id="w", deadline=Timestamp(seconds=10))
+    return of(maker)
+
+
+def retry_was_due() -> Export:
+    maker = LedgerMaker("late")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    maker.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
+    retry_at = Timestamp(seconds=10)
+    maker.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=1, status=FAILED, retry_at=retry_at)
+    return of(maker)
+
+
+def family(ends: int, *, child_ends: bool = True) -> Export:
+    positions = [0]
+    parent = LedgerMaker("parent", positions)
+    parent.add(STARTED, entry=NODE, workflow_id="w")
+    link = pb.ChildLink(run_id="child", awaited=True)
+    parent.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, next=NODE, child=link)
+    child = LedgerMaker("child", positions)
+    child.add(STARTED, entry=NODE, workflow_id="w", parent_run_id="parent")
+    if child_ends:
+        child.add(K.RECORD_KIND_COMPLETED, output=b"{}")
+    for _ in range(ends):
+        parent.add(K.RECORD_KIND_CHILD_ENDED, child_run_id="child")
+    return of(parent, child)
+
+
+def test_a_family_whose_child_ended_once_is_right() -> None:
+    assert found(family(1)) == set()
+    assert found(family(0, child_ends=False)) == set()
+
+
+WRONG: dict[Callable[[], Export], str] = {
+    settled_twice: "EFFECT_DOUBLED",
+    stale_merged: "STALE_MERGED",
+    attempt_left_out: "ATTEMPT_GAP",
+    begun_twice: "BEGUN_TWICE",
+    goes_on_after_its_end: "AFTER_END",
+    step_of_another_record: "FOREIGN_STEP",
+    wait_ended_twice: "WAIT_DOUBLED",
+    wait_in_a_wait: "WAIT_IN_WAIT",
+    event_did_not_come: "EVENT_LOST",
+    event_was_passed: "EVENT_LOST",
+    event_below_the_floor: "EVENT_DOUBLED",
+    event_of_nobody: "EVENT_INVENTED",
+    another_payload: "EVENT_DIFFERS",
+    instant_has_passed: "TIMER_LOST",
+    deadline_has_passed: "TIMER_LOST",
+    run_deadline_has_passed: "TIMER_LOST",
+    retry_was_due: "TIMER_LOST",
+    lambda: family(0): "CHILD_END_LOST",
+    lambda: family(2): "CHILD_END_DOUBLED",
+    lambda: family(1, child_ends=False): "CHILD_END_INVENTED",
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), WRONG.items(), ids=list(WRONG.values()))
+def test_a_wrong_ledger_is_found(make: Callable[[], Export], kind: str) -> None:
+    assert kind in found(make())
+
+
+# What clients were told.
+
+
+def task(**fields: Any) -> worker.Task:
+    """The effect's task of the acting run."""
+    given = {"step_id": 3, "attempt": 1, **fields}
+    return worker.Task(run=worker.TaskRun(run_id="acting"), node_id="node", **given)
+
+
+def reported(result: str, status: worker.AckStatus, **fields: Any) -> Testimony:
+    """A worker was answered."""
+    report = worker.TaskReport(effect=model_pb2.EffectOutcome(result_json=result))
+    return Testimony(reports=[AckedReport(task(**fields), report, status)])
+
+
+def answered(request: Any, reply: Any) -> Testimony:
+    """A host was answered."""
+    return Testimony(answered=[Answered(request, reply)])
+
+
+def resume(payload: str, seq: int = 4) -> Testimony:
+    """A ResumeRun was answered."""
+    request = runs.ResumeRunRequest(run_id="waiting", request_id="r", wait_id=3, payload_json=payload)
+    return answered(request, runs.ResumeRunResponse(run_id="waiting", seq=seq))
+
+
+def resumed() -> LedgerMaker:
+    """A run whose wait was answered with 1."""
+    maker = waiting()
+    maker.add(
+        K.RECORD_KIND_RESUMED, step_id=2, status=DONE, wait_id=3, cause=pb.Resumed.CAUSE_ANSWER, payload=b"1", next=NODE
+    )
+    return maker
+
+
+ACCEPTED, STALE = worker.ACK_STATUS_ACCEPTED, worker.ACK_STATUS_STALE
+START = runs.StartRunRequest(run_id="acting", workflow_id="w", vars_json="{}")
+TICK = runs.TickRunRequest(run_id="acting", request_id="t", max_steps=3)
+EMIT = runs.EmitEventRequest(scope_id="s", name="go")
+
+TOLD: list[tuple[LedgerMaker, Testimony, set[str]]] = [
+    (ended(acting()), reported('"good"', ACCEPTED), set()),
+    (ended(acting()), reported('"good"', worker.ACK_STATUS_DUPLICATE), set()),
+    (ended(acting()), reported('"other"', ACCEPTED), {"REPORT_DIFFERS"}),
+    (ended(acting()), reported('"good"', ACCEPTED, step_id=9), {"REPORT_LOST"}),
+    (ended(acting()), reported('"good"', STALE), {"STALE_MERGED"}),
+    (ended(acting()), reported('"late"', STALE, attempt=2), set()),
+    (ended(acting()), Testimony(begins=[AckedBegin(task(), ACCEPTED)]), {"BEGIN_LOST"}),
+    (ended(acting()), answered(START, runs.StartRunResponse(run_id="acting", seq=1)), set()),
+    (ended(acting()), answered(START, runs.StartRunResponse(run_id="gone", seq=1)), {"REPLY_LOST"}),
+    (ended(acting()), answered(START, runs.StartRunResponse(run_id="acting", seq=99)), {"REPLY_LOST"}),
+    (ended(acting()), answered(TICK, runs.TickRunResponse(run_id="acting", seq=1)), {"BUDGET_DIFFERS"}),
+    (ended(acting()), answered(EMIT, runs.EmitEventResponse(event_id="e")), {"EVENT_LOST"}),
+    (resumed(), resume("1"), set()),
+    (resumed(), resume("2"), {"REPLY_LOST"}),
+    (waiting(), resume("1", seq=3), {"REPLY_LOST"}),
+    (ended(acting()), Testimony(streamed=[StreamedRecord("c", "acting", 1, 1, bytes(32))]), {"STREAMED_DIFFERS"}),
+    (ended(acting()), Testimony(streamed=[StreamedRecord("c", "gone", 1, 1, b"")]), {"STREAMED_LOST"}),
+    (
+        ended(acting()),
+        Testimony(streamed=[StreamedRecord("c", "acting", 2, 2, acting().entries[1].record_hash)]),
+        {"STREAM_GAP"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("maker", "testimony", "expected"), TOLD)
+def test_what_clients_were_told_is_held_against_the_ledger(
+    maker: LedgerMaker, testimony: Testimony, expected: set[str]
+) -> None:
+    assert found(of(maker, events={SESSION: []}), testimony) == expected
+
+
+def test_a_record_streamed_twice_is_found() -> None:
+    maker = ended(acting())
+    first = StreamedRecord("c", "acting", 1, 1, maker.entries[0].record_hash)
+    assert found(of(maker), Testimony(streamed=[first, first])) == {"STREAM_DISORDER", "STREAM_GAP"}
+
+
+# The normal form.
+
+
+def test_the_normal_form_leaves_out_what_may_differ_and_nothing_else() -> None:
+    """Other salts, times, positions and hand-outs change nothing; another payload does."""
+    plain = normal_form(of(ended(acting())), ["acting"])
+    again = LedgerMaker("acting", [50])
+    again.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
+    again.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
+    again.add(K.RECORD_KIND_REQUEUED, step_id=1, attempt=1)
+    again.add(K.RECORD_KIND_STEP_STARTED, step_id=1, attempt=2)
+    again.add(K.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=2, status=DONE, effect=EFFECT)
+    again.add(K.RECORD_KIND_STEP_STARTED, step_id=5, attempt=1)
+    again.add(K.RECORD_KIND_STEP_COMPLETED, step_id=5, attempt=1, status=DONE, effect_type="act", result=b'"good"')
+    assert normal_form(of(ended(again)), ["acting"]) == plain
+    assert normal_form(of(ended(acting(result=b'"bad"'))), ["acting"]) != plain
+    assert normal_form(of(acting()), ["acting"]) != plain
+
+
+def test_generated_ids_are_named_by_first_appearance() -> None:
+    def with_child(run_id: str) -> list[str]:
+        maker = LedgerMaker("parent")
+        maker.add(STARTED, entry=NODE, workflow_id="w")
+        maker.add(K.RECORD_KIND_CHILD_ENDED, child_run_id=run_id, result=f'"{run_id}"'.encode())
+        return normal_form(of(maker), ["parent"])
+
+    first, second = "0189aaaa-0000-7000-8000-000000000001", "0189bbbb-0000-7000-8000-000000000002"
+    assert with_child(first) == with_child(second)
+    assert "id-1" in with_child(first)[1]
+    assert with_child(first) != with_child("chosen")
