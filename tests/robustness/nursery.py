@@ -21,11 +21,11 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from typing import Any
 
 from perdure_server import app
 from perdure_server.config import Config, ConfigError
-from perdure_server.storage.port import StoreError
 from tests.robustness import defects
 
 _LISTENING = re.compile(rb"listening on ([^,\s]+),")
@@ -79,9 +79,11 @@ def _become_server(order: dict[str, Any]) -> None:
             defects.plant(order["defect"])
         app.run(Config(**order["config"]))
         os._exit(0)
-    except (ConfigError, StoreError, OSError) as error:
+    except (ConfigError, app.StartError) as error:
         os.write(2, f"cannot serve: {error}\n".encode())
     finally:
+        if sys.exc_info()[0] is not None:
+            os.write(2, traceback.format_exc().encode())
         os._exit(70)
 
 
