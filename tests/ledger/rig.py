@@ -19,7 +19,7 @@ from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.ledger.reads import Beginning, Start
 from perdure_server.ledger.selection import ScopeKind, Selection, View
 from perdure_server.ledger.service import Ledger
-from perdure_server.ledger.subscription import StreamBounds, SubscribeCommand, Subscription
+from perdure_server.ledger.subscription import SubscribeCommand, Subscription
 from perdure_server.ledger.tailer import RingBounds
 from perdure_server.storage.port import (
     RecordQuery,
@@ -172,7 +172,6 @@ class Rig:
         self,
         store: HeldStore | None = None,
         ring: RingBounds | None = None,
-        bounds: StreamBounds | None = None,
         limits: Limits = DEFAULT_LIMITS,
         turns: int = 1,
     ) -> None:
@@ -180,7 +179,7 @@ class Rig:
         self.clock = VirtualClock()
         self.access = HeldAccess(self.store, turns)
         self.ids = 0
-        self.ledger = Ledger(self.access, self.clock, limits, self._new_id, inspect_record, ring, bounds)
+        self.ledger = Ledger(self.access, self.clock, limits, self._new_id, inspect_record, ring)
 
     def _new_id(self, now: int) -> str:
         self.ids += 1

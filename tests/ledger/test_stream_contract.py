@@ -9,11 +9,10 @@ import pytest
 
 from perdure.v1 import ledger_service_pb2 as pb
 from perdure_server.engine.errors import CursorFromOtherStoreError, EngineError, InvalidCursorError
-from perdure_server.kernel.limits import SECOND_US
+from perdure_server.kernel.limits import SECOND_US, Limits
 from perdure_server.kernel.records import RecordKind
 from perdure_server.ledger.reads import AfterCursor, AfterSeq, Now
 from perdure_server.ledger.selection import ScopeKind, View
-from perdure_server.ledger.subscription import StreamBounds
 from perdure_server.ledger.tailer import RingBounds
 from tests.ledger.rig import ALL, HeldStore, Rig, Stream, give_turns, matching, running, select, subscribe_to
 from tests.ledger.writer import COMPLETED, ENDS, STARTED, RunLedger, Step
@@ -394,7 +393,7 @@ async def test_draining_comes_before_a_backlog() -> None:
 
 
 async def test_an_old_stream_says_goodbye() -> None:
-    rig = Rig(bounds=StreamBounds(max_age_us=40 * SECOND_US))
+    rig = Rig(limits=Limits(stream_age_us=40 * SECOND_US))
     async with running(rig), rig.subscription() as stream:
         await stream.read_until("caught_up")
         for _ in range(2):

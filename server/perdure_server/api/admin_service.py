@@ -11,7 +11,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1 import admin_service_pb2 as pb
 from perdure.v1.admin_service_pb2_grpc import AdminServiceServicer
-from perdure_server.api.bounds import DESCRIPTION_BYTES, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import work
 from perdure_server.api.fields import Check
 from perdure_server.api.guard import Context
@@ -22,6 +21,7 @@ from perdure_server.engine.audit_runs import Finding, audit_run
 from perdure_server.engine.commands import RequestId
 from perdure_server.engine.core import Engine
 from perdure_server.engine.create_namespace import create_namespace
+from perdure_server.kernel.bounds import DESCRIPTION_BYTES, PAGE_TOKEN_BYTES
 from perdure_server.kernel.limits import Limits
 from perdure_server.storage.port import RunKey, RunQuery
 

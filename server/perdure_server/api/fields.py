@@ -17,10 +17,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from perdure_server.api.bounds import KEY_BYTES, MAX_ENUMS, MAX_INSTANT_US, MAX_SPAN_US, NAME_BYTES, RESULT_KEY_TOKENS
 from perdure_server.api.codec.shapes import micros
 from perdure_server.api.json_text import JsonTextError, check_json
 from perdure_server.api.problems import EdgeError, FieldViolation
+from perdure_server.kernel.bounds import (
+    KEY_BYTES,
+    MAX_ENUMS,
+    MAX_INSTANT_US,
+    MAX_SPAN_US,
+    NAME_BYTES,
+    RESULT_KEY_TOKENS,
+)
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.values import Leaf
 from perdure_server.kernel.vars import VarsError, pointer_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.v1 import ledger_service_pb2 as pb
 from perdure_server.api.fields import Check
+from perdure_server.kernel.bounds import CURSOR_BYTES, MAX_FILTER_VALUES, MAX_INT64, MIN_CHECKPOINT_US
 from perdure_server.kernel.limits import SECOND_US, Limits
 from perdure_server.kernel.records import RecordKind, StepStatus
 from perdure_server.ledger.pages import ListRecordsCommand
@@ -12,11 +13,7 @@ from perdure_server.ledger.selection import ScopeKind, Selection, View
 from perdure_server.ledger.subscription import SubscribeCommand
 from perdure_server.storage.port import RunKey
 
-MAX_CURSOR_BYTES = 512
-MAX_FILTER_VALUES = 100
 MAX_INT32 = 2**31 - 1
-MAX_INT64 = 2**63 - 1
-MIN_CHECKPOINT_US = SECOND_US
 
 _SCOPES = {
     "run_id": ScopeKind.RUN,
@@ -38,7 +35,7 @@ def list_records_command(request: pb.ListRecordsRequest, limits: Limits) -> List
         selection=selection,
         view=check.choice("", "view", request.view, View, View.RECORD),
         page_size=check.page_size(request.page_size),
-        page_token=check.text("", "page_token", request.page_token, MAX_CURSOR_BYTES),
+        page_token=check.text("", "page_token", request.page_token, CURSOR_BYTES),
         after_seq=after_seq,
     )
     check.done()
@@ -110,7 +107,7 @@ def _start(check: Check, request: pb.SubscribeLedgerRequest, selection: Selectio
         check.refuse(name, "must be true")
     match name:
         case "after_cursor":
-            return AfterCursor(check.text("", "after_cursor", request.after_cursor, MAX_CURSOR_BYTES, required=True))
+            return AfterCursor(check.text("", "after_cursor", request.after_cursor, CURSOR_BYTES, required=True))
         case "after_seq":
             return AfterSeq(_after_seq(check, request.after_seq, selection))
         case "now":

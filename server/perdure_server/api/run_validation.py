@@ -11,7 +11,6 @@ from typing import Final
 from google.protobuf.message import Message
 
 from perdure.v1 import run_service_pb2 as pb
-from perdure_server.api.bounds import KEY_BYTES, MAX_INT64, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import plans, terms
 from perdure_server.api.fields import EMPTY_OBJECT, NULL, Check
 from perdure_server.engine.commands import (
@@ -25,6 +24,7 @@ from perdure_server.engine.commands import (
     TickRunCommand,
     UnpauseRunCommand,
 )
+from perdure_server.kernel.bounds import KEY_BYTES, MAX_INT64, PAGE_TOKEN_BYTES
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.model import Activity, Drive, EventScope, RunStatus, WaitReason
 from perdure_server.kernel.records import Resolution

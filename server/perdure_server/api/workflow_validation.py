@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from perdure.v1 import model_pb2
 from perdure.v1 import workflow_service_pb2 as pb
-from perdure_server.api.bounds import MAX_PROBLEMS, PAGE_TOKEN_BYTES
 from perdure_server.api.codec import workflows
 from perdure_server.api.fields import Check
 from perdure_server.api.problems import EdgeError, FieldViolation
 from perdure_server.api.run_validation import request_id
 from perdure_server.engine.register_workflow import RegisterWorkflowCommand
+from perdure_server.kernel.bounds import MAX_PROBLEMS, PAGE_TOKEN_BYTES
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.model import NodeKind, NodeSpec, WorkflowSpec
 from perdure_server.programs.declarative import check_template

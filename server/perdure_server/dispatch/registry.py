@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from perdure_server.clock import Clock
 from perdure_server.dispatch.messages import LeaseState, LeaseUpdate, Profile, TaskToken, WorkerView
 from perdure_server.dispatch.routes import ReadyTask, Route, RouteKey, effect_route, node_route, serves
-from perdure_server.dispatch.workers import MAX_HELD, Held, Seat, Sink, Worker
+from perdure_server.dispatch.workers import Held, Seat, Sink, Worker
+from perdure_server.kernel.bounds import MAX_HELD
 from perdure_server.kernel.decision import TaskDue
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
 from perdure_server.kernel.model import RunState, RunStatus

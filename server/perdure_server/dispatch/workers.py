@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from perdure_server.dispatch.messages import LeaseUpdate, Profile
+from perdure_server.kernel.bounds import MAX_HELD
 from perdure_server.kernel.model import RunState
 
 if TYPE_CHECKING:
     from perdure_server.dispatch.routes import Route
-
-MAX_HELD: Final = 10_000
-"""Tasks that a worker is given at most at a time, whatever credit it names."""
 
 UNKNOWN: Final = -1
 

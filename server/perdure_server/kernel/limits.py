@@ -1,4 +1,5 @@
-"""Every limit of the runtime (P10), in one place. docs/limits.md lists them with their errors."""
+"""Every limit of the runtime (P10), in one place, beside the bounds of single fields in `bounds`. docs/limits.md lists
+them all, with their errors."""
 
 from __future__ import annotations
 
@@ -52,6 +53,8 @@ class Limits:
     poll_us: int = 50 * SECOND_US
     no_worker_us: int = 60 * SECOND_US
     checkpoint_us: int = 15 * SECOND_US
+    slow_reader_us: int = 60 * SECOND_US
+    stream_age_us: int = 3_600 * SECOND_US
 
     def as_dict(self) -> dict[str, int]:
         """Name to number, for GetServerInfo and the docs."""

@@ -17,7 +17,6 @@ from perdure_server.ledger.reads import StoreAccess, find_start, require_run
 from perdure_server.ledger.selection import ScopeKind
 from perdure_server.ledger.slots import StreamSlots
 from perdure_server.ledger.subscription import (
-    StreamBounds,
     SubscribeCommand,
     Subscription,
     SubscriptionParts,
@@ -44,7 +43,6 @@ class Ledger:
         new_id: Callable[[int], str],
         inspect: RecordInspector,
         ring: RingBounds | None = None,
-        bounds: StreamBounds | None = None,
     ) -> None:
         info = access.store.info()
         self._access = access
@@ -65,7 +63,8 @@ class Ledger:
             clock=clock,
             cursors=CursorCodec(info.epoch),
             store_epoch=info.epoch,
-            bounds=bounds or StreamBounds(),
+            slow_reader_us=limits.slow_reader_us,
+            stream_age_us=limits.stream_age_us,
         )
 
     @property

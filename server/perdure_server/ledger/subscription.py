@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 
@@ -53,16 +53,13 @@ class SubscribeCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamBounds:
-    """How long a stream may last, and how long its client may leave it unread."""
-
-    slow_reader_us: int = 60 * SECOND_US
-    max_age_us: int = 3_600 * SECOND_US
-
-
-@dataclass(frozen=True, slots=True)
 class SubscriptionParts:
-    """What subscriptions of one process share."""
+    """What subscriptions of one process share.
+
+    Args:
+        slow_reader_us: how long a client may leave its stream unread.
+        stream_age_us: how long a stream may last.
+    """
 
     access: StoreAccess
     tailer: Tailer
@@ -70,7 +67,8 @@ class SubscriptionParts:
     clock: Clock
     cursors: CursorCodec
     store_epoch: str
-    bounds: StreamBounds = field(default_factory=StreamBounds)
+    slow_reader_us: int
+    stream_age_us: int
 
 
 class _Phase(Enum):
@@ -167,7 +165,7 @@ class Subscription:
     @contextmanager
     def writing(self) -> Generator[None]:
         """Around the write of a message: notices a client that does not read."""
-        self.due_at = self._parts.clock.monotonic() + self._parts.bounds.slow_reader_us
+        self.due_at = self._parts.clock.monotonic() + self._parts.slow_reader_us
         try:
             yield
         finally:
@@ -209,7 +207,7 @@ class Subscription:
         now = self._parts.clock.monotonic()
         if self._phase is _Phase.OPENING:
             return self._open()
-        if now - self._opened_at >= self._parts.bounds.max_age_us:
+        if now - self._opened_at >= self._parts.stream_age_us:
             self.stop(GoodbyeReason.MAX_AGE)
         if self._goodbye is not None:
             return self._leave(self._goodbye)
@@ -332,7 +330,7 @@ class Subscription:
         self._waiter = asyncio.get_running_loop().create_future()
         self.due_at = min(
             self._sent_at + self._command.checkpoint_interval_us,
-            self._opened_at + self._parts.bounds.max_age_us,
+            self._opened_at + self._parts.stream_age_us,
         )
         try:
             await self._waiter

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from perdure.v1 import model_pb2
-from perdure_server.api.bounds import INPUT_BYTES, KEY_BYTES, LONG_TEXT_BYTES, MAX_PRIORITY, MIN_PRIORITY
 from perdure_server.api.codec import shapes, terms
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
+from perdure_server.kernel.bounds import INPUT_BYTES, KEY_BYTES, LONG_TEXT_BYTES, MAX_PRIORITY, MIN_PRIORITY
 
 LEVELS: Final = ("message", "warning", "error")
 

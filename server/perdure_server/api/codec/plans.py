@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from perdure.v1 import model_pb2, records_pb2
-from perdure_server.api.bounds import PATH_BYTES
 from perdure_server.api.codec import effects, terms
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
+from perdure_server.kernel.bounds import PATH_BYTES
 
 
 def step_plan(message: model_pb2.StepPlan, check: Check, at: str) -> m.StepPlan:

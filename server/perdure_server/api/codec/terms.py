@@ -7,7 +7,9 @@ import math
 from google.protobuf.message import Message
 
 from perdure.v1 import common_pb2, model_pb2
-from perdure_server.api.bounds import (
+from perdure_server.api.fields import NULL, Check
+from perdure_server.kernel import model as m
+from perdure_server.kernel.bounds import (
     CHOICE_BYTES,
     KEY_BYTES,
     LONG_TEXT_BYTES,
@@ -17,8 +19,6 @@ from perdure_server.api.bounds import (
     TRACEPARENT_BYTES,
     TRACESTATE_BYTES,
 )
-from perdure_server.api.fields import NULL, Check
-from perdure_server.kernel import model as m
 
 
 def failure(message: common_pb2.Failure, check: Check, at: str) -> m.Failure:

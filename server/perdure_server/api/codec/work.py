@@ -8,7 +8,6 @@ from typing import Any
 
 from perdure.v1 import admin_service_pb2
 from perdure.v1 import worker_service_pb2 as pb
-from perdure_server.api.bounds import IDENTITY_BYTES, MAX_HELD, MAX_INT64, MAX_QUEUES, MAX_SERVED
 from perdure_server.api.codec import plans, shapes
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.task_vars import vars_text
@@ -16,6 +15,7 @@ from perdure_server.api.codec.tokens import decode_token, encode_token, token_by
 from perdure_server.api.fields import Check
 from perdure_server.api.problems import EdgeError
 from perdure_server.dispatch import messages as d
+from perdure_server.kernel.bounds import IDENTITY_BYTES, MAX_HELD, MAX_INT64, MAX_QUEUES, MAX_SERVED
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
 from perdure_server.kernel.model import RemoteRequest, RunState, Step, StepFailure
 

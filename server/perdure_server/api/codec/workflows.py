@@ -8,10 +8,10 @@ import rfc8785
 from google.protobuf.json_format import MessageToDict
 
 from perdure.v1 import model_pb2
-from perdure_server.api.bounds import INPUT_BYTES, MAX_INPUTS, MAX_PRIORITY, MIN_PRIORITY
 from perdure_server.api.codec import terms
 from perdure_server.api.fields import STORED, Check
 from perdure_server.kernel import model as m
+from perdure_server.kernel.bounds import INPUT_BYTES, MAX_INPUTS, MAX_PRIORITY, MIN_PRIORITY
 
 
 def spec_version(message: model_pb2.WorkflowSpec) -> str:

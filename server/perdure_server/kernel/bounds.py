@@ -1,5 +1,5 @@
-"""Bounds of single fields that the contract states beside the limits of `kernel.limits` (P10). Sizes in
-UTF-8 bytes, counts in items, spans in microseconds. docs/limits.md lists them with their errors."""
+"""Bounds of single fields that the contract states (P10): fixed, unlike the limits of `limits`. Sizes in UTF-8 bytes,
+counts in items, spans in microseconds. docs/limits.md lists them, with their errors."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ LONG_TEXT_BYTES: Final = 64 * KIB
 CHOICE_BYTES: Final = KIB
 DESCRIPTION_BYTES: Final = KIB
 PAGE_TOKEN_BYTES: Final = KIB
+CURSOR_BYTES: Final = 512
 TRACEPARENT_BYTES: Final = 256
 TRACESTATE_BYTES: Final = 512
 IDENTITY_BYTES: Final = 256
@@ -34,15 +35,19 @@ MAX_COEFFICIENT: Final = 1_000.0
 """Of a retry policy."""
 MAX_FAILURE_TYPES: Final = 100
 MAX_ENUMS: Final = 100
-"""Values of one condition of a filter."""
+"""Values of one condition of a filter of runs."""
+MAX_FILTER_VALUES: Final = 100
+"""Values of one condition of a filter of records."""
 MAX_QUEUES: Final = 1_000
 MAX_SERVED: Final = 10_000
 """Workflows, versions, nodes and effect types that a worker names."""
 MAX_HELD: Final = 10_000
-"""Leases that one message of a worker names."""
+"""Leases that one message of a worker names, and tasks that a worker is given at a time, whatever credit it names."""
 MAX_PROBLEMS: Final = 1_000
 """Problems of a spec that ValidateWorkflow tells."""
 
+MIN_CHECKPOINT_US: Final = SECOND_US
+"""The shortest heartbeat of a subscription that a client may ask for."""
 MAX_SPAN_US: Final = 36_525 * 86_400 * SECOND_US
 """A hundred years: the sum of an instant and a span stays within what instants can be."""
 MAX_INSTANT_US: Final = 253_402_300_800 * SECOND_US - 1
