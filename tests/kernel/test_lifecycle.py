@@ -355,6 +355,13 @@ def test_every_entry_takes_one_and_then_the_run_is_idle_again() -> None:
     assert scene.run.visits == {"a": 2, "b": 2}, "the entry is recorded, its step waits for a budget"
 
 
+def test_what_is_left_of_a_budget_ends_with_the_run() -> None:
+    scene = manual()
+    scene.give(i.TickBudget(3))
+    scene.plan(complete_output=leaf({}))
+    assert (scene.where, scene.run.step_budget) == ("COMPLETED", 0)
+
+
 def test_budgets_add_up() -> None:
     scene = manual()
     scene.give(i.TickBudget(2))

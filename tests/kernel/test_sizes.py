@@ -9,7 +9,7 @@ from perdure_server.kernel import model as m
 from perdure_server.kernel.decision import Reason
 from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.limits import DEFAULT_LIMITS, KIB, MIB, Limits
-from perdure_server.kernel.values import Leaf, dump_json
+from perdure_server.kernel.values import Json, Leaf, dump_json
 from tests.kernel.scene import Scene, custom, failure, leaf, workflow
 
 pytestmark = pytest.mark.promise("P10")
@@ -99,7 +99,7 @@ def test_payloads_of_exactly_the_limit_together_are_taken() -> None:
 def test_vars_of_exactly_the_limit_are_taken() -> None:
     exactly = Scene(SPEC, limits=Limits(vars_bytes=100)).start()
     exactly.plan(vars_ops=(m.VarsOp("/t", "set", leaf("x" * 92)),), next_node="b")
-    assert len(dump_json(dict(exactly.run.vars))) == 100  # type: ignore[arg-type]
+    assert len(dump_json(dict(exactly.run.vars))) == 100
     assert exactly.where == "QUEUED b"
     over = Scene(SPEC, limits=Limits(vars_bytes=99)).start()
     over.plan(vars_ops=(m.VarsOp("/t", "set", leaf("x" * 92)),), next_node="b")
@@ -207,7 +207,7 @@ def test_the_error_of_a_child_is_cut_where_it_would_be_too_large() -> None:
 
 @pytest.mark.parametrize(("spare", "whole"), [(0, True), (-1, False)])
 def test_the_error_of_a_child_may_be_as_large_as_a_payload(spare: int, whole: bool) -> None:
-    error = {"type": "BROKEN", "message": "why", "retryable": False, "details": None}
+    error: Json = {"type": "BROKEN", "message": "why", "retryable": False, "details": None}
     expected = leaf({"sub_run_id": "child-1", "error": error})
     limits = Limits(payload_bytes=expected.size + spare)
     scene = Scene(SPEC, limits=limits, workflows=(workflow("x", workflow_id="child"),)).start()

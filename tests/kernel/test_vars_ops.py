@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from perdure_server.kernel import model as m
 from perdure_server.kernel.values import Json, Leaf, dump_json
-from perdure_server.kernel.vars import VarsError, apply_ops
+from perdure_server.kernel.vars import Missing, VarsError, apply_ops, get_at
 from tests.kernel.scene import Scene, custom, leaf
 
 Op = Literal["set", "append", "remove"]
@@ -188,6 +188,27 @@ def test_vars_nest_at_most_128_deep() -> None:
     with pytest.raises(VarsError, match="deeper than 128"):
         apply_ops({}, [op("set", path, {"a": [1]})])
     assert after({}, op("set", path, "{[{[ no depth at all")), "brackets in a text are no depth"
+
+
+@pytest.mark.parametrize("innermost", [[1], {"x": 1}, {}, []])
+def test_depth_is_the_longest_way_down(innermost: Json) -> None:
+    """Many brackets beside each other are no depth, and nor is what is inside of the last one."""
+    value: Json = innermost
+    for _ in range(126):
+        value = [value, {}, {}]
+    assert after({}, op("set", "/a", value)) == {"a": value}
+    with pytest.raises(VarsError, match="deeper than 128"):
+        apply_ops({}, [op("set", "/a", [value])])
+
+
+@pytest.mark.parametrize("path", [["a", "b"], ["a", "0"], ["b", "2"], ["b", "x"], ["b", "0", "x"], ["c"], ["n", "x"]])
+def test_nothing_is_no_null(path: list[str]) -> None:
+    assert isinstance(get_at({"a": "text", "b": [1, 2], "n": None}, path), Missing)
+
+
+def test_what_is_there_is_found() -> None:
+    assert get_at({"a": {"b": [1, {"c": None}]}}, ["a", "b", "1", "c"]) is None
+    assert get_at({"a": {"b": [1]}}, ["a", "b", "0"]) == 1
 
 
 @pytest.mark.parametrize(

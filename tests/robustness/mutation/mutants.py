@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import CodeType
-from typing import Final
+from typing import Final, cast
 
 COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE,
@@ -117,8 +117,7 @@ def _sites(node: ast.AST, slot: _Slot, where: str) -> Iterator[_Site]:
             if not _is_text(value):
                 yield from _sites(value, _Slot(node, field, None), where)
         elif isinstance(value, list):
-            items: list[object] = list(value)  # type: ignore[arg-type]
-            for index, item in enumerate(items):
+            for index, item in enumerate(cast("list[object]", value)):
                 if isinstance(item, ast.AST) and not _is_text(item) and not _is_typing(item):
                     yield from _sites(item, _Slot(node, field, index), where)
 
