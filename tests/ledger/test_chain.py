@@ -164,5 +164,5 @@ def test_a_run_begins_at_its_genesis_hash() -> None:
     ledger, records = a_ledger()
     assert records[0].prev_hash == genesis_hash("default", "r")
     assert not verify_records(
-        replace(ledger.key, namespace="other"), records, RunHeadClaim(5, ledger.head_hash), inspect_record
+        ledger.key._replace(namespace="other"), records, RunHeadClaim(5, ledger.head_hash), inspect_record
     ).intact

@@ -27,7 +27,7 @@ from perdure_server.dispatch.registry import Registry
 from perdure_server.dispatch.truth import was_reported
 from perdure_server.dispatch.workers import Held
 from perdure_server.engine.core import Engine
-from perdure_server.engine.errors import DrainingError, EngineError, RunNotFoundError
+from perdure_server.engine.errors import EngineError, RunNotFoundError
 from perdure_server.engine.run_slot import Outcome
 from perdure_server.kernel.decision import Ack, Reason, Rejection
 from perdure_server.kernel.inputs import EffectBegun, EffectSettled, Input, NodePlanned, StepReleased
@@ -67,8 +67,7 @@ class Reports:
             answer(_not_ours(token))
             return
         event = EffectBegun(token.step_id, token.attempt)
-        future = self._engine.submit_nowait(token.key, event)
-        future.add_done_callback(partial(self._begun, token, answer))
+        self._engine.give(token.key, event, partial(self._begun, token, answer))
 
     def report(self, namespace: str, worker_id: str, report: Report, answer: Answer) -> None:
         """Gives the report to its run; `answer` is called once, on the event loop."""
@@ -82,8 +81,7 @@ class Reports:
         held = self._registry.held(token, worker_id)
         if held is not None:
             held.reporting = True
-        future = self._engine.submit_nowait(token.key, partial(_input, token, report))
-        future.add_done_callback(partial(self._settled, token, held, answer))
+        self._engine.give(token.key, partial(_input, token, report), partial(self._settled, token, held, answer))
 
     async def settle(self) -> None:
         """For tests: returns when every look-up has been answered."""
@@ -97,24 +95,22 @@ class Reports:
         if self._look_ups:
             await asyncio.wait(self._look_ups)
 
-    def _begun(self, token: TaskToken, answer: Answer, future: asyncio.Future[Outcome]) -> None:
-        error = _error_of(future)
-        if error is None:
-            again = future.result().ack is Ack.DUPLICATE
+    def _begun(self, token: TaskToken, answer: Answer, result: Outcome | Exception) -> None:
+        if isinstance(result, Outcome):
+            again = result.ack is Ack.DUPLICATE
             answer(Acked(token, AckStatus.DUPLICATE if again else AckStatus.ACCEPTED))
         else:
-            answer(_answer_to(token, error))
+            answer(_answer_to(token, result))
 
     def _settled(
         self,
         token: TaskToken,
         held: Held | None,
         answer: Answer,
-        future: asyncio.Future[Outcome],
+        result: Outcome | Exception,
     ) -> None:
-        error = _error_of(future)
-        if error is None:
-            if future.result().ack is Ack.STALE:
+        if isinstance(result, Outcome):
+            if result.ack is Ack.STALE:
                 message = "the run was ended or cancelled meanwhile; the report is kept in its ledger"
                 answer(Acked(token, AckStatus.STALE, Reason.RUN_ENDED.value, message))
                 return
@@ -123,12 +119,12 @@ class Reports:
             return
         if held is not None:
             held.reporting = False
-        if not isinstance(error, Rejection) or error.reason not in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED):
-            answer(_answer_to(token, error))
+        if not isinstance(result, Rejection) or result.reason not in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED):
+            answer(_answer_to(token, result))
         elif token in self._accepted:
             answer(Acked(token, AckStatus.DUPLICATE))
         else:
-            task = asyncio.get_running_loop().create_task(self._look_up(token, error, answer))
+            task = asyncio.get_running_loop().create_task(self._look_up(token, result, answer))
             self._look_ups.add(task)
             task.add_done_callback(self._look_ups.discard)
 
@@ -177,13 +173,7 @@ def _input(token: TaskToken, report: Report, run: RunState) -> Input:
     raise ValueError(f"a refused report reached run {run.run_id}")
 
 
-def _error_of(future: asyncio.Future[Outcome]) -> BaseException | None:
-    if future.cancelled():
-        return asyncio.CancelledError()
-    return future.exception()
-
-
-def _answer_to(token: TaskToken, error: BaseException) -> Acked | EngineError:
+def _answer_to(token: TaskToken, error: Exception) -> Acked | EngineError:
     """The ack of a report or begin that its run did not take; an EngineError leaves it undecided."""
     if isinstance(error, Rejection):
         stale = error.reason in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED)
@@ -193,8 +183,6 @@ def _answer_to(token: TaskToken, error: BaseException) -> Acked | EngineError:
         return Acked(token, AckStatus.STALE, error.reason, error.message)
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, asyncio.CancelledError):
-        return DrainingError("the server is stopping; send the report again")
     log.error("a report could not be decided", exc_info=error, extra={"run_id": token.run_id})
     return Acked(token, AckStatus.REFUSED, EngineError.reason, "the report met a defect of the server")
 

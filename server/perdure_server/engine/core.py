@@ -22,7 +22,7 @@ from perdure_server.engine.errors import DrainingError
 from perdure_server.engine.intake import RETRY_STORE_US, Intake, unavailable
 from perdure_server.engine.ports import Codec, Placement, Wakeups
 from perdure_server.engine.requests import check_request
-from perdure_server.engine.run_slot import Call, InputSource, Outcome, RunCache, RunSlot
+from perdure_server.engine.run_slot import Call, InputSource, Outcome, RunCache, RunSlot, Settle
 from perdure_server.engine.turns import turn_input
 from perdure_server.engine.watchers import Watchers
 from perdure_server.ids import new_id
@@ -96,9 +96,14 @@ class Engine:
 
         The future raises: Rejection, EngineError.
         """
-        call = Call(event, self._loop.create_future(), request, make_reply, mail)
-        self._intake.give(key, call)
-        return call.future
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._intake.give(key, Call(event, partial(_answer, future), request, make_reply, mail))
+        return future
+
+    def give(self, key: RunKey, event: InputSource, settle: Settle) -> None:
+        """As `submit_nowait`, for those who take many: `settle` is called with the outcome or the error instead,
+        perhaps before this returns."""
+        self._intake.give(key, Call(event, settle))
 
     async def submit(self, key: RunKey, event: InputSource, **options: Any) -> Outcome:
         """As `submit_nowait`, awaited. A caller that is cancelled leaves the input under way."""
@@ -115,21 +120,22 @@ class Engine:
         """Creates a run. Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND), EngineError."""
         self._check_open()
         key = RunKey(event.namespace, event.run_id)
-        call = Call(event, self._loop.create_future(), request, make_reply)
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        call = Call(event, partial(_answer, future), request, make_reply)
         slot = RunSlot(key)
         slot.spec = spec
         slot.busy = True
         self._intake.take(slot, call)
-        return await asyncio.shield(call.future)
+        return await asyncio.shield(future)
 
     async def load(self, key: RunKey) -> RunState:
         """The run as last committed. Raises: RunNotFoundError, StoreUnavailableError."""
         slot = self._cache.get(key)
         if slot is not None and slot.run is not None:
             return slot.run
-        call = Call(None, self._loop.create_future())
-        self._intake.give(key, call)
-        return (await asyncio.shield(call.future)).run
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._intake.give(key, Call(None, partial(_answer, future)))
+        return (await asyncio.shield(future)).run
 
     async def read(self, query: Callable[..., T], *args: Any) -> T:
         """Runs a reading method of the store off the event loop. Raises: StoreUnavailableError."""
@@ -230,6 +236,16 @@ class Engine:
     def _check_open(self) -> None:
         if self.closing:
             raise DrainingError("the server is stopping", retry_after_us=RETRY_STORE_US)
+
+
+def _answer(future: asyncio.Future[Outcome], result: Outcome | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Outcome):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
+        future.exception()  # marked as seen: signals of the server's own have no reader
 
 
 def _settle(future: asyncio.Future[Verdict | StoreError], result: Verdict | StoreError) -> None:

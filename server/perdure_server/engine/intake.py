@@ -65,7 +65,7 @@ class Intake:
     def give(self, key: RunKey, call: Call) -> None:
         """Puts a call into its run's queue; the run is loaded if it is not in memory."""
         if self._engine.closing:
-            call.future.set_exception(DrainingError("the server is stopping", retry_after_us=RETRY_STORE_US))
+            call.settle(DrainingError("the server is stopping", retry_after_us=RETRY_STORE_US))
             return
         slot = self._cache.get(key)
         if slot is None:
@@ -197,15 +197,12 @@ class Intake:
         self._resolve(slot, call, Outcome(slot.run or t.no_run(slot.key), Ack.ACCEPTED, reply, replayed=True))
 
     def _resolve(self, slot: RunSlot, call: Call, outcome: Outcome) -> None:
-        if not call.future.done():
-            call.future.set_result(outcome)
+        call.settle(outcome)
         slot.busy = False
         self._advance(slot)
 
     def _fail(self, slot: RunSlot, call: Call, error: Exception) -> None:
-        if not call.future.done():
-            call.future.set_exception(error)
-            call.future.exception()  # marked as seen: signals of the server's own have no reader
+        call.settle(error)
         slot.busy = False
         self._advance(slot)
 
@@ -213,9 +210,7 @@ class Intake:
         calls = [call, *slot.pending]
         slot.pending.clear()
         for waiting in calls:
-            if not waiting.future.done():
-                waiting.future.set_exception(error)
-                waiting.future.exception()
+            waiting.settle(error)
 
     def _give_back(self, work: t.Transition, slot: RunSlot) -> None:
         if work.placed_worker:

@@ -168,7 +168,7 @@ def change_rows(
     run: RunState, before: Obligations, after: Obligations, lease_now: int, lease_us: int
 ) -> ObligationChange:
     """What a commit must change in the rows of a run. `lease_now` and `lease_us` as in `task_row`."""
-    task_set = before.task != after.task
+    task_set = _differ(before.task, after.task)
     task = task_row(run, after.task, lease_now, lease_us) if task_set and after.task else None
     puts: tuple[TimerRow, ...] = ()
     drops: tuple[int, ...] = ()
@@ -184,6 +184,13 @@ def change_rows(
         timers_put=puts,
         timers_dropped=drops,
     )
+
+
+def _differ(before: TaskDue | None, after: TaskDue | None) -> bool:
+    """Whether two tasks differ; nearly always the attempt tells, and comparing all of them costs ten times that."""
+    if before is None or after is None:
+        return before is not after
+    return before.step_id != after.step_id or before.attempt != after.attempt or before != after
 
 
 def obligation_rows(run: RunState, due: Obligations, lease_now: int, lease_us: int) -> ObligationRows:

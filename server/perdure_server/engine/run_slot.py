@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.storage.port import RunKey, WaitRow
 
 InputSource: TypeAlias = Input | Callable[[RunState], Input]
+Settle: TypeAlias = "Callable[[Outcome | Exception], None]"
+"""Told once what became of an input, on the event loop; must not raise."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -37,18 +38,18 @@ class Outcome:
 class Call:
     """An input on its way. `event` None: only the state is wanted."""
 
-    __slots__ = ("event", "future", "known_missing", "mail", "make_reply", "request", "taken", "tries")
+    __slots__ = ("event", "known_missing", "mail", "make_reply", "request", "settle", "taken", "tries")
 
     def __init__(
         self,
         event: InputSource | None,
-        future: asyncio.Future[Outcome],
+        settle: Settle,
         request: RequestId | None = None,
         make_reply: Callable[[RunState], bytes] | None = None,
         mail: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.event = event
-        self.future = future
+        self.settle = settle
         self.request = request
         self.make_reply = make_reply
         self.mail = mail

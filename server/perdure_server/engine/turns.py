@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from perdure_server.engine.ports import Placement
-from perdure_server.kernel.decide import decide
+from perdure_server.kernel.decide import decide_next
 from perdure_server.kernel.decision import Decision, Env
 from perdure_server.kernel.inputs import Input, NodePlanned, StepLeased, TurnTaken
 from perdure_server.kernel.model import Activity, RunState, VarsQuery
-from perdure_server.kernel.obligations import obligations
+from perdure_server.kernel.obligations import task_due
 from perdure_server.programs import vars_query
 from perdure_server.programs.declarative import plan_for
 
@@ -30,7 +30,7 @@ def chain_turns(decision: Decision, env: Env) -> None:
         event = turn_input(decision.run, env)
         if event is None:
             return
-        _merge(decision, decide(decision.run, event, env))
+        decide_next(decision, event, env)
 
 
 def lease_at_birth(decision: Decision, env: Env, placement: Placement) -> str:
@@ -42,17 +42,9 @@ def lease_at_birth(decision: Decision, env: Env, placement: Placement) -> str:
     step = run.step
     if run.activity is not Activity.QUEUED or run.paused or step is None or step.server_side:
         return ""
-    task = obligations(run).task
+    task = task_due(run)
     worker_id = placement.place(run, task) if task else None
     if worker_id is None:
         return ""
-    _merge(decision, decide(run, StepLeased(step.step_id, worker_id), env))
+    decide_next(decision, StepLeased(step.step_id, worker_id), env)
     return worker_id
-
-
-def _merge(decision: Decision, more: Decision) -> None:
-    decision.run = more.run
-    decision.records += more.records
-    decision.new_runs += more.new_runs
-    decision.events += more.events
-    decision.mail += more.mail

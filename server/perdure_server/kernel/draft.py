@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure_server.kernel.decision import Decision, Env, EventAppend, Mail, MailKind, NewRun, Reason, Rejection
-from perdure_server.kernel.evolve import evolve
+from perdure_server.kernel.evolve import advance
 from perdure_server.kernel.model import NO_TIMEOUTS, ChildPolicy, NodeEntry, NodeKind, NodeSpec, RunState, Step
 from perdure_server.kernel.records import Body, Record, StepStatus
 
@@ -16,6 +16,8 @@ class Draft:
         env: what the decision may look at.
     """
 
+    __slots__ = ("_is_own", "at", "env", "events", "mail", "new_runs", "records", "run")
+
     def __init__(self, run: RunState, env: Env) -> None:
         self.run = run
         self.env = env
@@ -24,6 +26,16 @@ class Draft:
         self.new_runs: list[NewRun] = []
         self.events: list[EventAppend] = []
         self.mail: list[Mail] = []
+        self._is_own = False
+
+    @classmethod
+    def of(cls, decision: Decision, env: Env) -> Draft:
+        """Goes on with a decision that has records: what is added goes into it, its run in place."""
+        draft = cls(decision.run, env)
+        draft.records, draft.new_runs = decision.records, decision.new_runs
+        draft.events, draft.mail = decision.events, decision.mail
+        draft._is_own = bool(decision.records)
+        return draft
 
     @property
     def step(self) -> Step:
@@ -35,24 +47,30 @@ class Draft:
     def add(
         self, body: Body, status: StepStatus = StepStatus.NONE, *, attempt: int | None = None, worker_id: str = ""
     ) -> None:
-        """Adds the next record; its header speaks of the open step, if there is one."""
+        """Adds the next record; its header speaks of the open step, if there is one.
+
+        The first one copies the run; from then on it belongs to the draft and is changed in place.
+        """
+        if not self._is_own:
+            self.run = self.run.copy()
+            self._is_own = True
         run, step = self.run, self.run.step
         if step is None:
             record = Record(run.seq + 1, self.at, body, run.current_node, run.visits.get(run.current_node, 0))
         else:
             record = Record(
-                seq=run.seq + 1,
-                at=self.at,
-                body=body,
-                node_id=step.node_id,
-                visit=step.visit,
-                step_id=step.step_id,
-                status=status,
-                attempt=step.attempt if attempt is None else attempt,
-                idempotency_key=step.effect.idempotency_key if step.effect else "",
-                worker_id=worker_id or step.worker_id,
+                run.seq + 1,
+                self.at,
+                body,
+                step.node_id,
+                step.visit,
+                step.step_id,
+                status,
+                step.attempt if attempt is None else attempt,
+                step.effect.idempotency_key if step.effect else "",
+                worker_id or step.worker_id,
             )
-        self.run = evolve(run, record)
+        advance(run, record)
         self.records.append(record)
 
     def entry(self, node_id: str) -> NodeEntry:

@@ -44,16 +44,24 @@ def evolve(run: RunState | None, record: r.Record) -> RunState:
         if record.seq != 1 or not isinstance(record.body, r.RunStarted):
             raise ValueError(f"a ledger starts with run_started at seq 1, not {record.kind.name} at {record.seq}")
         return _started(record, record.body)
+    twin = run.copy()
+    advance(twin, record)
+    return twin
+
+
+def advance(run: RunState, record: r.Record) -> None:
+    """Takes a state that nobody else has seen one record further, in place.
+
+    Raises: ValueError if the record does not follow the run.
+    """
     if record.seq != run.seq + 1:
         raise ValueError(f"record {record.seq} does not follow {run.seq}")
-    twin = run.copy()
-    twin.seq = record.seq
     apply = _APPLY.get(type(record.body))
     if apply is None:
         raise ValueError(f"{record.kind.name} cannot stand at seq {record.seq}")
-    twin.updated_at = record.at
-    apply(twin, record, record.body)
-    return twin
+    run.seq = record.seq
+    run.updated_at = record.at
+    apply(run, record, record.body)
 
 
 def error_object(failure: Failure) -> dict[str, Json]:

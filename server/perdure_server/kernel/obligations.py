@@ -12,21 +12,33 @@ def obligations(run: RunState) -> Obligations:
     if run.ended:
         return NO_OBLIGATIONS
     step = run.step
-    turn: bool | None = None
-    task: TaskDue | None = None
-    if step is not None:
-        if run.activity is Activity.LEASED:
-            task = _task(run, step, leased=True)
-        elif run.activity is Activity.QUEUED and step.server_side:
-            turn = run.paused
-        elif run.activity is Activity.QUEUED:
-            task = _task(run, step, leased=False)
-    return Obligations(
-        task=task,
-        turn=turn,
-        timers=timers(run),
-        wait=run.waiting,
-        children=frozenset(run.children),
+    has_turn = step is not None and step.server_side and run.activity is Activity.QUEUED
+    turn = run.paused if has_turn else None
+    return Obligations(task_due(run), turn, timers(run), run.waiting, frozenset(run.children))
+
+
+def task_due(run: RunState) -> TaskDue | None:
+    """The task of a run, if a worker's step is due or handed out."""
+    step = run.step
+    if step is None:
+        return None
+    if run.activity is Activity.LEASED:
+        leased = True
+    elif run.activity is Activity.QUEUED and not step.server_side:
+        leased = False
+    else:
+        return None
+    return TaskDue(
+        step.step_id,
+        step.attempt,
+        step.node_id,
+        step.effect.type if step.effect else "",
+        step.queue,
+        step.priority,
+        leased,
+        run.paused and not leased,
+        step.worker_id,
+        step.queued_at,
     )
 
 
@@ -60,18 +72,3 @@ def _step_timers(run: RunState, step: Step, due: dict[TimerKind, int]) -> None:
 
 def _claimable(run: RunState, step: Step) -> bool:
     return not step.server_side and not run.paused
-
-
-def _task(run: RunState, step: Step, *, leased: bool) -> TaskDue:
-    return TaskDue(
-        step_id=step.step_id,
-        attempt=step.attempt,
-        node_id=step.node_id,
-        effect_type=step.effect.type if step.effect else "",
-        queue=step.queue,
-        priority=step.priority,
-        leased=leased,
-        held=run.paused and not leased,
-        worker_id=step.worker_id,
-        queued_at=step.queued_at,
-    )

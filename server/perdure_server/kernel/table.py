@@ -23,6 +23,8 @@ Cell: TypeAlias = tuple["Row", bool, type[i.Input]]
 class Row(Enum):
     """Where a run can be when an input meets it."""
 
+    __hash__ = object.__hash__  # Enum's own hashes the name each time, in Python
+
     NONE = "none"
     QUEUED = "queued"
     LEASED = "leased"
@@ -38,9 +40,14 @@ BOTH = (False, True)
 UNPAUSED = (False,)
 
 
+_ROWS: Mapping[Activity, Row] = {
+    activity: Row.ENDED if activity is Activity.NONE else Row[activity.name] for activity in Activity
+}
+
+
 def row_of(run: RunState) -> Row:
     """The row of a run."""
-    return Row.ENDED if run.activity is Activity.NONE else Row[run.activity.name]
+    return _ROWS[run.activity]
 
 
 def _cells() -> dict[Cell, Handler]:

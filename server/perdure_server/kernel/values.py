@@ -9,6 +9,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 _UNSET: Final = object()
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 class Leaf:
     """One JSON value that crosses the contract: its bytes are kept, its value is parsed at most once.
@@ -58,4 +60,4 @@ class Leaf:
 
 def dump_json(value: Json) -> bytes:
     """Compact UTF-8 JSON text with keys in their order."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(value).encode()

@@ -10,7 +10,7 @@ reads the store until it is above (`subscription.py`). What nobody watches is no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,9 +60,6 @@ class Line:
         """Forgets everything up to `floor`."""
         self.strip = Strip()
         self.floor = floor
-
-
-_NO_LINES: Mapping[tuple[Selection, View], Line] = {}
 
 
 class Tailer:
@@ -175,26 +172,31 @@ class Tailer:
         """Puts what is new into the lines; returns those that have grown."""
         touched: set[Line] = set()
         newest: dict[str, StoredRecord] = {}
+        run: tuple[str, str] | None = None
+        lines: list[Line] = []
         for record in records:
             if record.position > self.position and record.namespace in self._watched:
                 newest[record.namespace] = record
-                touched.update(self._place(record))
+                if run != (record.namespace, record.run_id):
+                    run, lines = (record.namespace, record.run_id), self._lines_of(record)
+                touched.update(self._place(record, lines))
         for namespace, record in newest.items():
             self._anchors[namespace] = Anchor.at(record)
         return touched
 
-    def _place(self, record: StoredRecord) -> list[Line]:
+    def _lines_of(self, record: StoredRecord) -> list[Line]:
+        """The lines of every scope that holds the record; the same for all records of its run."""
+        keys = scope_keys(record)
+        return [line for key in keys if key in self._lines for line in self._lines[key].values()]
+
+    def _place(self, record: StoredRecord, candidates: Iterable[Line]) -> list[Line]:
         """Puts the record into every line that shows it; returns them."""
         frames: dict[View, bytes] = {}
-        lines: list[Line] = []
-        for key in scope_keys(record):
-            for line in self._lines.get(key, _NO_LINES).values():
-                if not line.selection.admits(record):
-                    continue
-                if line.view not in frames:
-                    frames[line.view] = frame(record, line.view)
-                line.strip.add(record, frames[line.view])
-                lines.append(line)
+        lines = [line for line in candidates if line.selection.admits(record)]
+        for line in lines:
+            if line.view not in frames:
+                frames[line.view] = frame(record, line.view)
+            line.strip.add(record, frames[line.view])
         if lines:
             size = sum(map(len, frames.values()))
             self._ring.append((size, lines))

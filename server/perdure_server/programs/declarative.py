@@ -27,7 +27,7 @@ class TemplateError(ValueError):
     """A template that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Template:
     """A compiled template. `constant` True: `render` gives the same value for all vars."""
 
@@ -63,26 +63,24 @@ def plan_for(node: NodeSpec, run_vars: dict[str, Json]) -> StepPlan:
         node: a node of kind EFFECT, COMPLETE or FAIL.
         run_vars: the run's vars.
     """
-    return _constant_plan(node) or _rendered_plan(node, run_vars)
+    if node.template is None:
+        return _bad(node, "it has no template")
+    try:
+        compiled = _compiled(node.template.data)
+    except TemplateError as error:
+        return _bad(node, str(error))
+    return _constant_plan(node, compiled) if compiled.constant else _rendered_plan(node, compiled, run_vars)
 
 
 @lru_cache(maxsize=8192)
-def _constant_plan(node: NodeSpec) -> StepPlan | None:
+def _constant_plan(node: NodeSpec, compiled: _Template) -> StepPlan:
     """The plan of a node whose template takes nothing from vars."""
-    if node.template is None:
-        return _bad(node, "it has no template")
-    try:
-        constant = _compiled(node.template.data).constant
-    except TemplateError as error:
-        return _bad(node, str(error))
-    return _rendered_plan(node, {}) if constant else None
+    return _rendered_plan(node, compiled, {})
 
 
-def _rendered_plan(node: NodeSpec, run_vars: dict[str, Json]) -> StepPlan:
-    if node.template is None:
-        return _bad(node, "it has no template")
+def _rendered_plan(node: NodeSpec, compiled: _Template, run_vars: dict[str, Json]) -> StepPlan:
     try:
-        value = _compiled(node.template.data).render(run_vars)
+        value = compiled.render(run_vars)
         if node.kind is NodeKind.COMPLETE:
             return StepPlan(complete_output=Leaf.of(value))
         if node.kind is NodeKind.FAIL:
@@ -105,8 +103,7 @@ def _compile(value: Json) -> tuple[Render, bool]:
         if all(constant for _, constant in members.values()):
             resolved: Json = {key: render({}) for key, (render, _) in members.items()}
             return (lambda _vars: resolved), True
-        renders = {key: render for key, (render, _) in members.items()}
-        return (lambda run_vars: {key: render(run_vars) for key, render in renders.items()}), False
+        return _object_render(members), False
     if isinstance(value, list):
         items = [_compile(item) for item in value]
         if all(constant for _, constant in items):
@@ -114,6 +111,20 @@ def _compile(value: Json) -> tuple[Render, bool]:
             return (lambda _vars: fixed), True
         return (lambda run_vars: [render(run_vars) for render, _ in items]), False
     return (lambda _vars: value), True
+
+
+def _object_render(members: dict[str, tuple[Render, bool]]) -> Render:
+    """Renders an object: a copy of its constant members, in their order, and the others put in place."""
+    fixed: dict[str, Json] = {key: render({}) if constant else None for key, (render, constant) in members.items()}
+    varying = [(key, render) for key, (render, constant) in members.items() if not constant]
+
+    def render_object(run_vars: dict[str, Json]) -> Json:
+        value = fixed.copy()
+        for key, render in varying:
+            value[key] = render(run_vars)
+        return value
+
+    return render_object
 
 
 def _compile_text(text: str) -> tuple[Render, bool]:

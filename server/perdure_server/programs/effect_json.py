@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+import orjson
+
 from perdure_server.kernel import model as m
 from perdure_server.kernel.values import Json, Leaf
 
@@ -24,7 +26,7 @@ def effect_request(kind: str, payload: dict[str, Json]) -> m.EffectRequest:
     Raises: EffectJsonError if a built-in's payload lacks a key or has one of a wrong type.
     """
     make = _BUILT_IN.get(kind)
-    return make(_Payload(kind, payload)) if make else m.RemoteRequest(Leaf.of(payload))
+    return make(_Payload(kind, payload)) if make else m.RemoteRequest(Leaf(orjson.dumps(payload), payload))
 
 
 class _Payload:

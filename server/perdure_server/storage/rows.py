@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class StoreError(Exception):
     """The store does not answer, or refuses to be used; nothing of the call was kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """Names one run."""
+class RunKey(NamedTuple):
+    """Names one run. A tuple, because it is looked up several times a step and tuples hash and compare in C."""
 
     namespace: str
     run_id: str

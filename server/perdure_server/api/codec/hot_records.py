@@ -8,7 +8,7 @@ through these (`record_writer`). Field order is free: each record is encoded onc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +16,16 @@ from perdure.v1 import common_pb2
 from perdure_server.api.codec import effects, plans, shapes
 from perdure_server.engine.sealing import commitment
 from perdure_server.kernel import records as r
-from perdure_server.kernel.model import NodeEntry, OpenEffect, RemoteRequest, RetryPolicy, RunState, Timeouts
+from perdure_server.kernel.model import (
+    NO_RETRY,
+    NO_TIMEOUTS,
+    NodeEntry,
+    OpenEffect,
+    RemoteRequest,
+    RetryPolicy,
+    RunState,
+    Timeouts,
+)
 from perdure_server.ledger.wire import varint
 from perdure_server.storage.port import StoredPayload
 
@@ -39,34 +48,33 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
     body = record.body
     if isinstance(body, r.StepCompleted):
         content, payloads = _step_completed(body, new_salts)
-        tag = _COMPLETED
+        kind, tag = b"\x18\x04", _COMPLETED
     elif isinstance(body, r.StepStarted):
-        content, payloads = _text(b"\x0a", body.effect_type), ()
-        tag = _STARTED
+        content, payloads = _name(b"\x0a", body.effect_type), ()
+        kind, tag = b"\x18\x02", _STARTED
     else:
         raise TypeError(f"{type(body).__name__} is no hot record")
-    header = _header(run, record)
-    return header + tag + varint(len(content)) + content, payloads
-
-
-def _header(run: RunState, record: r.Record) -> bytes:
-    return b"".join(
+    key = record.idempotency_key
+    data = b"".join(
         (
             _run_ids(run.run_id, run.actor_id, run.session_id, run.root_run_id),
             b"\x10",
             varint(record.seq),
-            b"\x18",
-            varint(record.kind),
-            _text(b"\x22", record.node_id),
+            kind,
+            _name(b"\x22", record.node_id),
             _number(b"\x28", record.visit),
             _number(b"\x30", record.step_id),
             _number(b"\x38", record.status),
             _number(b"\x40", record.attempt),
-            _text(b"\x4a", record.idempotency_key),
+            _text(b"\x4a", key) if key else b"",
             _instant(record.at),
-            _text(b"\x72", record.worker_id),
+            _name(b"\x72", record.worker_id),
+            tag,
+            varint(len(content)),
+            content,
         )
     )
+    return data, payloads
 
 
 @lru_cache(maxsize=256)
@@ -83,38 +91,34 @@ def _run_ids(run_id: str, actor_id: str, session_id: str, root_run_id: str) -> b
 
 
 def _step_completed(body: r.StepCompleted, new_salts: NewSalts) -> tuple[bytes, tuple[StoredPayload, ...]]:
-    effect, result = body.effect, body.result
-    slots: list[bytes] = []
+    effect, result, entry = body.effect, body.result, body.next
     ops = plans.ops_bytes(body.vars_ops) if body.vars_ops else b""
     asked = _request(effect) if effect is not None else b""
-    if ops:
-        slots.append(ops)
-    if asked:
-        slots.append(asked)
-    if result is not None and result.data:
-        slots.append(result.data)
-    payloads, refs = _seal(slots, new_salts) if slots else ((), [])
-    taken = iter(refs)
-    parts = [_text(b"\x0a", body.effect_type)]
-    if ops:
-        parts.append(_message(b"\x12", next(taken)))
-    if effect is not None:
-        parts.append(_message(b"\x1a", _open_effect(effect, next(taken) if asked else b"")))
-    if body.next is not None:
-        parts.append(_message(b"\x22", _node_entry(body.next)))
-    if result is not None and result.data:
-        parts.append(_message(b"\x2a", next(taken)))
-    parts.append(_text(b"\x32", body.result_key))
-    return b"".join(parts), payloads
+    given = result.data if result is not None else b""
+    slots = [slot for slot in (ops, asked, given) if slot]
+    payloads, refs = _seal(slots, new_salts) if slots else ((), iter(()))
+    content = b"".join(
+        (
+            _name(b"\x0a", body.effect_type),
+            _message(b"\x12", next(refs)) if ops else b"",
+            _open_effect(effect, next(refs) if asked else b"") if effect is not None else b"",
+            _node_entry(entry) if entry is not None else b"",
+            _message(b"\x2a", next(refs)) if given else b"",
+            _name(b"\x32", body.result_key),
+        )
+    )
+    return content, payloads
 
 
-def _seal(slots: list[bytes], new_salts: NewSalts) -> tuple[tuple[StoredPayload, ...], list[bytes]]:
-    payloads: list[StoredPayload] = []
-    refs: list[bytes] = []
-    for index, (data, salt) in enumerate(zip(slots, new_salts(len(slots)), strict=True)):
-        payloads.append(StoredPayload(index, salt, data))
-        refs.append(_number(b"\x08", index) + b"\x10" + varint(len(data)) + b"\x1a\x20" + commitment(salt, data))
-    return tuple(payloads), refs
+def _seal(slots: list[bytes], new_salts: NewSalts) -> tuple[tuple[StoredPayload, ...], Iterator[bytes]]:
+    """Payloads, and the PayloadRef of each: index (left out when 0), size, commitment."""
+    salts = new_salts(len(slots))
+    payloads = tuple(map(StoredPayload, range(len(slots)), salts, slots))
+    refs = [
+        b"".join((_number(b"\x08", index), b"\x10", varint(len(data)), b"\x1a\x20", commitment(salt, data)))
+        for index, (data, salt) in enumerate(zip(slots, salts, strict=True))
+    ]
+    return payloads, iter(refs)
 
 
 def _request(effect: OpenEffect) -> bytes:
@@ -123,35 +127,39 @@ def _request(effect: OpenEffect) -> bytes:
 
 
 def _open_effect(effect: OpenEffect, payload: bytes) -> bytes:
-    bounds = _timeouts(effect.timeouts)
-    parts = [
-        _text(b"\x0a", effect.type),
-        b"\x10\x01" if effect.server_side else b"",
-        _text(b"\x1a", effect.result_key),
-        _text(b"\x22", effect.next_node),
-        _text(b"\x2a", effect.idempotency_key),
-        _message(b"\x32", _retry(effect.retry)),
-        _message(b"\x3a", bounds) if bounds else b"",
-        _text(b"\x42", effect.queue),
-        _number(b"\x48", effect.priority),
-        _text(b"\x52", effect.on_error_node),
-        _number(b"\x58", effect.risk),
-        _message(b"\x62", payload) if payload else b"",
-    ]
-    return b"".join(parts)
+    bounds = effect.timeouts
+    data = b"".join(
+        (
+            _name(b"\x0a", effect.type),
+            b"\x10\x01" if effect.server_side else b"",
+            _name(b"\x1a", effect.result_key),
+            _name(b"\x22", effect.next_node),
+            _text(b"\x2a", effect.idempotency_key),
+            _NO_RETRY if effect.retry is NO_RETRY else _message(b"\x32", _retry(effect.retry)),
+            b"" if bounds is NO_TIMEOUTS else _timeouts(b"\x3a", bounds),
+            _name(b"\x42", effect.queue),
+            _number(b"\x48", effect.priority),
+            _name(b"\x52", effect.on_error_node),
+            _number(b"\x58", effect.risk),
+            _message(b"\x62", payload) if payload else b"",
+        )
+    )
+    return b"".join((b"\x1a", varint(len(data)), data))
 
 
 def _node_entry(entry: NodeEntry) -> bytes:
-    bounds = _timeouts(entry.timeouts)
-    parts = [
-        _text(b"\x0a", entry.node_id),
-        _number(b"\x10", entry.visit),
-        b"\x18\x01" if entry.server_side else b"",
-        _text(b"\x22", entry.queue),
-        _number(b"\x28", entry.priority),
-        _message(b"\x32", bounds) if bounds else b"",
-    ]
-    return b"".join(parts)
+    bounds = entry.timeouts
+    data = b"".join(
+        (
+            _name(b"\x0a", entry.node_id),
+            _number(b"\x10", entry.visit),
+            b"\x18\x01" if entry.server_side else b"",
+            _name(b"\x22", entry.queue),
+            _number(b"\x28", entry.priority),
+            b"" if bounds is NO_TIMEOUTS else _timeouts(b"\x32", bounds),
+        )
+    )
+    return b"".join((b"\x22", varint(len(data)), data))
 
 
 @lru_cache(maxsize=1024)
@@ -160,9 +168,10 @@ def _retry(policy: RetryPolicy) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _timeouts(bounds: Timeouts) -> bytes:
+def _timeouts(tag: bytes, bounds: Timeouts) -> bytes:
+    """A TaskTimeouts field, left out when there are none."""
     shape = shapes.timeouts(bounds)
-    return shapes.build(common_pb2.TaskTimeouts, shape).SerializeToString() if shape else b""
+    return _message(tag, shapes.build(common_pb2.TaskTimeouts, shape).SerializeToString()) if shape else b""
 
 
 def _text(tag: bytes, text: str) -> bytes:
@@ -172,6 +181,12 @@ def _text(tag: bytes, text: str) -> bytes:
     return tag + varint(len(data)) + data
 
 
+@lru_cache(maxsize=8192)
+def _name(tag: bytes, name: str) -> bytes:
+    """A text field that comes again and again: names of nodes, workers, effects, keys."""
+    return _text(tag, name)
+
+
 def _number(tag: bytes, number: int) -> bytes:
     """A varint field, left out when it is 0; negative int32s take the ten bytes of their int64."""
     return tag + varint(number & _ALL_BITS) if number else b""
@@ -179,3 +194,6 @@ def _number(tag: bytes, number: int) -> bytes:
 
 def _message(tag: bytes, data: bytes) -> bytes:
     return tag + varint(len(data)) + data
+
+
+_NO_RETRY: Final = _message(b"\x32", _retry(NO_RETRY))
