@@ -20,7 +20,7 @@ def test_leaves_are_equal_if_their_bytes_are() -> None:
 
 
 def test_a_leaf_gives_its_text_its_size_and_its_value() -> None:
-    made = Leaf("{ \"a\": \"\u00e9\" }".encode())
+    made = Leaf('{ "a": "\u00e9" }'.encode())
     assert (made.text, made.size, made.value) == ('{ "a": "\u00e9" }', 13, {"a": "\u00e9"})
     assert Leaf.of({"a": ["\u00e9", None]}).data == '{"a":["\u00e9",null]}'.encode()
 
@@ -39,5 +39,5 @@ def test_a_ledger_is_folded_from_its_first_record_on_without_a_gap() -> None:
         (evolve(None, first), replace(second, seq=3)),
         (evolve(None, first), replace(first, seq=2)),
     ]:
-        with pytest.raises(ValueError, match="seq|follow"):
+        with pytest.raises(ValueError, match=r"seq|follow"):
             evolve(run, record)

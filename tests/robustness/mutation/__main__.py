@@ -12,13 +12,13 @@ import json
 import os
 import random
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.robustness.mutation.execution import Fate, fates, healthy
+from tests.robustness.mutation.execution import TESTS, Fate, fates, is_healthy
 from tests.robustness.mutation.mutants import Mutant, mutants_of
+from tests.robustness.mutation.report import Report
 
 KERNEL = Path("server/perdure_server/kernel")
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
@@ -35,6 +35,8 @@ class Options:
     seed: int
     jobs: int
     required: float
+    tests: Path
+    report: Path | None
 
 
 def options(arguments: Sequence[str] | None = None) -> Options:
@@ -45,6 +47,8 @@ def options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--required", type=float, default=REQUIRED_SCORE, help="score in percent below which it fails")
+    parser.add_argument("--tests", type=Path, default=TESTS, help="the folder of the tests that should kill them")
+    parser.add_argument("--report", type=Path, help="also write the report into this file")
     return Options(**vars(parser.parse_args(arguments)))
 
 
@@ -68,7 +72,7 @@ def _say(*words: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the score; 0 if it is high enough."""
+    """Prints the report; 0 if the score is high enough."""
     chosen = options(arguments)
     mutants, paths = kernel_mutants(chosen.module)
     excused = equivalent_keys()
@@ -76,32 +80,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown and not chosen.module:
         _say("equivalent.json names mutants that are no more:", *(f"\n  {key}" for key in sorted(unknown)))
         return 1
-    if not healthy():
+    if not mutants:
+        _say(f"the kernel has no module {chosen.module!r}")
+        return 1
+    if not is_healthy(chosen.tests):
         _say("the tests fail without any mutant")
         return 1
     subjects = [mutant for mutant in mutants if mutant.key not in excused]
     if chosen.sample:
         subjects = random.Random(chosen.seed).sample(subjects, min(chosen.sample, len(subjects)))
         _say(f"seed {chosen.seed}")
-    _say(f"{len(subjects)} of {len(mutants)} mutants, {len(excused)} known to be equivalent, {chosen.jobs} at a time")
+    _say(f"{len(subjects)} of {len(mutants)} mutants, {chosen.jobs} at a time")
     found: list[tuple[Mutant, Fate]] = []
-    for mutant, fate in fates(subjects, paths, chosen.jobs):
+    for mutant, fate in fates(subjects, paths, chosen.jobs, chosen.tests):
         found.append((mutant, fate))
         if fate is Fate.SURVIVED:
             _say(f"{len(found):5}  survived  line {mutant.line}: {mutant.key}")
-    return _report(subjects, found, chosen.required)
-
-
-def _report(subjects: Sequence[Mutant], found: Sequence[tuple[Mutant, Fate]], required: float) -> int:
-    survivors = [mutant for mutant, fate in found if fate is Fate.SURVIVED]
-    totals = Counter(mutant.module for mutant in subjects)
-    alive = Counter(mutant.module for mutant in survivors)
-    for module, total in sorted(totals.items()):
-        _say(f"  {module.rpartition('.')[2]:12} {total - alive[module]:5} of {total:5} killed")
-    timed_out = sum(fate is Fate.TIMED_OUT for _, fate in found)
-    score = 100 * (len(found) - len(survivors)) / max(len(found), 1)
-    _say(f"score {score:.1f}% ({len(survivors)} survivors, {timed_out} killed by their time limit)")
-    return 0 if score >= required else 1
+    report = Report(found, {key: excused[key] for key in set(excused) - unknown})
+    _say(report.text())
+    if chosen.report is not None:
+        chosen.report.write_text(report.text(), encoding="utf-8")
+    return 0 if report.score >= chosen.required else 1
 
 
 if __name__ == "__main__":

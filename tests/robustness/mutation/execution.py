@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -57,11 +57,12 @@ class _ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self.code, module.__dict__)
 
 
-def test_files() -> tuple[list[str], list[str]]:
-    """The kernel's test files, in the two parts in which they run."""
-    paths = sorted(TESTS.glob("test_*.py"))
+def test_files(folder: Path) -> list[list[str]]:
+    """The test files of a folder, in the parts in which they run."""
+    paths = sorted(folder.glob("test_*.py"))
     quick = [str(path) for path in paths if path.name not in LAST]
-    return quick, [str(TESTS / name) for name in LAST if TESTS / name in paths]
+    slow = [str(folder / name) for name in LAST if folder / name in paths]
+    return [part for part in (quick, slow) if part]
 
 
 def run_tests(parts: Sequence[Sequence[str]]) -> int:
@@ -79,14 +80,14 @@ def run_tests(parts: Sequence[Sequence[str]]) -> int:
     return 0
 
 
-def _child(module: str, code: CodeType | None, output: int) -> int:
+def _child(module: str, code: CodeType | None, tests: Path, output: int) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     signal.alarm(ALARM_SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     if code is not None:
         sys.meta_path.insert(0, _ChangedModule(module, code))
-    return run_tests(test_files())
+    return run_tests(test_files(tests))
 
 
 def _fork(work: Callable[[], int]) -> int:
@@ -102,36 +103,43 @@ def _fork(work: Callable[[], int]) -> int:
     return pid
 
 
-def healthy() -> bool:
-    """Whether the tests pass with the kernel as it is."""
+def is_healthy(tests: Path) -> bool:
+    """Whether the tests of a folder pass with the kernel as it is."""
     with open(os.devnull, "wb") as output:
-        pid = _fork(lambda: _child("", None, output.fileno()))
+        pid = _fork(lambda: _child("", None, tests, output.fileno()))
         _, status = os.waitpid(pid, 0)
     return status == 0
 
 
-def fates(mutants: Sequence[Mutant], paths: dict[str, Path], jobs: int) -> Iterator[tuple[Mutant, Fate]]:
+def fates(
+    mutants: Sequence[Mutant], paths: Mapping[str, Path], jobs: int, tests: Path
+) -> Iterator[tuple[Mutant, Fate]]:
     """What becomes of each mutant, as they end.
 
     Args:
         mutants: what to run.
         paths: the file of each module, by dotted name.
         jobs: children at a time.
+        tests: the folder of the tests.
+
+    Raises: RuntimeError if this process has imported the kernel: its children would not see the change.
     """
+    if any(name in sys.modules for name in paths):
+        raise RuntimeError("mutants need a process that has not imported the kernel")
     running: dict[int, Mutant] = {}
     queue = list(reversed(mutants))
     with open(os.devnull, "wb") as output:
         while queue or running:
             while queue and len(running) < jobs:
                 mutant = queue.pop()
-                running[_fork(_work(mutant, paths[mutant.module], output.fileno()))] = mutant
+                running[_fork(_work(mutant, paths[mutant.module], tests, output.fileno()))] = mutant
             pid, status = os.wait()
             yield running.pop(pid), _fate(status)
 
 
-def _work(mutant: Mutant, path: Path, output: int) -> Callable[[], int]:
+def _work(mutant: Mutant, path: Path, tests: Path, output: int) -> Callable[[], int]:
     def work() -> int:
-        return _child(mutant.module, mutant.code(str(path)), output)
+        return _child(mutant.module, mutant.code(str(path)), tests, output)
 
     return work
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.robustness.mutation.execution import Fate
 from tests.robustness.mutation.mutants import mutants_of
+from tests.robustness.mutation.report import Report
 
 SOURCE = '''
 """Says nothing."""
@@ -20,12 +23,13 @@ def pick(items, wanted=0):
 '''
 
 
-def run_mutation(*arguments: str) -> str:
-    """Runs the mutants in a process of their own, which has not imported the kernel; what it printed."""
+REPORT = Path("docs/robustness-mutation.txt")
+
+
+def run_mutation(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the mutants in a process of their own, which has not imported the kernel."""
     command = [sys.executable, "-m", "tests.robustness.mutation", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    return ended.stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_mutants_are_made_everywhere_but_in_words() -> None:
@@ -53,13 +57,49 @@ def test_each_mutant_changes_one_thing() -> None:
     assert pick([1, 2, 3, 4, 5], 3) == 3
 
 
+def test_the_report_tells_the_score_of_each_module_and_the_survivors() -> None:
+    mutants = mutants_of("shop.till", SOURCE)
+    found = [(mutant, Fate.SURVIVED if "wanted" in mutant.key else Fate.KILLED) for mutant in mutants]
+    report = Report(found, {"till:pick: a key": "a reason"})
+    assert report.score == 30.0
+    assert len(report.survivors) == 7
+    first, _, module, _, *others = report.text().splitlines()
+    assert first.startswith("30.0% of 10 mutants")
+    assert module.split() == ["till", "3", "of", "10", "killed", "30.0%"]
+    assert others[1] == f"  {report.survivors[0].key}"
+    assert others[-1].strip() == "a reason"
+
+
+def test_nothing_scores_nothing() -> None:
+    assert Report([], {}).score == 0.0
+
+
+def test_tests_that_assert_nothing_kill_nothing(tmp_path: Path) -> None:
+    tests = tmp_path / "test_nothing.py"
+    tests.write_text("from perdure_server.kernel import instants\n\ndef test_nothing():\n    assert instants\n")
+    ended = run_mutation("--module", "instants", "--tests", str(tmp_path))
+    assert ended.returncode == 1
+    assert "\n0.0% of " in ended.stdout, ended.stderr
+
+
+def test_tests_that_fail_anyway_prove_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_broken.py").write_text("def test_broken():\n    assert not 1\n")
+    ended = run_mutation("--module", "instants", "--tests", str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "the tests fail without any mutant\n")
+
+
 @pytest.mark.timeout(1800)
 def test_a_sample_of_the_kernels_mutants_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = run_mutation("--sample", "150")
     with capsys.disabled():
-        sys.stdout.write(run_mutation("--sample", "150"))
+        sys.stdout.write(ended.stdout)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
 
 
 @pytest.mark.long
 def test_the_kernels_mutants_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them; the report is kept in the docs."""
+    ended = run_mutation("--report", str(REPORT))
     with capsys.disabled():
-        sys.stdout.write(run_mutation())
+        sys.stdout.write(ended.stdout)
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
