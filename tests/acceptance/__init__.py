@@ -1,0 +1,1 @@
+"""What users may expect, through the gRPC API of a real server process."""
