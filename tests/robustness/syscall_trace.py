@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.robustness.server_process import ServerError, ServerProcess
 TRACED = "pwrite64,write,writev,pwritev,sendmsg,sendto,fdatasync,fsync"
 SENDS = ("write", "writev", "sendmsg", "sendto")
 SYNCS = ("fdatasync", "fsync")
+ATTACH_TIMEOUT_S = 30.0
 FRAME_HEADER = 24
 """A frame of SQLite's write-ahead log is a header of 24 bytes and a page, written one after the other. Bytes 4 to 8
 of the header are zero but in the last frame of a transaction."""
@@ -27,9 +30,34 @@ _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _RESULT = re.compile(r"\)\s+= (-?\d+)")
 
 
-def strace_missing() -> str:
-    """Why calls cannot be traced here; empty if they can."""
-    return "" if shutil.which("strace") else "strace is not installed (Debian and Ubuntu: apt-get install strace)"
+async def why_untraceable() -> str:
+    """Why a process cannot be traced here; empty if it can."""
+    if not shutil.which("strace"):
+        return "strace is not installed (Debian and Ubuntu: apt-get install strace)"
+    idle = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    try:
+        strace = await _attach(idle.pid, "-o", os.devnull)
+    except ServerError as error:
+        return str(error)
+    finally:
+        await idle.communicate(b"\n")
+    await strace.wait()
+    return ""
+
+
+async def _attach(pid: int, *options: str) -> asyncio.subprocess.Process:
+    """An strace that follows a process from now on.
+
+    Raises: ServerError if the system does not allow it.
+    """
+    strace = await asyncio.create_subprocess_exec("strace", *options, "-p", str(pid), stderr=asyncio.subprocess.PIPE)
+    if strace.stderr is None:
+        raise ServerError("strace has no standard error")
+    line = await asyncio.wait_for(strace.stderr.readline(), ATTACH_TIMEOUT_S)
+    if b"attached" not in line:
+        await strace.wait()
+        raise ServerError(f"strace cannot attach: {line.decode().strip()}")
+    return strace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +91,7 @@ class Tracer:
 
     async def __aenter__(self) -> Self:
         options = ["-f", "-y", "-xx", "-s", "65536", "-ttt", "-e", f"trace={TRACED}", "-o", str(self._file)]
-        self._strace = await asyncio.create_subprocess_exec(
-            "strace", *options, "-p", str(self._server.pid), stderr=asyncio.subprocess.PIPE
-        )
-        if self._strace.stderr is not None:
-            line = await self._strace.stderr.readline()
-            if b"attached" not in line:
-                raise ServerError(f"strace does not attach: {line.decode()}")
+        self._strace = await _attach(self._server.pid, *options)
         return self
 
     async def __aexit__(
@@ -127,26 +149,35 @@ def frames(calls: Sequence[SystemCall]) -> list[Frame]:
     return found
 
 
-def sent_too_early(calls: Sequence[SystemCall], marker: bytes) -> str:
-    """Why a marker left the server before the transaction that holds it was on disk; empty if it did not.
+def sent_too_early(calls: Sequence[SystemCall], written: bytes, sent: bytes) -> str:
+    """Why something left the server before the transaction that it tells of was on disk; empty if it did not.
 
     Args:
-        marker: bytes of one transaction and of the messages that it allows, and of nothing before.
+        written: bytes that the transaction writes, and none before it.
+        sent: bytes of what may leave once it is on disk.
     """
-    written = frames(calls)
-    first = next((index for index, frame in enumerate(written) if marker in frame.page), None)
+    pages = frames(calls)
+    first = next((index for index, frame in enumerate(pages) if written in frame.page), None)
     if first is None:
         return "it was never written"
-    done = next((frame.end for frame in written[first:] if frame.ends_transaction), None)
-    sends = [call for call in calls if call.name in SENDS and call.target.startswith("socket:") and marker in call.data]
-    if done is None or not sends:
-        return "its transaction did not end" if done is None else "it was never sent"
-    sent = min(call.start for call in sends)
-    synced = [
-        call
-        for call in calls
-        if call.name in SYNCS and call.target.endswith("-wal") and call.result == 0 and call.start > done
+    done = next((frame.end for frame in pages[first:] if frame.ends_transaction), None)
+    if done is None:
+        return "its transaction did not end"
+    sends = [
+        call.start for call in calls if call.name in SENDS and call.target.startswith("socket:") and sent in call.data
     ]
-    if not any(call.end < sent for call in synced):
-        return f"it was sent at line {sent}, its transaction was written by line {done}, and no fdatasync came between"
-    return ""
+    if not sends:
+        return "it was never sent"
+    synced = any(
+        call.name in SYNCS
+        and call.target.endswith("-wal")
+        and call.result == 0
+        and done < call.start
+        and call.end < min(sends)
+        for call in calls
+    )
+    if synced:
+        return ""
+    return (
+        f"it was sent at line {min(sends)}, its transaction was written by line {done}, and no fdatasync came between"
+    )

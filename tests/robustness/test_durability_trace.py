@@ -6,12 +6,14 @@ Killing a process cannot show this, because the page cache survives; only the or
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import grpc.aio
 import pytest
 
 from perdure.v1 import ledger_service_pb2 as ledger
 from perdure.v1 import model_pb2
+from perdure.v1 import records_pb2 as records
 from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -20,13 +22,13 @@ from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
 from perdure.v1.workflow_service_pb2 import RegisterWorkflowRequest
 from perdure.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from tests.robustness.server_process import Servers
-from tests.robustness.syscall_trace import SystemCall, Tracer, parse, sent_too_early, strace_missing
+from tests.robustness.syscall_trace import Tracer, parse, sent_too_early, why_untraceable
 
 ROUNDS = 5
+NEEDED = {"StartRun", "ResumeRun", "EmitEvent", "task", "ack", "streamed"}
+"""What each round sends that must not leave too early."""
 
 pytestmark = [pytest.mark.promise("P2"), pytest.mark.timeout(300)]
-
-needs_strace = pytest.mark.skipif(bool(strace_missing()), reason=strace_missing())
 
 
 def spec() -> model_pb2.WorkflowSpec:
@@ -44,31 +46,71 @@ def spec() -> model_pb2.WorkflowSpec:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Something that the server sent.
+
+    Args:
+        what: a kind, and of which run.
+        sent: its bytes on the wire.
+        written: bytes of the commit that it tells of, in the store.
+    """
+
+    what: str
+    sent: bytes
+    written: bytes
+
+
 @dataclass
 class Witness:
-    """A worker and a subscriber. `streamed` and `planned` tell when a marker came to them."""
+    """Host, worker and subscriber of a server; remembers what it was sent."""
 
     channel: grpc.aio.Channel
-    heard: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    stored: dict[tuple[str, int], bytes] = field(default_factory=dict[tuple[str, int], bytes])
+    """Record bytes by run and seq, as streamed."""
+    replies: list[tuple[str, str, int, bytes]] = field(default_factory=list[tuple[str, str, int, bytes]])
+    """Method, run, seq and bytes."""
+    emitted: list[runs.EmitEventResponse] = field(default_factory=list[runs.EmitEventResponse])
+    tasks: dict[bytes, worker.Task] = field(default_factory=dict[bytes, worker.Task])
+    acks: list[worker.Ack] = field(default_factory=list[worker.Ack])
+    _ended: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def event(self, name: str) -> asyncio.Event:
-        """Set once the terminal record of this run was streamed."""
-        return self.heard.setdefault(name, asyncio.Event())
+    async def play_round(self, number: int) -> None:
+        """One run from its start to its end, and an event."""
+        run_id = f"traced-run-{number}"
+        stub = RunServiceStub(self.channel)
+        started = await stub.StartRun(runs.StartRunRequest(workflow_id="traced", run_id=run_id))
+        self.replies.append(("StartRun", run_id, started.seq, started.SerializeToString()))
+        resumed = await stub.ResumeRun(runs.ResumeRunRequest(run_id=run_id, any_wait=True, payload_json='"yes"'))
+        self.replies.append(("ResumeRun", run_id, resumed.seq, resumed.SerializeToString()))
+        event = runs.EmitEventRequest(scope_id=run_id, name="news", event_id=f"traced-event-{number}")
+        self.emitted.append(await stub.EmitEvent(event))
+        async with self._ended:
+            await self._ended.wait_for(lambda: len(self.acks) > number and self._has_completed(run_id))
 
-    async def subscribe(self, ready: asyncio.Event) -> None:
+    def _has_completed(self, run_id: str) -> bool:
+        ends = (data for (name, _), data in self.stored.items() if name == run_id)
+        return any(records.StepRecord.FromString(data).HasField("completed") for data in ends)
+
+    async def subscribe(self, ready: asyncio.Event) -> NoReturn:
         """Follows the ledger."""
-        request = ledger.SubscribeLedgerRequest(scope=ledger.LedgerScope(all=True), beginning=True)
+        request = ledger.SubscribeLedgerRequest(
+            scope=ledger.LedgerScope(all=True), beginning=True, view=ledger.RECORD_VIEW_RECORD_BYTES
+        )
         call = LedgerServiceStub(self.channel).SubscribeLedger(request)
         try:
             async for message in call:
                 ready.set()
                 for entry in message.batch.entries:
-                    if entry.record.HasField("completed"):
-                        self.event(entry.record.run_id).set()
+                    record = records.StepRecord.FromString(entry.record_bytes)
+                    self.stored[record.run_id, record.seq] = entry.record_bytes
+                async with self._ended:
+                    self._ended.notify_all()
         finally:
             call.cancel()
+        raise AssertionError("the subscription ended")
 
-    async def work(self, ready: asyncio.Event) -> None:
+    async def work(self, ready: asyncio.Event) -> NoReturn:
         """Completes every run with the answer that its task brought."""
         call = WorkerServiceStub(self.channel).Work()
         hello = worker.Hello(
@@ -79,53 +121,92 @@ class Witness:
             async for response in call:
                 ready.set()
                 for task in response.tasks:
+                    self.tasks[task.task_token] = task
                     report = worker.TaskReport(task_token=task.task_token)
                     report.node.plan.complete_output_json = task.node.vars_json
                     await call.write(worker.WorkRequest(reports=[report]))
+                self.acks += response.acks
+                async with self._ended:
+                    self._ended.notify_all()
         finally:
             call.cancel()
+        raise AssertionError("the worker's stream ended")
+
+    def sent(self) -> list[Sent]:
+        """Everything that the server sent, beside the bytes of the commit that allowed it."""
+        found = [Sent(f"streamed {run_id}#{seq}", data, data) for (run_id, seq), data in self.stored.items()]
+        found += [Sent(f"{what} {run_id}", data, self.stored[run_id, seq]) for what, run_id, seq, data in self.replies]
+        for reply in self.emitted:
+            event_id = reply.event_id.encode()
+            found += [Sent(f"EmitEvent {reply.event_id}", reply.SerializeToString(), event_id)]
+        for token, task in self.tasks.items():
+            written = self._record_of(task, records.RECORD_KIND_STEP_STARTED)
+            found.append(Sent(f"task {task.run.run_id}", token, written))
+        for ack in self.acks:
+            task = self.tasks[ack.task_token]
+            written = self._record_of(task, records.RECORD_KIND_STEP_COMPLETED)
+            # With the field around it: a task begins with the same bytes as its ack.
+            found.append(Sent(f"ack {task.run.run_id}", worker.WorkResponse(acks=[ack]).SerializeToString(), written))
+        return found
+
+    def _record_of(self, task: worker.Task, kind: records.RecordKind.ValueType) -> bytes:
+        """The record of a kind that a task's attempt has."""
+        for (run_id, _), data in self.stored.items():
+            record = records.StepRecord.FromString(data)
+            attempt = (record.kind, run_id, record.step_id, record.attempt)
+            if attempt == (kind, task.run.run_id, task.step_id, task.attempt):
+                return data
+        raise AssertionError(f"no record of kind {kind} for {task}")
 
 
-async def traced_rounds(servers: Servers, directory: Path, defect: str) -> tuple[list[SystemCall], list[bytes]]:
+async def traced_rounds(servers: Servers, directory: Path, defect: str) -> dict[str, str]:
     """Some runs on a traced server, one after the other.
 
-    Returns: its system calls, and the markers: each run's id, which its start's reply and first record carry, and
-    each answer, which a task and records carry.
+    Returns: of everything that it sent, why that was too early; empty where it was not.
     """
+    why = await why_untraceable()
+    if why:
+        pytest.skip(why)
     server = await servers.start(defect=defect)
     async with server.channel() as channel, Tracer(server, directory) as tracer:
         await WorkflowServiceStub(channel).RegisterWorkflow(RegisterWorkflowRequest(spec=spec()))
         witness = Witness(channel)
         ready = [asyncio.Event(), asyncio.Event()]
-        background = [asyncio.create_task(witness.subscribe(ready[0])), asyncio.create_task(witness.work(ready[1]))]
-        for event in ready:
-            await event.wait()
-        markers: list[bytes] = []
-        stub = RunServiceStub(channel)
-        for number in range(ROUNDS):
-            run_id, answer = f"traced-run-{number}", f"traced-answer-{number}"
-            markers += [run_id.encode(), answer.encode()]
-            await stub.StartRun(runs.StartRunRequest(workflow_id="traced", run_id=run_id))
-            await stub.ResumeRun(runs.ResumeRunRequest(run_id=run_id, any_wait=True, payload_json=f'"{answer}"'))
-            await witness.event(run_id).wait()
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-    return tracer.calls(), markers
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(witness.subscribe(ready[0])), group.create_task(witness.work(ready[1]))]
+            for event in ready:
+                await event.wait()
+            for number in range(ROUNDS):
+                await witness.play_round(number)
+            for task in background:
+                task.cancel()
+    calls = tracer.calls()
+    return {each.what: sent_too_early(calls, each.written, each.sent) for each in witness.sent()}
 
 
-@needs_strace
+def counted(verdicts: dict[str, str]) -> dict[str, int]:
+    """How many verdicts there are of each kind."""
+    kinds = [what.partition(" ")[0] for what in verdicts]
+    return {kind: kinds.count(kind) for kind in kinds}
+
+
 async def test_nothing_leaves_before_its_commit_is_on_disk(servers: Servers, tmp_path: Path) -> None:
-    calls, markers = await traced_rounds(servers, tmp_path, defect="")
-    assert {marker: sent_too_early(calls, marker) for marker in markers} == dict.fromkeys(markers, "")
+    verdicts = await traced_rounds(servers, tmp_path, defect="")
+    assert verdicts == dict.fromkeys(verdicts, "")
+    assert counted(verdicts).keys() == NEEDED
+    assert min(counted(verdicts).values()) == ROUNDS
 
 
-@needs_strace
 async def test_the_trace_shows_a_store_that_does_not_sync(servers: Servers, tmp_path: Path) -> None:
-    """The same with `synchronous=OFF`: every marker left too early, and the check says so."""
-    calls, markers = await traced_rounds(servers, tmp_path, defect="unsynced")
-    found = {marker: sent_too_early(calls, marker) for marker in markers}
-    assert all("no fdatasync came between" in why for why in found.values()), found
+    """The same with `synchronous=OFF`: everything left too early, and the check says so."""
+    verdicts = await traced_rounds(servers, tmp_path, defect="unsynced")
+    assert all("no fdatasync came between" in why for why in verdicts.values()), verdicts
+    assert counted(verdicts).keys() == NEEDED
+
+
+async def test_where_strace_is_missing_the_traces_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert "strace is not installed" in await why_untraceable()
 
 
 # The judgement itself, on traces written by hand.
@@ -173,5 +254,5 @@ SLOW_SYNC = (f"10 1.0 fdatasync({WAL} <unfinished ...>", "10 1.1 <... fdatasync 
     ],
 )
 def test_what_a_trace_is_judged_as(lines: list[str], verdict: str) -> None:
-    found = sent_too_early(list(parse(lines)), b"marker")
+    found = sent_too_early(list(parse(lines)), b"marker", b"marker")
     assert (verdict in found) if verdict else found == ""

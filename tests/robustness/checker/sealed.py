@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from perdure.v1.records_pb2 import LedgerEntry, PayloadRef, RecordKind, StepRecord
@@ -44,7 +43,7 @@ class Sealed:
     payloads: dict[int, bytes]
 
     @property
-    def kind(self) -> RecordKind:
+    def kind(self) -> RecordKind.ValueType:
         """What it tells."""
         return self.record.kind
 
@@ -59,7 +58,7 @@ def payload_refs(message: Message) -> Iterator[PayloadRef]:
         yield message
         return
     for field, value in message.ListFields():
-        if field.type != FieldDescriptor.TYPE_MESSAGE or field.message_type.GetOptions().map_entry:
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
         for item in value if field.is_repeated else (value,):
             yield from payload_refs(item)

@@ -35,7 +35,7 @@ class AckedReport:
 
     task: worker.Task
     report: worker.TaskReport
-    status: worker.AckStatus
+    status: worker.AckStatus.ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class AckedBegin:
     """The answer to a worker's begin."""
 
     task: worker.Task
-    status: worker.AckStatus
+    status: worker.AckStatus.ValueType
 
 
 @dataclass(slots=True)

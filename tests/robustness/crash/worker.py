@@ -69,6 +69,7 @@ class WitnessWorker:
         self._executed: Counter[str] = Counter()
         self._epoch = 0
         self._received = 0
+        self._writing = asyncio.Lock()
 
     async def work(self) -> None:
         """Serves for ever; ends by cancellation."""
@@ -89,12 +90,13 @@ class WitnessWorker:
             finally:
                 beats.cancel()
                 call.cancel()
-                await asyncio.gather(beats, return_exceptions=True)
+                with suppress(asyncio.CancelledError):
+                    await beats
 
     async def _serve(self, call: Any) -> None:
         self._epoch += 1
         self._received = 0
-        await call.write(pb.WorkRequest(hello=self._hello(), credit=pb.Credit(limit=MAX_HELD)))
+        await self._write(call, pb.WorkRequest(hello=self._hello(), credit=pb.Credit(limit=MAX_HELD)))
         async for response in call:
             request = pb.WorkRequest()
             if response.HasField("welcome"):
@@ -107,7 +109,7 @@ class WitnessWorker:
             if response.tasks:
                 request.credit.limit = self._received + MAX_HELD
             if request.ByteSize():
-                await call.write(request)
+                await self._write(call, request)
         raise AssertionError("the worker's stream ended without an error")
 
     def _hello(self) -> pb.Hello:
@@ -126,7 +128,17 @@ class WitnessWorker:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(never.wait(), BEAT_S)
-            await call.write(pb.WorkRequest(heartbeats=[pb.Heartbeat(task_token=token) for token in self._held]))
+            request = pb.WorkRequest(heartbeats=[pb.Heartbeat(task_token=token) for token in self._held])
+            try:
+                await self._write(call, request)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                # The stream has ended; whoever reads it is told why.
+                return
+
+    async def _write(self, call: Any, request: pb.WorkRequest) -> None:
+        """A stream takes one message at a time."""
+        async with self._writing:
+            await call.write(request)
 
     # What comes.
 

@@ -71,7 +71,7 @@ def starts(workflow_id: str, next_node: str, **fields: Any) -> worker.NodeReport
 
 
 def hears(
-    name: str, next_node: str, scope: common_pb2.EventScope = common_pb2.EVENT_SCOPE_SESSION
+    name: str, next_node: str, scope: common_pb2.EventScope.ValueType = common_pb2.EVENT_SCOPE_SESSION
 ) -> worker.NodeReport:
     """A plan that waits for an event."""
     wait = model_pb2.WaitEvent(name=name, scope=scope)
