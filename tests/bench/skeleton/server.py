@@ -11,25 +11,10 @@ from functools import partial
 
 import grpc
 import grpc.aio
-import uvloop
 
 from tests.bench.skeleton import skeleton_pb2 as pb
-from tests.bench.skeleton.committer import GroupCommitter
-from tests.bench.skeleton.wire import MAX_BATCH, add_to_server
-
-
-class Run:
-    """A run in flight: `step` results of `steps` are on disk."""
-
-    __slots__ = ("ended", "in_server", "payload_json", "run_id", "step", "steps")
-
-    def __init__(self, request: pb.RunRequest, ended: asyncio.Future[None]) -> None:
-        self.run_id = request.run_id
-        self.payload_json = request.payload_json
-        self.steps = request.steps
-        self.in_server = request.in_server
-        self.step = 0
-        self.ended = ended
+from tests.bench.skeleton.committer import GroupCommitter, Row
+from tests.bench.skeleton.wire import add_to_server, queued
 
 
 class Skeleton:
@@ -37,20 +22,20 @@ class Skeleton:
 
     def __init__(self, committer: GroupCommitter) -> None:
         self._committer = committer
-        self._runs: dict[str, Run] = {}
-        self._tasks: list[pb.Task] = []
-        self._has_tasks = asyncio.Event()
+        self._results: dict[str, asyncio.Future[str]] = {}
+        self._tasks: asyncio.Queue[pb.Task] = asyncio.Queue()
 
     async def run(
         self, request: pb.RunRequest, context: grpc.aio.ServicerContext[pb.RunRequest, pb.RunResponse]
     ) -> pb.RunResponse:
         """Execute a run; answered when its last result is on disk."""
-        run = Run(request, asyncio.get_running_loop().create_future())
-        self._runs[run.run_id] = run
-        self._committer.submit((run.run_id, "start", run.payload_json), partial(self._next_step, run))
-        await run.ended
-        del self._runs[run.run_id]
-        return pb.RunResponse(run_id=run.run_id)
+        run_id = request.run_id
+        await self._durable((run_id, "start", request.payload_json))
+        for number in range(request.steps):
+            node = f"step-{number}"
+            result = f"{number:064d}" if request.in_server else await self._executed(run_id, node, request.payload_json)
+            await self._durable((run_id, node, result))
+        return pb.RunResponse(run_id=run_id)
 
     async def append(
         self,
@@ -58,9 +43,7 @@ class Skeleton:
         context: grpc.aio.ServicerContext[pb.AppendRequest, pb.AppendResponse],
     ) -> pb.AppendResponse:
         """One row on disk, then the answer."""
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._committer.submit((request.run_id, "append", request.payload_json), partial(durable.set_result, None))
-        await durable
+        await self._durable((request.run_id, "append", request.payload_json))
         return pb.AppendResponse(run_id=request.run_id)
 
     async def counters(
@@ -87,36 +70,24 @@ class Skeleton:
 
     async def _send_tasks(self, context: grpc.aio.ServicerContext[pb.ReportBatch, pb.TaskBatch]) -> None:
         while True:
-            await self._has_tasks.wait()
-            batch, self._tasks = self._tasks[:MAX_BATCH], self._tasks[MAX_BATCH:]
-            if not self._tasks:
-                self._has_tasks.clear()
-            await context.write(pb.TaskBatch(tasks=batch))
+            await context.write(pb.TaskBatch(tasks=await queued(self._tasks)))
 
     def _take_report(self, report: pb.Report) -> None:
-        run = self._runs[report.token.partition("/")[0]]
-        self._committer.submit((run.run_id, f"step-{run.step}", report.result), partial(self._step_durable, run))
+        self._results.pop(report.token).set_result(report.result)
 
-    def _step_durable(self, run: Run) -> None:
-        run.step += 1
-        self._next_step(run)
+    async def _executed(self, run_id: str, node: str, payload_json: str) -> str:
+        """The worker's result of one step."""
+        token = f"{run_id}/{node}"
+        result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._results[token] = result
+        self._tasks.put_nowait(pb.Task(token=token, run_id=run_id, node=node, payload_json=payload_json))
+        return await result
 
-    def _next_step(self, run: Run) -> None:
-        if run.step == run.steps:
-            run.ended.set_result(None)
-        elif run.in_server:
-            row = (run.run_id, f"step-{run.step}", f"{run.step:064d}")
-            self._committer.submit(row, partial(self._step_durable, run))
-        else:
-            self._tasks.append(
-                pb.Task(
-                    token=f"{run.run_id}/{run.step}",
-                    run_id=run.run_id,
-                    node=f"step-{run.step}",
-                    payload_json=run.payload_json,
-                )
-            )
-            self._has_tasks.set()
+    async def _durable(self, row: Row) -> None:
+        """Returns once the row is on disk."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._committer.submit(row, partial(written.set_result, None))
+        await written
 
 
 async def serve(database: str) -> None:
@@ -137,4 +108,4 @@ async def serve(database: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1]))
+    asyncio.run(serve(sys.argv[1]))

@@ -1,7 +1,8 @@
 """The skeleton's gRPC service: method names, serialisers, and a typed client stub."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -9,6 +10,8 @@ import grpc.aio
 from tests.bench.skeleton import skeleton_pb2 as pb
 
 SERVICE = "perdure.bench.skeleton.Skeleton"
+T = TypeVar("T")
+
 MAX_BATCH = 64
 """Tasks or reports that may share one stream message."""
 
@@ -71,6 +74,14 @@ class Stub:
             f"/{SERVICE}/Counters", pb.CountersRequest.SerializeToString, pb.CountersResponse.FromString
         )
         self.work = channel.stream_stream(f"/{SERVICE}/Work", pb.ReportBatch.SerializeToString, pb.TaskBatch.FromString)
+
+
+async def queued(items: asyncio.Queue[T]) -> list[T]:
+    """What is queued at this moment, at most MAX_BATCH; waits for the first one."""
+    batch = [await items.get()]
+    while len(batch) < MAX_BATCH and not items.empty():
+        batch.append(items.get_nowait())
+    return batch
 
 
 def run_payload(run_id: str) -> str:

@@ -7,10 +7,9 @@ import asyncio
 import sys
 
 import grpc.aio
-import uvloop
 
 from tests.bench.skeleton import skeleton_pb2 as pb
-from tests.bench.skeleton.wire import MAX_BATCH, Stub
+from tests.bench.skeleton.wire import Stub, queued
 
 
 async def handle(task: pb.Task) -> str:
@@ -19,34 +18,33 @@ async def handle(task: pb.Task) -> str:
 
 
 async def work(port: int) -> None:
-    """Execute tasks until the server ends the stream."""
+    """Execute tasks, all that come side by side, until the server ends the stream."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stream = Stub(channel).work()
-        reports: list[pb.Report] = []
-        has_reports = asyncio.Event()
-        sender = asyncio.create_task(_send_reports(stream, reports, has_reports))
+        reports: asyncio.Queue[pb.Report] = asyncio.Queue()
+        sender = asyncio.create_task(_send_reports(stream, reports))
+        running: set[asyncio.Task[None]] = set()
         try:
             async for batch in stream:
-                reports += [pb.Report(token=task.token, result=await handle(task)) for task in batch.tasks]
-                has_reports.set()
+                for task in batch.tasks:
+                    step = asyncio.create_task(_execute(task, reports))
+                    running.add(step)
+                    step.add_done_callback(running.discard)
         finally:
             sender.cancel()
             stream.cancel()
 
 
+async def _execute(task: pb.Task, reports: asyncio.Queue[pb.Report]) -> None:
+    reports.put_nowait(pb.Report(token=task.token, result=await handle(task)))
+
+
 async def _send_reports(
-    stream: grpc.aio.StreamStreamCall[pb.ReportBatch, pb.TaskBatch],
-    reports: list[pb.Report],
-    has_reports: asyncio.Event,
+    stream: grpc.aio.StreamStreamCall[pb.ReportBatch, pb.TaskBatch], reports: asyncio.Queue[pb.Report]
 ) -> None:
     while True:
-        await has_reports.wait()
-        batch = reports[:MAX_BATCH]
-        del reports[:MAX_BATCH]
-        if not reports:
-            has_reports.clear()
-        await stream.write(pb.ReportBatch(reports=batch))
+        await stream.write(pb.ReportBatch(reports=await queued(reports)))
 
 
 if __name__ == "__main__":
-    uvloop.run(work(int(sys.argv[1])))
+    asyncio.run(work(int(sys.argv[1])))
