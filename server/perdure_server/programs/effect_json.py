@@ -120,7 +120,7 @@ def _wait_event(payload: _Payload) -> m.EffectRequest:
     return m.WaitEvent(
         name="" if wait_key else name.strip(),
         scope=payload.scope(),
-        scope_id=payload.text("scope_id", "session_id"),
+        scope_id=payload.text("scope_id", "session_id").strip(),
         wait_key=wait_key,
         since_now=payload.flag("since_now"),
         terms=payload.terms(),
@@ -156,7 +156,7 @@ def _emit_event(payload: _Payload) -> m.EffectRequest:
     return m.EmitEvent(
         name=name,
         scope=payload.scope(),
-        scope_id=payload.text("scope_id", "session_id"),
+        scope_id=payload.text("scope_id", "session_id").strip(),
         payload=payload.leaf("payload"),
         event_id=payload.text("event_id"),
     )
