@@ -25,7 +25,10 @@ from tests.acceptance.differences import differs
 from tests.acceptance.lives import Lives
 from tests.acceptance.scene import NO_WORKER_US, WITHIN_S, Echo, Gate, Scene, calling, soon
 
-AT_ONCE = {"initial_interval": 0.0}
+
+def at_once(max_attempts: int) -> RetryPolicy:
+    """Retries without a delay."""
+    return RetryPolicy(max_attempts=max_attempts, initial_interval=0.0)
 
 
 @differs("ledger-rows")
@@ -48,7 +51,7 @@ async def test_scenario_13_an_effect_is_not_retried_by_default(scene: Scene) -> 
 @differs("ledger-rows", "keys-format")
 async def test_scenario_14_an_effect_is_retried_under_its_policy_with_one_key(scene: Scene) -> None:
     echo = Echo(failures=2)
-    workflow = calling(retry=RetryPolicy(max_attempts=3, **AT_ONCE))
+    workflow = calling(retry=at_once(3))
     await scene.work(workflow, llm_call=echo)
     run = await scene.start(workflow)
     state = await scene.ended(run)
@@ -72,7 +75,7 @@ async def test_scenario_14_an_effect_is_retried_under_its_policy_with_one_key(sc
 
 async def test_scenario_15_an_effect_that_keeps_failing_is_given_up(scene: Scene) -> None:
     echo = Echo(failures=9)
-    workflow = calling(retry=RetryPolicy(max_attempts=2, **AT_ONCE))
+    workflow = calling(retry=at_once(2))
     await scene.work(workflow, llm_call=echo)
     run = await scene.start(workflow)
     state = await scene.ended(run)
@@ -140,7 +143,7 @@ async def test_scenario_18_an_effect_that_answers_waiting_is_not_retried(scene: 
         calls.append(ctx.attempt)
         return Waiting("job", wait_key="job-7", prompt="working on it")
 
-    workflow = calling(type="job", retry=RetryPolicy(max_attempts=3, **AT_ONCE))
+    workflow = calling(type="job", retry=at_once(3))
     await scene.work(workflow, job=job)
     run = await scene.start(workflow)
     wait = await scene.waiting(run)

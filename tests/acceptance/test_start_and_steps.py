@@ -1,6 +1,6 @@
 """Scenarios A: start, steps, completion."""
 
-import grpc.aio
+import grpc
 import pytest
 
 from perdure import (

@@ -1,0 +1,51 @@
+"""A worker that a test moves by hand: it polls one task, and reports it when it is told to."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from perdure.instants import to_duration
+from perdure.v1 import model_pb2
+from perdure.v1 import worker_service_pb2 as pb
+from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.acceptance.scene import WITHIN_S, Scene
+
+if TYPE_CHECKING:
+    from perdure.v1.worker_service_pb2_grpc import WorkerServiceAsyncStub
+
+_numbers = count(1)
+
+
+class HandWorker:
+    """Serves every effect type of a scene's namespace, by unary calls."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._stub: WorkerServiceAsyncStub = WorkerServiceStub(scene.client.connection.channel)
+        self._hello = pb.Hello(namespace=scene.namespace, worker_id=f"hand-{next(_numbers)}", effect_types=["*"])
+
+    async def task(self) -> pb.Task:
+        """The next task."""
+        request = pb.PollTasksRequest(worker=self._hello, request_id=f"poll-{next(_numbers)}")
+        request.wait.CopyFrom(to_duration(WITHIN_S))
+        (task,) = (await self._stub.PollTasks(request)).tasks
+        return task
+
+    async def report(self, task: pb.Task, result_json: str) -> pb.Ack:
+        """Reports an effect's result."""
+        outcome = model_pb2.EffectOutcome(result_json=result_json)
+        return await self._send(reports=[pb.TaskReport(task_token=task.task_token, effect=outcome)])
+
+    async def begin(self, task: pb.Task) -> pb.Ack:
+        """Asks to execute an irreversible effect."""
+        return await self._send(begins=[pb.Begin(task_token=task.task_token)])
+
+    async def _send(
+        self, *, begins: list[pb.Begin] | None = None, reports: list[pb.TaskReport] | None = None
+    ) -> pb.Ack:
+        request = pb.ReportTasksRequest(
+            namespace=self._hello.namespace, worker_id=self._hello.worker_id, begins=begins, reports=reports
+        )
+        reply = await self._stub.ReportTasks(request)
+        (ack,) = [*reply.begin_acks, *reply.acks]
+        return ack
