@@ -11,7 +11,7 @@ from perdure_server.kernel.model import EffectOutcome, RunState, StepFailure, St
 from perdure_server.storage.port import RunKey
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TaskToken:
     """One attempt at one step, as its worker names it.
 
@@ -72,7 +72,7 @@ class Begin:
     token: AnyToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NodeReport:
     """A node's plan, and perhaps the outcome of the effect that it plans."""
 
@@ -80,7 +80,7 @@ class NodeReport:
     effect_outcome: EffectOutcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class EffectReport:
     """An effect's outcome."""
 
@@ -102,7 +102,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Report:
     """The result of a task. StepFailure: of a node or an effect, whichever the task is.
 
@@ -149,7 +149,7 @@ class AckStatus(Enum):
     REFUSED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Acked:
     """Answer to a begin or report. `reason` is an ErrorReason without prefix, for STALE and REFUSED."""
 
@@ -176,7 +176,7 @@ class LeaseUpdate:
     lease_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Task:
     """`run.step` as it was leased. `inputs`: the JSON Pointers that a node reads; empty: all vars."""
 

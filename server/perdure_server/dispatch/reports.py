@@ -41,7 +41,6 @@ Answer: TypeAlias = Callable[[Acked | EngineError], None]
 MESSAGE_CHARS: Final = 400
 """Most of an ack's message; acks share a bounded message of the stream."""
 
-MAX_REMEMBERED: Final = 10_000
 LOOK_UPS_AT_ONCE: Final = 8
 
 
@@ -56,7 +55,6 @@ class Reports:
     def __init__(self, engine: Engine, registry: Registry) -> None:
         self._engine = engine
         self._registry = registry
-        self._accepted: dict[TaskToken, None] = {}
         self._look_ups: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
 
@@ -114,24 +112,16 @@ class Reports:
                 message = "the run was ended or cancelled meanwhile; the report is kept in its ledger"
                 answer(Acked(token, AckStatus.STALE, Reason.RUN_ENDED.value, message))
                 return
-            self._remember(token)
             answer(Acked(token, AckStatus.ACCEPTED))
             return
         if held is not None:
             held.reporting = False
         if not isinstance(result, Rejection) or result.reason not in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED):
             answer(_answer_to(token, result))
-        elif token in self._accepted:
-            answer(Acked(token, AckStatus.DUPLICATE))
         else:
             task = asyncio.get_running_loop().create_task(self._look_up(token, result, answer))
             self._look_ups.add(task)
             task.add_done_callback(self._look_ups.discard)
-
-    def _remember(self, token: TaskToken) -> None:
-        self._accepted[token] = None
-        if len(self._accepted) > MAX_REMEMBERED:
-            del self._accepted[next(iter(self._accepted))]
 
     async def _look_up(self, token: TaskToken, rejection: Rejection, answer: Answer) -> None:
         """Finds out what became of a token that its run does not take."""

@@ -42,7 +42,7 @@ def decide_next(decision: Decision, event: Input, env: Env) -> None:
 
     Raises: Rejection if the run does not take the input; the decision is then spoilt.
     """
-    draft = Draft.of(decision, env)
+    draft = Draft(decision.run, env, decision)
     _handler(decision.run, event)(draft, event)
     decision.run = draft.run
 

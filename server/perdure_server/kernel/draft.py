@@ -14,28 +14,21 @@ class Draft:
     Args:
         run: the run before.
         env: what the decision may look at.
+        begun: a decision of this run that is gone on with: what is added goes into it. If it has records, its
+            run belongs to it and is changed in place.
     """
 
     __slots__ = ("_is_own", "at", "env", "events", "mail", "new_runs", "records", "run")
 
-    def __init__(self, run: RunState, env: Env) -> None:
+    def __init__(self, run: RunState, env: Env, begun: Decision | None = None) -> None:
         self.run = run
         self.env = env
         self.at = max(env.now, run.updated_at)
-        self.records: list[Record] = []
-        self.new_runs: list[NewRun] = []
-        self.events: list[EventAppend] = []
-        self.mail: list[Mail] = []
-        self._is_own = False
-
-    @classmethod
-    def of(cls, decision: Decision, env: Env) -> Draft:
-        """Goes on with a decision that has records: what is added goes into it, its run in place."""
-        draft = cls(decision.run, env)
-        draft.records, draft.new_runs = decision.records, decision.new_runs
-        draft.events, draft.mail = decision.events, decision.mail
-        draft._is_own = bool(decision.records)
-        return draft
+        self.records: list[Record] = begun.records if begun else []
+        self.new_runs: list[NewRun] = begun.new_runs if begun else []
+        self.events: list[EventAppend] = begun.events if begun else []
+        self.mail: list[Mail] = begun.mail if begun else []
+        self._is_own = bool(self.records)
 
     @property
     def step(self) -> Step:

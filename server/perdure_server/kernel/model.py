@@ -266,7 +266,7 @@ class VarsQuery:
     keys_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RemoteRequest:
     """An effect executed by a worker: its JSON payload."""
 
@@ -277,7 +277,7 @@ ServerRequest: TypeAlias = WaitEvent | WaitUntil | AskUser | AnswerUser | EmitEv
 EffectRequest: TypeAlias = ServerRequest | RemoteRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Effect:
     """A request for a side effect, as a plan states it. Empty and None take the node's defaults."""
 
@@ -293,7 +293,7 @@ class Effect:
     idempotency_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StepPlan:
     """What a node wants next: fail, else complete_output, else effect, else next_node."""
 
@@ -322,7 +322,7 @@ class StepFailure:
     retry_after_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class EffectResult:
     """A completed effect; None and JSON null store nothing."""
 

@@ -175,7 +175,7 @@ class ObligationChange:
 NO_CHANGE = ObligationChange()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RunCreate:
     """A run that a commit creates, with its first records."""
 
@@ -219,7 +219,7 @@ class StoredEvent:
     event: EventRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class RequestRow:
     """The reply to a request id; unique per (namespace, method, request_id)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from perdure_server.api.codec import keyframes, record_reader, record_writer, workflows
+from perdure_server.api.codec.hot_records import encode_hot, is_hot
 from perdure_server.kernel.model import RunState, Wait, WorkflowSpec
 from perdure_server.kernel.records import Record
 from perdure_server.storage.port import StoredPayload
@@ -17,7 +18,9 @@ class EngineCodec:
         self, run: RunState, record: Record, new_salts: Callable[[int], list[bytes]]
     ) -> tuple[bytes, tuple[StoredPayload, ...]]:
         """Bytes of the record (a StepRecord message) and its salted payloads."""
-        return record_writer.encode_record(run, record, new_salts)
+        if is_hot(record.body):
+            return encode_hot(run, record, new_salts)
+        return record_writer.encode_any(run, record, new_salts)
 
     def decode_record(self, record: bytes, payloads: Sequence[StoredPayload]) -> Record:
         """The record that `encode_record` was given. Raises: PayloadMissingError, ValueError."""

@@ -81,7 +81,13 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
 def _instant(at: int) -> bytes:
     """Field `at`; all records of a transition share it."""
     seconds, rest = divmod(at, 1_000_000)
-    return _message(b"\x52", _number(b"\x08", seconds) + _number(b"\x10", rest * 1_000))
+    data = _second(seconds) + _number(b"\x10", rest * 1_000)
+    return b"\x52" + varint(len(data)) + data
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> bytes:
+    return _number(b"\x08", seconds)
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from perdure.v1 import records_pb2
 from perdure_server.api.codec import effects, plans, shapes
-from perdure_server.api.codec.hot_records import encode_hot, is_hot
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.codec.slots import SlotWriter
 from perdure_server.kernel import records as r
@@ -15,19 +14,10 @@ from perdure_server.kernel.model import Failure, OpenEffect, RemoteRequest, RunS
 from perdure_server.storage.port import StoredPayload
 
 
-def encode_record(
-    run: RunState, record: r.Record, new_salts: Callable[[int], list[bytes]]
-) -> tuple[bytes, tuple[StoredPayload, ...]]:
-    """Bytes of the record and its salted payloads; `run` gives the header's ids."""
-    if is_hot(record.body):
-        return encode_hot(run, record, new_salts)
-    return encode_any(run, record, new_salts)
-
-
 def encode_any(
     run: RunState, record: r.Record, new_salts: Callable[[int], list[bytes]]
 ) -> tuple[bytes, tuple[StoredPayload, ...]]:
-    """The same through the generated types, for every kind of record."""
+    """Bytes of any record, through the generated types, and its payloads; `run` gives the header's ids."""
     slots = SlotWriter()
     name, shape = _WRITERS[type(record.body)]
     body = shape(record.body, slots)
