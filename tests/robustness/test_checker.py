@@ -1,7 +1,10 @@
 """The checker finds what is planted, and nothing in a ledger that is right."""
 
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,11 @@ from tests.robustness.checker.export import Export
 from tests.robustness.checker.finding import kinds
 from tests.robustness.checker.ledger_maker import NAMESPACE, SALT, LedgerMaker
 from tests.robustness.checker.normal_form import normal_form
+from tests.robustness.checker.sealed import next_hash
 from tests.robustness.checker.tampering import TAMPERINGS
 from tests.robustness.checker.testimony import AckedBegin, AckedReport, Answered, StreamedRecord, Testimony
 
+CHECKER = Path(__file__).parent / "checker"
 STARTED = pb.RECORD_KIND_RUN_STARTED
 NODE = pb.NodeEntry(node_id="next", visit=1)
 EFFECT = pb.OpenEffect(type="act", result_key="r")
@@ -183,6 +188,12 @@ def wait_ended_twice() -> Export:
     return of(maker, events={SESSION: [event(7)]})
 
 
+def wait_of_nobody() -> Export:
+    maker = waiting(**HEARS)
+    maker.add(pb.RECORD_KIND_RESUMED, step_id=2, wait_id=2, cause=pb.Resumed.CAUSE_ANSWER, payload=b"1", next=NODE)
+    return of(maker)
+
+
 def wait_in_a_wait() -> Export:
     maker = waiting(**HEARS)
     maker.add(pb.RECORD_KIND_WAITING, step_id=2, status=WAITS)
@@ -207,6 +218,25 @@ def event_of_nobody() -> Export:
 
 def another_payload() -> Export:
     return of(consumed(waiting(**HEARS), 7), events={SESSION: [event(7, text='{"a":1}')]})
+
+
+def emitting(logged: int) -> Export:
+    """A run that has emitted an event, which the log has so many times."""
+    maker = LedgerMaker("emitting")
+    effect = model_pb2.Effect(emit_event=model_pb2.EmitEvent(name="go", scope_id="s", event_id="e7"))
+    opened = pb.OpenEffect(type="emit_event", server_side=True)
+    opened.payload.CopyFrom(pb.PayloadRef(index=0, size=effect.ByteSize()))
+    opened.payload.commitment = hashlib.sha256(SALT + effect.SerializeToString()).digest()
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    entry = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, effect=opened)
+    entry.payloads.extend(payloads(SALT, effect.SerializeToString()))
+    result: dict[str, Any] = {"effect_type": "emit_event", "result": b'{"event_id":"e7"}'}
+    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=2, status=DONE, next=NODE, **result)
+    return of(maker, events={SESSION: [event(7)] * logged})
+
+
+def test_an_event_that_was_emitted_once_is_right() -> None:
+    assert found(emitting(1)) == set()
 
 
 def instant_has_passed() -> Export:
@@ -247,6 +277,42 @@ def family(ends: int, *, child_ends: bool = True) -> Export:
     return of(parent, child)
 
 
+def foundling() -> Export:
+    """A child that its parent does not know."""
+    export = family(0, child_ends=False)
+    parent = LedgerMaker("parent")
+    parent.add(STARTED, entry=NODE, workflow_id="w")
+    return replace(export, entries={**export.entries, "parent": parent.entries})
+
+
+def childless() -> Export:
+    """A parent whose child is not there."""
+    export = family(0, child_ends=False)
+    return replace(export, entries={"parent": export.entries["parent"]})
+
+
+def header(**fields: Any) -> Export:
+    """A run whose second record says something else about itself."""
+    maker = LedgerMaker("acting")
+    maker.add(STARTED, entry=NODE, workflow_id="w")
+    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
+    maker.entries[1] = resealed_with(maker.entries[1], **fields)
+    return of(maker)
+
+
+def resealed_with(entry: pb.LedgerEntry, **fields: Any) -> pb.LedgerEntry:
+    """An entry with other header fields, and a hash that fits them."""
+    record = pb.StepRecord.FromString(entry.record_bytes)
+    record.MergeFrom(pb.StepRecord(**fields))
+    data = record.SerializeToString()
+    return pb.LedgerEntry(
+        record_bytes=data,
+        prev_hash=entry.prev_hash,
+        record_hash=next_hash(entry.prev_hash, data),
+        position=entry.position,
+    )
+
+
 def test_a_family_whose_child_ended_once_is_right() -> None:
     assert found(family(1)) == set()
     assert found(family(0, child_ends=False)) == set()
@@ -260,6 +326,7 @@ WRONG: dict[Callable[[], Export], str] = {
     goes_on_after_its_end: "AFTER_END",
     step_of_another_record: "FOREIGN_STEP",
     wait_ended_twice: "WAIT_DOUBLED",
+    wait_of_nobody: "WAIT_UNKNOWN",
     wait_in_a_wait: "WAIT_IN_WAIT",
     event_did_not_come: "EVENT_LOST",
     event_was_passed: "EVENT_LOST",
@@ -270,6 +337,15 @@ WRONG: dict[Callable[[], Export], str] = {
     deadline_has_passed: "TIMER_LOST",
     run_deadline_has_passed: "TIMER_LOST",
     retry_was_due: "TIMER_LOST",
+    lambda: emitting(0): "EVENT_LOST",
+    lambda: emitting(2): "EVENT_DOUBLED",
+    lambda: header(seq=3): "SEQ_GAP",
+    lambda: header(run_id="other"): "FOREIGN_RECORD",
+    lambda: header(kind=pb.RECORD_KIND_PAUSED): "KIND_DIFFERS",
+    lambda: header(run_started=pb.RunStarted()): "BAD_START",
+    lambda: header(at=Timestamp(seconds=-10)): "TIME_BACKWARDS",
+    foundling: "CHILD_UNKNOWN",
+    childless: "CHILD_MISSING",
     lambda: family(0): "CHILD_END_LOST",
     lambda: family(2): "CHILD_END_DOUBLED",
     lambda: family(1, child_ends=False): "CHILD_END_INVENTED",
@@ -279,6 +355,20 @@ WRONG: dict[Callable[[], Export], str] = {
 @pytest.mark.parametrize(("make", "kind"), WRONG.items(), ids=list(WRONG.values()))
 def test_a_wrong_ledger_is_found(make: Callable[[], Export], kind: str) -> None:
     assert kind in found(make())
+
+
+def test_every_finding_has_a_ledger_that_shows_it() -> None:
+    """A law that no test here breaks would not be missed."""
+    words = re.compile(r'Finding\(\s*"([A-Z_]+)"')
+    raised = {word for path in CHECKER.glob("*.py") for word in words.findall(path.read_text(encoding="utf-8"))}
+    shown = {*WRONG.values(), *(kind for _, kind in CHANGED), *(kind for *_, told in TOLD for kind in told)}
+    assert shown | {"STREAM_DISORDER"} == raised
+
+
+def test_the_checker_shares_no_code_with_the_server() -> None:
+    imports = "".join(path.read_text(encoding="utf-8") for path in CHECKER.glob("*.py"))
+    assert "perdure.v1" in imports
+    assert "perdure_server" not in imports
 
 
 # What clients were told.
@@ -314,6 +404,14 @@ def resumed() -> LedgerMaker:
     return maker
 
 
+def resumed_twice() -> LedgerMaker:
+    """A run whose one wait was answered twice."""
+    maker = resumed()
+    answer: dict[str, Any] = {"cause": pb.Resumed.CAUSE_ANSWER, "payload": b"1", "next": NODE}
+    maker.add(pb.RECORD_KIND_RESUMED, step_id=2, status=DONE, wait_id=3, **answer)
+    return maker
+
+
 ACCEPTED, STALE = worker.ACK_STATUS_ACCEPTED, worker.ACK_STATUS_STALE
 START = runs.StartRunRequest(run_id="acting", workflow_id="w", vars_json="{}")
 TICK = runs.TickRunRequest(run_id="acting", request_id="t", max_steps=3)
@@ -335,8 +433,13 @@ TOLD: list[tuple[LedgerMaker, Testimony, set[str]]] = [
     (resumed(), resume("1"), set()),
     (resumed(), resume("2"), {"REPLY_LOST"}),
     (waiting(), resume("1", seq=3), {"REPLY_LOST"}),
+    (resumed_twice(), resume("1", seq=5), {"RESUME_DOUBLED", "WAIT_DOUBLED", "FOREIGN_STEP"}),
     (ended(acting()), Testimony(streamed=[StreamedRecord("c", "acting", 1, 1, bytes(32))]), {"STREAMED_DIFFERS"}),
-    (ended(acting()), Testimony(streamed=[StreamedRecord("c", "gone", 1, 1, b"")]), {"STREAMED_LOST"}),
+    (
+        ended(acting()),
+        Testimony(streamed=[StreamedRecord("c", "gone", 1, 1, b"")]),
+        {"STREAMED_LOST", "STREAM_SKIPPED"},
+    ),
     (
         ended(acting()),
         Testimony(streamed=[StreamedRecord("c", "acting", 2, 2, acting().entries[1].record_hash)]),
@@ -350,6 +453,15 @@ def test_what_clients_were_told_is_held_against_the_ledger(
     maker: LedgerMaker, testimony: Testimony, expected: set[str]
 ) -> None:
     assert found(of(maker, events={SESSION: []}), testimony) == expected
+
+
+def test_a_record_that_a_stream_has_passed_is_found() -> None:
+    positions = [0]
+    first, second = LedgerMaker("first", positions), LedgerMaker("second", positions)
+    for maker in (first, second):
+        maker.add(STARTED, entry=NODE, workflow_id="w")
+    streamed = [StreamedRecord("c", "second", 1, 2, second.entries[0].record_hash)]
+    assert found(of(first, second), Testimony(streamed=streamed)) == {"STREAM_SKIPPED"}
 
 
 def test_a_record_streamed_twice_is_found() -> None:

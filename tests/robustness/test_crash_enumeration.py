@@ -61,6 +61,7 @@ def _without_hand_outs(records: list[list[object]]) -> list[list[object]]:
 def assert_same(play: Play, undisturbed: Play) -> None:
     """Nothing was lost, nothing done twice, and the ledgers are those of the undisturbed play."""
     assert play.findings == []
+    assert play.audit == []
     assert play.lines == undisturbed.lines
 
 

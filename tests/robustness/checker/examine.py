@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.robustness.checker.event_laws import event_findings
 from tests.robustness.checker.export import Export
 from tests.robustness.checker.finding import Finding
 from tests.robustness.checker.step_laws import step_findings
@@ -17,6 +18,7 @@ def examine(export: Export, testimony: Testimony) -> list[Finding]:
     for run_id, records in ledger.items():
         findings += step_findings(run_id, records)
         findings += wait_findings(run_id, records, export.events, export.at)
+        findings += event_findings(run_id, records, export.events)
     findings += tree_findings(ledger)
     findings += told_findings(testimony, ledger, export.events)
     return findings

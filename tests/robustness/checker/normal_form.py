@@ -26,9 +26,20 @@ from tests.robustness.checker.sealed import Sealed, length_prefixed
 
 DROPPED_KINDS: Final = (pb.RECORD_KIND_STEP_STARTED, pb.RECORD_KIND_REQUEUED)
 DROPPED_FIELDS: Final = frozenset(
-    {"seq", "step_id", "parent_step_id", "wait_id", "attempt", "worker_id", "lapses", "position", "event_floor"}
+    {
+        "seq",
+        "step_id",
+        "parent_step_id",
+        "wait_id",
+        "attempt",
+        "worker_id",
+        "lapses",
+        "position",
+        "event_floor",
+        "task_token",
+    }
 )
-"""Beside all Timestamps. `lapses` counts lapsed leases, which requeued records tell of."""
+"""Beside all Timestamps. `lapses` counts lapsed leases, which requeued records tell of; a token names an attempt."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")

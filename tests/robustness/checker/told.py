@@ -41,7 +41,7 @@ def told_findings(
 
 
 def _streams(streamed: Iterable[StreamedRecord], ledger: Runs) -> Iterator[Finding]:
-    """Each cursor chain has each record once, in position order and in seq order, as it is stored."""
+    """Each cursor chain has each record once up to its last one, in position and seq order, as it is stored."""
     positions: dict[str, int] = {}
     seqs: dict[tuple[str, str], int] = {}
     by_seq = {(run_id, sealed.record.seq): sealed for run_id, records in ledger.items() for sealed in records}
@@ -58,6 +58,10 @@ def _streams(streamed: Iterable[StreamedRecord], ledger: Runs) -> Iterator[Findi
             yield Finding("STREAMED_LOST", run_id, seq, "a streamed record is not in the ledger")
         elif (stored.record_hash, stored.position) != (told.record_hash, told.position):
             yield Finding("STREAMED_DIFFERS", run_id, seq, "the ledger has another record there")
+    for chain, position in positions.items():
+        for (run_id, seq), stored in by_seq.items():
+            if stored.position <= position and seq > seqs.get((chain, run_id), 0):
+                yield Finding("STREAM_SKIPPED", run_id, seq, f"not streamed, and the stream is at {position}")
 
 
 def _distinct(answers: Sequence[Answered]) -> Iterator[Answered]:

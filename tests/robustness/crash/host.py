@@ -39,6 +39,7 @@ class Host:
         self._testimony = testimony
         self._cursor = ""
         self._position = 0
+        self._kinds: set[tuple[str, int]] = set()
         self._streamed = asyncio.Condition()
 
     async def change(self, request: Any) -> Any:
@@ -94,6 +95,11 @@ class Host:
         async with self._streamed:
             await self._streamed.wait_for(lambda: self._position >= position)
 
+    async def streamed(self, run_id: str, kind: int) -> None:
+        """Returns once the stream has delivered a record of this kind of a run."""
+        async with self._streamed:
+            await self._streamed.wait_for(lambda: (run_id, kind) in self._kinds)
+
     def _subscription(self) -> ledger.SubscribeLedgerRequest:
         request = ledger.SubscribeLedgerRequest(
             scope=ledger.LedgerScope(all=True), view=ledger.RECORD_VIEW_RECORD_BYTES
@@ -110,6 +116,7 @@ class Host:
             told = StreamedRecord(CHAIN, record.run_id, record.seq, entry.position, entry.record_hash)
             self._testimony.streamed.append(told)
             self._position = entry.position
+            self._kinds.add((record.run_id, record.kind))
         self._cursor = message.cursor
         async with self._streamed:
             self._streamed.notify_all()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import grpc.aio
 
+from perdure.v1 import admin_service_pb2 as admin
+from perdure.v1.admin_service_pb2_grpc import AdminServiceStub
 from tests.robustness.checker.examine import examine
 from tests.robustness.checker.export import Export, take_export
 from tests.robustness.checker.finding import Finding
@@ -24,6 +27,9 @@ from tests.robustness.crash.workflows import PLANS
 from tests.robustness.server_process import Servers
 
 LEASE_S = 5.0
+PLAY_TIMEOUT_S = 600.0
+
+T = TypeVar("T")
 
 DeathPlan = Callable[[int], dict[str, str]]
 """Environment of the n-th server of a play (from 1): when it dies."""
@@ -78,12 +84,14 @@ class Play:
         log: the commit log.
         lines: the normal form of its ledgers.
         findings: of the checker.
+        audit: findings of the last server's own audit.
     """
 
     lives: int
     log: list[CommitLine]
     lines: list[str]
     findings: list[Finding]
+    audit: list[str]
     export: Export
     testimony: Testimony
 
@@ -99,6 +107,7 @@ async def perform(
     plan: DeathPlan,
     defect: str = "",
     after_death: Callable[[Path], None] | None = None,
+    timeout_s: float = PLAY_TIMEOUT_S,
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
@@ -106,7 +115,7 @@ async def perform(
         defect: planted in the servers.
         after_death: given the store's file after each death.
 
-    Raises: whatever an answer that the script does not expect raises.
+    Raises: TimeoutError if it hangs; whatever an answer that the script does not expect raises.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
@@ -120,13 +129,14 @@ async def perform(
         worker = WitnessWorker(lives, testimony, PLANS)
         background = [asyncio.create_task(work) for work in (host.follow(), worker.work())]
         try:
-            playing = asyncio.create_task(play(host))
+            playing = asyncio.create_task(play(host, worker, timeout_s))
             await asyncio.wait({playing, *background}, return_when=asyncio.FIRST_COMPLETED)
             for task in background:
                 if task.done():
                     task.result()
             await playing
-            export = await _export(lives)
+            export = await _from_whoever_lives(lives, _export)
+            audit = await _from_whoever_lives(lives, _audit)
             await host.heard(max(entry.position for entries in export.entries.values() for entry in entries))
         finally:
             for task in background:
@@ -134,17 +144,27 @@ async def perform(
             await asyncio.gather(*background, return_exceptions=True)
         count = lives.count
     lines = normal_form(export, ROOTS)
-    return Play(count, read_log(log_path), lines, examine(export, testimony), export, testimony)
+    return Play(count, read_log(log_path), lines, examine(export, testimony), audit, export, testimony)
 
 
-async def _export(lives: Lives) -> Export:
-    """From whichever server answers to the end."""
+async def _from_whoever_lives(lives: Lives, read: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+    """What is read from the first server that answers to the end."""
     while True:
         life = await lives.current()
         try:
-            return await take_export(life.channel, "default", SCOPES, time.time_ns() // 1_000)
+            return await read(life.channel)
         except grpc.aio.AioRpcError as failure:
             await life.has_ended(failure)
+
+
+async def _export(channel: grpc.aio.Channel) -> Export:
+    return await take_export(channel, "default", SCOPES, time.time_ns() // 1_000)
+
+
+async def _audit(channel: grpc.aio.Channel) -> list[str]:
+    request = admin.AuditRunsRequest(page_size=1_000)
+    reply: admin.AuditRunsResponse = await AdminServiceStub(channel).AuditRuns(request)
+    return [str(finding) for finding in reply.findings]
 
 
 def read_log(path: Path) -> list[CommitLine]:

@@ -15,15 +15,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1 import common_pb2, model_pb2
 from perdure.v1 import run_service_pb2 as runs
+from perdure.v1.records_pb2 import RECORD_KIND_LATE_RESULT
 from perdure.v1.workflow_service_pb2 import RegisterWorkflowRequest
 from tests.robustness.checker.export import EventScopeKey
 from tests.robustness.crash import workflows as w
 from tests.robustness.crash.host import Host
+from tests.robustness.crash.worker import WitnessWorker
 
-ROOTS = ("ears", "trip", "walk", "home", "empty", "doubt", "venom", "words", "sad", "soon", "rush")
+ROOTS = ("ears", "trip", "walk", "home", "empty", "ward", "tardy", "doubt", "venom", "words", "sad", "soon", "rush")
 """Ids of the runs that the host starts, in its order."""
-
-PLAY_TIMEOUT_S = 600.0
 
 START_MS = 800
 """A start that is still ahead when a server that died at StartRun is back."""
@@ -65,10 +65,12 @@ class Script:
 
     Args:
         host: makes the calls.
+        worker: executes what they ask for.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, worker: WitnessWorker) -> None:
         self._host = host
+        self._worker = worker
 
     async def play(self) -> None:
         """Returns when all runs have ended."""
@@ -79,6 +81,7 @@ class Script:
         await self._tour()
         await self._steps()
         await self._cancels()
+        await self._late()
         await self._doubts()
         await self._declared()
         await self._timed()
@@ -122,6 +125,17 @@ class Script:
         await self._start(w.PLAIN, "empty")
         await self._host.until("empty", at_node("ask"))
         await self._cancel("empty", "")
+        await self._start(w.WARD, "ward")
+        await self._host.until("kid-cancel", at_node("stay"))
+        await self._cancel("kid-cancel", "no visitors")
+        await self._host.until("ward", ended)
+
+    async def _late(self) -> None:
+        """A report that comes after its run was cancelled is kept."""
+        await self._start(w.TARDY, "tardy")
+        await self._worker.withholds.wait()
+        await self._cancel("tardy", "too slow")
+        await self._host.streamed("tardy", RECORD_KIND_LATE_RESULT)
 
     async def _doubts(self) -> None:
         await self._start(w.DOUBT, "doubt")
@@ -211,7 +225,7 @@ def _in_ms(milliseconds: int) -> Timestamp:
     return instant
 
 
-async def play(host: Host) -> None:
-    """Plays the script; a play that hangs fails."""
-    async with asyncio.timeout(PLAY_TIMEOUT_S):
-        await Script(host).play()
+async def play(host: Host, worker: WitnessWorker, timeout_s: float) -> None:
+    """Plays the script. Raises: TimeoutError if it hangs."""
+    async with asyncio.timeout(timeout_s):
+        await Script(host, worker).play()

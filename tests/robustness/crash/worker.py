@@ -8,6 +8,7 @@ in `do` is what it does with it:
     fail_once     reports a retryable failure the first time, then `ok`
     wait          reports that the effect waits for a job
     hang          reports nothing, and goes on to renew the lease
+    late          reports once it is told that the lease is no longer its own
     forget        forgets the task and its stream, as a worker that crashed
     forget_once   the first time begins, then forgets; after that `ok`
 """
@@ -40,12 +41,19 @@ MAX_HELD = 100
 
 @dataclass(slots=True)
 class Held:
-    """A task from its arrival until its report is acknowledged. `begun`: waits for its begin's answer."""
+    """A task from its arrival until its report is acknowledged.
+
+    Args:
+        begins: the report waits for the answer to its begin.
+        forgets: there will be no report.
+        withheld: the report waits for the end of the lease.
+    """
 
     task: pb.Task
     report: pb.TaskReport | None = None
     begins: bool = False
     forgets: bool = False
+    withheld: bool = False
 
 
 class StreamDropped(Exception):
@@ -59,9 +67,13 @@ class WitnessWorker:
         lives: the servers.
         testimony: gets every ack.
         plans: by workflow and node.
+
+    Attributes:
+        withholds: set once it has a task whose report it withholds.
     """
 
     def __init__(self, lives: Lives, testimony: Testimony, plans: Mapping[tuple[str, str], Plan]) -> None:
+        self.withholds = asyncio.Event()
         self._lives = lives
         self._testimony = testimony
         self._plans = plans
@@ -104,7 +116,7 @@ class WitnessWorker:
                 self._tell_again(request)
             self._hear_acks(response)
             self._take(response.tasks, request)
-            self._forget_lost(response.lease_updates)
+            request.reports.extend(self._forget_lost(response.lease_updates))
             self._go_on_after_begins(response.begin_acks, request)
             if response.tasks:
                 request.credit.limit = self._received + MAX_HELD
@@ -158,7 +170,8 @@ class WitnessWorker:
                 self._drop(held)
             elif held.report is not None:
                 held.report.task_token = task.task_token
-                request.reports.append(held.report)
+                if not held.withheld:
+                    request.reports.append(held.report)
 
     def _execute(self, held: Held) -> None:
         task = held.task
@@ -166,6 +179,9 @@ class WitnessWorker:
         order = payload["do"]
         first = not self._executed[task.idempotency_key]
         held.begins = task.effect.risk == common_pb2.EFFECT_RISK_IRREVERSIBLE
+        if order == "late":
+            held.withheld = True
+            self.withholds.set()
         held.forgets = order == "forget" or (order == "forget_once" and first)
         if not held.forgets:
             held.report = _effect_report(order, payload, first=first)
@@ -194,12 +210,22 @@ class WitnessWorker:
             if held is not None and held.report is not None:
                 self._testimony.reports.append(AckedReport(held.task, held.report, ack.status))
 
-    def _forget_lost(self, updates: Iterable[pb.LeaseUpdate]) -> None:
-        """Tasks that others have; one with a report keeps it until the server has answered that."""
+    def _forget_lost(self, updates: Iterable[pb.LeaseUpdate]) -> list[pb.TaskReport]:
+        """Forgets tasks that others have; one with a report keeps it until the server has answered that.
+
+        Returns: reports that were withheld until now.
+        """
+        freed: list[pb.TaskReport] = []
         for update in updates:
             held = self._held.get(update.task_token)
-            if held is not None and held.report is None and update.state != pb.LEASE_STATE_HELD:
+            if held is None or update.state == pb.LEASE_STATE_HELD:
+                continue
+            if held.report is None:
                 del self._held[update.task_token]
+            elif held.withheld:
+                held.withheld = False
+                freed.append(held.report)
+        return freed
 
     def _drop(self, held: Held) -> None:
         del self._held[held.task.task_token]
@@ -209,7 +235,7 @@ class WitnessWorker:
         for token, held in self._held.items():
             if held.begins:
                 request.begins.append(pb.Begin(task_token=token))
-            elif held.report is not None:
+            elif held.report is not None and not held.withheld:
                 request.reports.append(held.report)
 
 

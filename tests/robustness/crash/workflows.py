@@ -23,6 +23,8 @@ POISON = "poison"
 DECLARED = "declared"
 BROKEN = "broken"
 HASTY = "hasty"
+WARD = "ward"
+TARDY = "tardy"
 
 SHORT_MS = 150
 """Timeouts that are meant to pass."""
@@ -173,6 +175,11 @@ PLANS: Mapping[tuple[str, str], Plan] = {
     (HOUSE, "never"): lambda _vars: completes(),
     (HOUSE, "sweep"): lambda _vars: custom("ok", name="swept", next_node="closed"),
     (HOUSE, "closed"): lambda _vars: completes(closed=True),
+    (WARD, "hold"): lambda _vars: starts(PATIENT, "never", run_id="kid-cancel", on_error_node="bereft"),
+    (WARD, "never"): lambda _vars: completes(),
+    (WARD, "bereft"): lambda vars_: completes(why=vars_["children"]["never"]["type"]),
+    (TARDY, "dawdle"): lambda _vars: custom("late", name="dawdled", next_node="never"),
+    (TARDY, "never"): lambda _vars: completes(),
     (DOUBT, "first"): lambda _vars: custom("forget_once", name="first", next_node="second", risk=_IRREVERSIBLE),
     (DOUBT, "second"): lambda _vars: custom("forget_once", name="second", next_node="third", risk=_IRREVERSIBLE),
     (DOUBT, "third"): lambda _vars: custom(
@@ -224,7 +231,8 @@ def specs() -> list[model_pb2.WorkflowSpec]:
         BROKEN: {"say": _effect("answer_user", "end", message="oh"), "end": _fail("BROKEN")},
         HASTY: {"ask": _effect("ask_user", "", prompt="Quick?")},
     }
-    order = (TOUR, LISTENER, ERRAND, DOOMED, PATIENT, STEPS, HOUSE, PLAIN, DOUBT, POISON, DECLARED, BROKEN, HASTY)
+    worked = (TOUR, LISTENER, ERRAND, DOOMED, PATIENT, STEPS, HOUSE, PLAIN, WARD, TARDY, DOUBT, POISON)
+    order = (*worked, DECLARED, BROKEN, HASTY)
     found: list[model_pb2.WorkflowSpec] = []
     for workflow_id in order:
         nodes = {**_worker_nodes(workflow_id), **declared.get(workflow_id, {})}
