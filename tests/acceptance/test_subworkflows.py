@@ -11,11 +11,12 @@ from tests.acceptance.lives import Lives
 from tests.acceptance.scene import Scene, asking
 
 
-def parent(child: str = "child", *, on_error_node: str = "", **more: object) -> Workflow:
+def parent(
+    child: str = "child", *, on_error_node: str = "", in_background: bool = False, wait: bool = False
+) -> Workflow:
     """Starts a child at `spawn`, then completes with what the effect gave; `sorry` completes with the error."""
     workflow = Workflow("parent")
-    payload: JsonObject = {"workflow_id": child, "vars": {"n": 1}}
-    payload.update({key: value for key, value in more.items() if isinstance(value, str | bool)})
+    payload: JsonObject = {"workflow_id": child, "vars": {"n": 1}, "async": in_background, "wait": wait}
     workflow.effect_node(
         "spawn", "start_subworkflow", payload, result_key="child", next="done", on_error_node=on_error_node
     )
@@ -126,7 +127,7 @@ async def test_scenario_54_an_unknown_workflow_or_none_at_all_fails(scene: Scene
 
 
 async def test_scenario_55_an_async_child_leaves_its_parent_alone(scene: Scene) -> None:
-    await scene.register(parent("asking", **{"async": True}), asking())
+    await scene.register(parent("asking", in_background=True), asking())
     run = await scene.start("parent")
     state = await scene.ended(run)
     found = await only_child(scene, run)
@@ -145,7 +146,7 @@ async def test_scenario_55_an_awaited_async_child_lets_its_parent_wait(scene: Sc
     busy = Workflow("busy")
     busy.effect_node("work", "nobody", next="end")
     busy.complete_node("end")
-    await scene.register(parent("busy", **{"async": True, "wait": True}), busy)
+    await scene.register(parent("busy", in_background=True, wait=True), busy)
     run = await scene.start("parent")
     wait = await scene.waiting(run)
     assert (wait.reason, wait.wait_key) == ("subworkflow", f"subworkflow:{wait.child_run_id}")
