@@ -34,7 +34,7 @@ from perdure import (
 from tests.e2e.outside import ask_outside
 
 
-def order_workflow(bank: str) -> Workflow:
+def order_workflow() -> Workflow:
     """An order: reserved, reminded of, approved, charged, packed."""
     order = Workflow("order")
 
@@ -63,14 +63,12 @@ def order_workflow(bank: str) -> Workflow:
         """Goes on with what the person said."""
         return plan.next("charge" if ctx.vars["answer"] == "approve" else "rejected")
 
-    @order.node("charge", next="pack", retry=RetryPolicy(max_attempts=5, initial_interval=0.2))
+    @order.node("charge", next="pack")
     async def charge(ctx: NodeContext) -> Effect:
-        """Plans the charge once the bank says that it is open; until then this step is tried again."""
-        hours = await ask_outside(bank, {"ask": "open?", "order": ctx.run_id})
-        if not hours["open"]:
-            raise StepError("the bank is closed for a moment", type="BANK_CLOSED")
+        """Plans the charge; as long as it has not begun it may be tried again."""
         payload = {"order": ctx.run_id, "amount": ctx.vars["amount"]}
-        return effect.custom("charge", payload, result_key="receipt", risk="irreversible")
+        tries = RetryPolicy(max_attempts=5, initial_interval=0.2)
+        return effect.custom("charge", payload, result_key="receipt", risk="irreversible", retry=tries)
 
     pack: JsonObject = {"workflow_id": "packing", "vars": {"items": "${vars.reserved}"}}
     order.effect_node("pack", "start_subworkflow", pack, next="done", result_key="parcel")
@@ -103,12 +101,16 @@ def packing_workflow() -> Workflow:
 def order_worker(client: Client, bank: str, statement: Path) -> Worker:
     """A worker that serves all of it."""
     worker = Worker(client, worker_id="order-worker")
-    for workflow in (reminder_workflow(), packing_workflow(), order_workflow(bank)):
+    for workflow in (reminder_workflow(), packing_workflow(), order_workflow()):
         worker.serve(workflow)
 
-    @worker.effect("charge")
+    @worker.effect("charge", begins_itself=True)
     async def charge(ctx: EffectContext, payload: JsonObject) -> JsonObject:
-        """Moves the money. The server has noted that this begins; it will not be begun again blindly."""
+        """Moves the money, once the bank is open. From `begin` on it will not be tried again blindly."""
+        hours = await ask_outside(bank, {"ask": "open?", "order": ctx.run_id})
+        if not hours["open"]:
+            raise StepError("the bank is closed for a moment", type="BANK_CLOSED")
+        await ctx.begin()
         write_statement(statement, {"key": ctx.idempotency_key, "attempt": ctx.attempt, **payload})
         return await ask_outside(bank, {"ask": "charge", "key": ctx.idempotency_key, **payload})
 

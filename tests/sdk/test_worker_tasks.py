@@ -430,6 +430,92 @@ async def test_a_refused_begin_is_a_failure_that_executed_nothing(fake: FakeServ
     assert calls == []
 
 
+def _charging_by_hand(worker: Worker, before: Exception | None = None, *, begins: bool = True) -> list[str]:
+    """Serves `charge` with a handler that begins itself; returns what it did."""
+    done: list[str] = []
+
+    @worker.effect("charge", begins_itself=True)
+    async def charge(ctx: EffectContext, payload: JsonObject) -> str:
+        done.append("looked up")
+        if before is not None:
+            raise before
+        if begins:
+            await ctx.begin()
+            await ctx.begin()  # asks only once
+        done.append("charged")
+        return "charged"
+
+    return done
+
+
+@pytest.mark.promise("P5")
+async def test_a_handler_that_begins_itself_acts_only_after_its_begin_is_noted(
+    fake: FakeServer, worker: Worker, run: Run
+) -> None:
+    done = _charging_by_hand(worker)
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(CHARGE))
+    assert [begin.task_token for begin in await stream.part("begins")] == [b"t"]
+    assert done == ["looked up"]
+    stream.begin_ack(b"t", pb.ACK_STATUS_ACCEPTED)
+    (report,) = await stream.reports(1)
+    assert done == ["looked up", "charged"]
+    assert report.effect.result_json == '"charged"'
+
+
+async def test_what_fails_before_the_begin_is_an_ordinary_failure(fake: FakeServer, worker: Worker, run: Run) -> None:
+    done = _charging_by_hand(worker, StepError("closed", type="BANK_CLOSED"))
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(CHARGE))
+    (report,) = await stream.reports(1)
+    assert (report.effect.failed.failure.type, report.effect.failed.failure.retryable) == ("BANK_CLOSED", True)
+    assert done == ["looked up"]
+
+
+@pytest.mark.promise("P5")
+async def test_a_stale_begin_stops_a_handler_that_begins_itself(fake: FakeServer, worker: Worker, run: Run) -> None:
+    done = _charging_by_hand(worker)
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(CHARGE))
+    await stream.part("begins")
+    stream.begin_ack(b"t", pb.ACK_STATUS_STALE)
+    assert (await stream.part("credit")).limit == 5
+    assert done == ["looked up"]
+
+
+async def test_a_refused_begin_fails_a_handler_that_begins_itself(fake: FakeServer, worker: Worker, run: Run) -> None:
+    done = _charging_by_hand(worker)
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(CHARGE))
+    await stream.part("begins")
+    stream.begin_ack(b"t", pb.ACK_STATUS_REFUSED)
+    (report,) = await stream.reports(1)
+    assert (report.effect.failed.failure.type, report.effect.failed.not_executed) == ("BEGIN_REFUSED", True)
+    assert done == ["looked up"]
+
+
+async def test_a_handler_that_never_begins_is_told_so(fake: FakeServer, worker: Worker, run: Run) -> None:
+    _charging_by_hand(worker, begins=False)
+    run(worker)
+    stream = await fake.worker()
+    stream.send(handed(CHARGE))
+    (report,) = await stream.reports(1)
+    assert report.effect.failed.failure.type == "NOT_BEGUN"
+    assert "ctx.begin()" in report.effect.failed.failure.message
+
+
+def test_only_async_handlers_begin_themselves(worker: Worker) -> None:
+    def charge(_ctx: EffectContext, _payload: JsonObject) -> str:
+        return "charged"
+
+    with pytest.raises(ValueError, match="must be async"):
+        worker.effect("charge", begins_itself=True)(charge)
+
+
 async def test_not_executed_is_told(fake: FakeServer, worker: Worker, run: Run) -> None:
     _charging(worker, [], NotExecuted("no connection"))
     run(worker)

@@ -12,7 +12,7 @@ from perdure.admin_calls import Audit, AuditFinding, ServerInfo, WorkerInfo
 from perdure.call_retry import CallRetryPolicy
 from perdure.client import Client
 from perdure.connection import DEFAULT_PORT, TlsConfig
-from perdure.context import EffectContext, NodeContext
+from perdure.context import BeginRefusedError, EffectContext, NodeContext
 from perdure.effect import Effect
 from perdure.effect_key import effect_key
 from perdure.errors import (
@@ -76,6 +76,7 @@ __all__ = [
     "AlreadyExists",
     "Audit",
     "AuditFinding",
+    "BeginRefusedError",
     "CallCancelled",
     "CallRetryPolicy",
     "ChildCancelPolicy",

@@ -22,6 +22,10 @@ class Pulse(Protocol):
         """Sends a sign of life; may be called from any thread."""
         ...
 
+    async def begin(self) -> None:
+        """Returns once the server has noted that an irreversible effect begins. Raises: BeginRefusedError."""
+        ...
+
 
 class TaskContext:
     """One attempt at one step.
@@ -137,6 +141,18 @@ class NodeContext(TaskContext):
         return self._vars
 
 
+class BeginRefusedError(Exception):
+    """The effect must not be executed: its begin was refused, or the task is no longer this worker's.
+
+    Attributes:
+        reason: an error reason of the contract; "" where the task is lost.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class EffectContext(TaskContext):
     """The attempt of an effect."""
 
@@ -146,3 +162,13 @@ class EffectContext(TaskContext):
         super().__init__(task, idempotency_key, pulse)
         self.type = type
         self.risk = risk
+
+    async def begin(self) -> None:
+        """Asks the server to note that the irreversible effect begins; returns once it may be executed.
+
+        For handlers declared with `begins_itself`. What fails before it is retried like any effect; after it, a
+        failure is final and a worker that dies leaves the run parked for a decision. Asking again does nothing.
+
+        Raises: BeginRefusedError if it must not be executed; let it pass.
+        """
+        await self._pulse.begin()

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 
+from perdure.context import BeginRefusedError
 from perdure.failures import plain_failure
 from perdure.instants import duration_seconds
 from perdure.v1 import model_pb2
@@ -55,8 +56,8 @@ class HeldTask:
     """One task: its lease, its handler, and its report until that is acknowledged."""
 
     __slots__ = (
-        "_desk", "begin", "begun", "heartbeat_s", "late", "lease_from", "lease_s", "limit", "progressed_at",
-        "renewed_at", "report", "report_bytes", "reported_at", "runner", "stopped", "task", "token",
+        "_desk", "begin_ack", "begun", "heartbeat_s", "is_lost", "late", "lease_from", "lease_s", "limit",
+        "progressed_at", "renewed_at", "report", "report_bytes", "reported_at", "runner", "stopped", "task", "token",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, task: pb.Task, now: float) -> None:
@@ -71,7 +72,8 @@ class HeldTask:
         self.runner: asyncio.Task[None] | None = None
         self.limit: asyncio.TimerHandle | None = None
         self.late: asyncio.TimerHandle | None = None
-        self.begin: asyncio.Future[pb.Ack] | None = None
+        self.begin_ack: asyncio.Future[pb.Ack] | None = None
+        self.is_lost = False
         self.begun = False
         self.stopped: Stop | None = None
         self.report: pb.TaskReport | None = None
@@ -88,9 +90,20 @@ class HeldTask:
         """It has no report yet."""
         return self.report is None
 
-    async def ask_to_begin(self) -> pb.Ack:
-        """Asks for leave to execute an irreversible effect; returns the server's answer."""
-        return await self._desk.begin(self)
+    async def begin(self) -> None:
+        """Returns once the server has noted that the irreversible effect begins; at once if it has already.
+
+        Raises: BeginRefusedError if it must not be executed.
+        """
+        if self.begun:
+            return
+        ack = await self._desk.begin(self)
+        if ack.status == ACK_STATUS_REFUSED:
+            raise BeginRefusedError(ack.reason or "BEGIN_REFUSED", f"the begin was refused: {ack.message}")
+        if ack.status not in {ACK_STATUS_ACCEPTED, ACK_STATUS_DUPLICATE}:
+            self.is_lost = True
+            raise BeginRefusedError("", "the task is no longer this worker's")
+        self.begun = True
 
     def progress(self) -> None:
         """The handler is alive."""
@@ -173,8 +186,8 @@ class Desk:
         """Lets irreversible effects act."""
         for ack in acks:
             held = self._held.get(ack.task_token)
-            if held is not None and held.begin is not None and not held.begin.done():
-                held.begin.set_result(ack)
+            if held is not None and held.begin_ack is not None and not held.begin_ack.done():
+                held.begin_ack.set_result(ack)
 
     def update(self, updates: Iterable[pb.LeaseUpdate]) -> None:
         """Renews leases and stops what was lost or cancelled."""
@@ -198,10 +211,10 @@ class Desk:
 
     async def begin(self, held: HeldTask) -> pb.Ack:
         """Asks to execute an irreversible effect; returns the server's answer."""
-        held.begin = self._loop.create_future()
+        held.begin_ack = self._loop.create_future()
         self._unsent_begins.append(held)
         self.wake()
-        return await held.begin
+        return await held.begin_ack
 
     def progress(self, held: HeldTask) -> None:
         """Queues a sign of life of a handler, at most three within its heartbeat timeout."""
@@ -226,7 +239,7 @@ class Desk:
         """Queues everything a new stream has to be told."""
         self._unsent_reports = deque(held for held in self._held.values() if held.report is not None)
         self._unsent_begins = deque(
-            held for held in self._held.values() if held.begin is not None and not held.begin.done()
+            held for held in self._held.values() if held.begin_ack is not None and not held.begin_ack.done()
         )
         self._unsent_beats.clear()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from perdure import plan as plans
-from perdure.context import EffectContext, NodeContext
+from perdure.context import BeginRefusedError, EffectContext, NodeContext
 from perdure.effect import Effect
 from perdure.effect_key import effect_key
 from perdure.failures import ReleaseTask, plain_failure, step_failure
@@ -24,7 +24,6 @@ from perdure.plan import Plan
 from perdure.v1 import model_pb2
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.common_pb2 import EFFECT_RISK_IRREVERSIBLE
-from perdure.v1.worker_service_pb2 import ACK_STATUS_ACCEPTED, ACK_STATUS_DUPLICATE, ACK_STATUS_REFUSED
 from perdure.values import EffectRisk
 from perdure.vars_diff import vars_ops
 from perdure.worker.desk import HeldTask, failure_report, release_report
@@ -42,16 +41,18 @@ _UNSERVED_DELAY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A handler, and whether calling it gives a coroutine."""
+    """A handler, and whether calling it gives a coroutine. `begins_itself`: see `Worker.effect`."""
 
     function: Callable[..., Any]
     is_async: bool
+    begins_itself: bool = False
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Served:
+    def of(cls, function: Callable[..., Any], *, begins_itself: bool = False) -> Served:
         """Looks at a function, a partial, or an object with a `__call__`."""
         called = function if inspect.isroutine(function) else type(function).__call__
-        return cls(function, inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called))
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+        return cls(function, is_async, begins_itself)
 
 
 class Executor:
@@ -59,7 +60,7 @@ class Executor:
 
     Args:
         nodes: handlers by (workflow id, node id).
-        effects: handlers by effect type.
+        effects: what serves each effect type.
         queues: the queues this worker serves.
         inlines_effects: execute an effect in the report of the node that planned it, where that is safe.
         threads: where plain functions run.
@@ -68,14 +69,14 @@ class Executor:
     def __init__(
         self,
         nodes: Mapping[tuple[str, str], NodeHandler],
-        effects: Mapping[str, EffectHandler],
+        effects: Mapping[str, Served],
         *,
         queues: frozenset[str],
         inlines_effects: bool,
         threads: ThreadPoolExecutor,
     ) -> None:
         self._nodes = {key: Served.of(handler) for key, handler in nodes.items()}
-        self._effects = {type: Served.of(handler) for type, handler in effects.items()}
+        self._effects = dict(effects)
         self._queues = queues
         self._inlines_effects = inlines_effects
         self._threads = threads
@@ -118,18 +119,19 @@ class Executor:
         served = self._effects.get(effect.type) or self._effects.get(ANY_EFFECT)
         if served is None:
             return self._unserved(held, f"effect {effect.type}")
-        if effect.risk == EFFECT_RISK_IRREVERSIBLE:
-            ack = await held.ask_to_begin()
-            if ack.status == ACK_STATUS_REFUSED:
-                text = f"the begin was refused: {ack.message}"
-                return failure_report(
-                    task, plain_failure(ack.reason or "BEGIN_REFUSED", text, retryable=False, not_executed=True)
-                )
-            if ack.status not in {ACK_STATUS_ACCEPTED, ACK_STATUS_DUPLICATE}:
-                return None
-            held.begun = True
         context = EffectContext(task, task.idempotency_key, held, effect.type, EffectRisk.from_wire(effect.risk))
+        irreversible = effect.risk == EFFECT_RISK_IRREVERSIBLE
+        if irreversible and not served.begins_itself:
+            try:
+                await held.begin()
+            except BeginRefusedError as refused:
+                return None if held.is_lost else failure_report(task, _refused(refused))
         outcome = await self._outcome(held, served, context, effect.payload_json)
+        if held.is_lost:
+            return None
+        if irreversible and not held.begun and not outcome.HasField("failed"):
+            text = "the handler declares begins_itself and returned without `await ctx.begin()`"
+            return failure_report(task, plain_failure("NOT_BEGUN", text, retryable=False))
         return pb.TaskReport(task_token=task.task_token, effect=outcome)
 
     async def _inline(self, held: HeldTask, plan: Plan, effect: Effect, report: pb.TaskReport) -> None:
@@ -168,6 +170,8 @@ class Executor:
             return model_pb2.EffectOutcome(result_json=encode(result))
         except ReleaseTask:
             raise
+        except BeginRefusedError as refused:
+            return model_pb2.EffectOutcome(failed=_refused(refused))
         except Exception as error:  # the boundary between handlers and the worker
             return model_pb2.EffectOutcome(failed=self._failure(held, error))
 
@@ -195,6 +199,10 @@ class Executor:
     def _unserved(self, held: HeldTask, what: str) -> pb.TaskReport:
         _log.error("a task for %s came, which this worker does not serve; it is given back", what)
         return release_report(held.task, _UNSERVED_DELAY_S)
+
+
+def _refused(error: BeginRefusedError) -> model_pb2.StepFailure:
+    return plain_failure(error.reason, str(error), retryable=False, not_executed=True)
 
 
 class HandlerCancelledError(Exception):

@@ -20,7 +20,7 @@ from perdure.instants import Span, seconds
 from perdure.json_text import JsonObject
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.worker.desk import Desk
-from perdure.worker.executor import EffectHandler, Executor
+from perdure.worker.executor import Executor, Served
 from perdure.worker.streams import Streams
 from perdure.workflow import NodeHandler, Workflow
 
@@ -70,7 +70,7 @@ class Worker:
         self._drain_timeout = seconds(drain_timeout)
         self._workflows: dict[str, Workflow] = {}
         self._to_register: list[tuple[Workflow, bool]] = []
-        self._effects: dict[str, EffectHandler] = {}
+        self._effects: dict[str, Served] = {}
         self._store_epoch = ""
         self._registration: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -98,18 +98,25 @@ class Worker:
             self._to_register.append((workflow, set_default))
         return workflow
 
-    def effect(self, type: str) -> Callable[[_Handler], _Handler]:
+    def effect(self, type: str, *, begins_itself: bool = False) -> Callable[[_Handler], _Handler]:
         """Serves an effect type with the decorated function; "*" serves every type that has none of its own.
 
         The function takes an EffectContext and the payload, and returns the result (any JSON value) or a
         `Waiting`. It may be async, or plain: then it runs in a thread. For an effect whose risk is irreversible
         the worker first tells the server, and calls the function only after the server has noted it.
+
+        Args:
+            begins_itself: the function, which must be async, says itself when an irreversible effect begins, by
+                `await ctx.begin()`. What fails before (a look-up, a reservation) is retried like any effect.
         """
 
         def declare(handler: _Handler) -> _Handler:
             if type in self._effects:
                 raise ValueError(f"this worker already serves the effect {type!r}")
-            self._effects[type] = handler
+            served = Served.of(handler, begins_itself=begins_itself)
+            if begins_itself and not served.is_async:
+                raise ValueError(f"the handler of {type!r} begins itself, so it must be async")
+            self._effects[type] = served
             return handler
 
         return declare
