@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
+
+from google.rpc import status_pb2
 
 from perdure_server import app
-from perdure_server.storage.port import Commit, Verdict
-from perdure_server.storage.sql.sqlite import SqliteStore
+from perdure_server.api import fields, guard
+from perdure_server.api.errors import PublicError
+from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
+from perdure_server.kernel.values import Leaf
+from perdure_server.storage.port import Commit, Store, Verdict
+
+DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
 
 
 def plant(name: str) -> None:
@@ -16,14 +26,54 @@ def plant(name: str) -> None:
     DEFECTS[name]()
 
 
-def _forget_requests() -> None:
-    """Request ids are not kept: a call that is sent again acts again."""
-    commit = SqliteStore.commit
+class ForgetfulStore:
+    """Keeps no request ids: a call that is sent again acts again."""
 
-    def without_request(store: SqliteStore, batch: Sequence[Commit]) -> list[Verdict]:
-        return commit(store, [replace(each, request=None) for each in batch])
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    SqliteStore.commit = without_request
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See StoreWriter."""
+        return self._store.commit([replace(each, request=None) for each in batch])
+
+
+class TornStore:
+    """Writes a transition in two commits: what the run is, then what others are to hear of it.
+
+    A process with DIE_IN_TEAR in its environment dies between the first two.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See StoreWriter."""
+        verdicts: list[Verdict] = []
+        for each in batch:
+            if each.head is None or not (each.mail or each.events):
+                verdicts += self._store.commit([each])
+                continue
+            verdicts += self._store.commit([replace(each, mail=(), events=())])
+            if DIE_IN_TEAR in os.environ:
+                os.kill(os.getpid(), signal.SIGKILL)
+            rest = Commit(each.namespace, each.key, each.head.seq, each.head, mail=each.mail, events=each.events)
+            self._store.commit([rest])
+        return verdicts
+
+
+def _around_the_store(make: Callable[[Store], object]) -> None:
+    open_store = app.open_store
+
+    def opened(url: str, now: int) -> Store:
+        return cast(Store, make(open_store(url, now)))
+
+    app.open_store = opened
 
 
 def _unsynced() -> None:
@@ -31,7 +81,37 @@ def _unsynced() -> None:
     app.open_sqlite = partial(app.open_sqlite, synchronous="OFF")
 
 
+def _bare_errors() -> None:
+    """Errors carry no details."""
+    guard.__dict__["DETAILS_KEY"] = "lost-bin"
+
+
+def _open_errors() -> None:
+    """Errors tell where in the source they come from."""
+    status_of = guard.status_of
+
+    def with_place(error: PublicError) -> status_pb2.Status:
+        status = status_of(error)
+        status.message += f' File "{guard.__file__}"'
+        return status
+
+    guard.__dict__["status_of"] = with_place
+
+
+def _any_json() -> None:
+    """JSON is not checked."""
+
+    def take(text: str, field: str, *, object_only: bool = False, limits: Limits = DEFAULT_LIMITS) -> Leaf:
+        return Leaf(text.encode())
+
+    fields.__dict__["check_json"] = take
+
+
 DEFECTS: Mapping[str, Callable[[], None]] = {
-    "forget_requests": _forget_requests,
+    "forget_requests": partial(_around_the_store, ForgetfulStore),
+    "torn": partial(_around_the_store, TornStore),
     "unsynced": _unsynced,
+    "bare_errors": _bare_errors,
+    "open_errors": _open_errors,
+    "any_json": _any_json,
 }

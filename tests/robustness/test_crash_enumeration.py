@@ -6,16 +6,18 @@ the next server, under the same request ids and task tokens. What the ledgers th
 play leaves, and must bear out everything that clients were told.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
-import grpc.aio
 import pytest
 
+from perdure.v1 import common_pb2, model_pb2
+from perdure.v1 import records_pb2 as pb
 from tests.robustness.checker.examine import examine
+from tests.robustness.checker.finding import kinds
 from tests.robustness.checker.tampering import TAMPERINGS
 from tests.robustness.crash.lost_commit import cut_last_commit
 from tests.robustness.crash.plays import (
@@ -25,13 +27,21 @@ from tests.robustness.crash.plays import (
     Play,
     again_and_again,
     at_every_commit,
+    at_random,
     never,
     once,
     perform,
 )
+from tests.robustness.defects import DIE_IN_TEAR
 from tests.robustness.server_process import Servers
 
 MIN_COMMITS = 40
+PATIENCE_S = 7.0
+"""For plays that are meant to hang: longer than a lease."""
+
+PLAYS_AT_ONCE = 4
+GROUPED = 3
+"""By how much the count of commits may differ between plays: two that meet in the writing thread are one."""
 HANDED_OUT = (2, 5)
 """STEP_STARTED and REQUEUED: whether a hand-out shares the commit that makes its step due depends on which workers
 are connected just then."""
@@ -58,8 +68,15 @@ def _without_hand_outs(records: list[list[object]]) -> list[list[object]]:
     return [record for record in records if record[0] not in HANDED_OUT]
 
 
+def assert_each_was_hit(undisturbed: Play, deaths: Iterable[CommitLine]) -> None:
+    """Somebody died at each thing that a commit of the undisturbed play did."""
+    missed = what_was_done(undisturbed.log) - what_was_done(deaths)
+    assert missed == set(), f"{len(missed)} commits at which nobody died"
+
+
 def assert_same(play: Play, undisturbed: Play) -> None:
     """Nothing was lost, nothing done twice, and the ledgers are those of the undisturbed play."""
+    assert play.failure == undisturbed.failure == ""
     assert play.findings == []
     assert play.audit == []
     assert play.lines == undisturbed.lines
@@ -67,19 +84,77 @@ def assert_same(play: Play, undisturbed: Play) -> None:
 
 async def test_an_undisturbed_play_is_long_enough_and_clean(servers: Servers) -> None:
     play = await perform(servers, "undisturbed", never)
-    assert play.findings == []
+    assert_same(play, play)
     assert play.lives == 1
     assert len(play.log) >= MIN_COMMITS
 
 
+async def test_the_script_has_every_kind_of_effect_and_record(servers: Servers) -> None:
+    play = await perform(servers, "undisturbed", never)
+    ledgers, _ = play.export.opened()
+    records = [sealed.record for ledger in ledgers.values() for sealed in ledger]
+    effects = {record.step_completed.effect.type for record in records}
+    built_in = {field.name for field in model_pb2.Effect.DESCRIPTOR.oneofs_by_name["kind"].fields} - {"custom"}
+    assert effects - {""} == built_in | {"errand"}
+    assert {record.kind for record in records} == set(pb.RecordKind.values()) - {pb.RECORD_KIND_UNSPECIFIED}
+    reasons = {record.waiting.reason for record in records}
+    assert reasons == set(common_pb2.WaitReason.values()) - {common_pb2.WAIT_REASON_JOIN}
+    failures = {record.step_completed.failure.type for record in records}
+    assert failures >= {"CHILD_FAILED", "CHILD_CANCELLED", "TIMEOUT", "REFUSED"}
+    assert any(record.step_completed.HasField("retry_at") for record in records)
+    children = [record.waiting.child for record in records if record.waiting.HasField("child")]
+    left = [record.step_completed.child for record in records if record.step_completed.HasField("child")]
+    assert all(child.awaited for child in children)
+    assert not any(child.awaited for child in left)
+    assert children
+    assert left
+
+
 @POINTS
 async def test_a_server_that_dies_at_every_commit_changes_nothing(servers: Servers, point: str) -> None:
+    """One play; each server dies at the first commit at which none before it did."""
     undisturbed = await perform(servers, "undisturbed", never)
     play = await perform(servers, "dying", at_every_commit(point))
     assert_same(play, undisturbed)
     assert len(play.deaths) == play.lives - 1
-    missed = what_was_done(undisturbed.log) - what_was_done(play.deaths)
-    assert missed == set(), f"{len(missed)} commits at which nobody died"
+    assert_each_was_hit(undisturbed, play.deaths)
+
+
+async def test_a_commit_at_which_nobody_died_is_noticed(servers: Servers) -> None:
+    undisturbed = await perform(servers, "undisturbed", never)
+    with pytest.raises(AssertionError, match="1 commits at which nobody died"):
+        assert_each_was_hit(undisturbed, [line for line in undisturbed.log if "start-words" not in str(line.commits)])
+
+
+async def die_at_each(servers: Servers, point: str) -> None:
+    """One play for each commit of an undisturbed one: the first server dies at it, the second one lives on."""
+    undisturbed = await perform(servers, "undisturbed", never)
+    places = asyncio.Semaphore(PLAYS_AT_ONCE)
+    deaths: dict[int, CommitLine] = {}
+
+    async def die_at(number: int) -> None:
+        async with places:
+            play = await perform(servers, f"dying-{number}", once(point, number))
+        assert_same(play, undisturbed)
+        for line in play.deaths:
+            assert line.number == number
+            deaths[number] = line
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, len(undisturbed.log) + 1):
+            group.create_task(die_at(number))
+    assert sorted(deaths) == list(range(1, len(deaths) + 1)), "a number was left out"
+    assert len(deaths) >= len(undisturbed.log) - GROUPED, "the last commits were not hit"
+    assert_each_was_hit(undisturbed, deaths.values())
+
+
+async def test_one_death_after_each_single_commit_changes_nothing(servers: Servers) -> None:
+    await die_at_each(servers, AFTER)
+
+
+@pytest.mark.long
+async def test_one_death_in_place_of_each_single_commit_changes_nothing(servers: Servers) -> None:
+    await die_at_each(servers, BEFORE)
 
 
 @pytest.mark.parametrize("stride", [7, 23])
@@ -92,42 +167,41 @@ async def test_servers_that_die_now_and_then_change_nothing(servers: Servers, st
 
 
 @pytest.mark.long
-@POINTS
-async def test_one_death_at_each_single_commit_changes_nothing(servers: Servers, point: str) -> None:
+@pytest.mark.parametrize("seed", range(50))
+async def test_servers_that_die_at_random_change_nothing(servers: Servers, seed: int) -> None:
     undisturbed = await perform(servers, "undisturbed", never)
-    deaths = 0
-    for number in count(1):
-        play = await perform(servers, f"dying-{number}", once(point, number))
-        assert_same(play, undisturbed)
-        if not play.deaths:
-            break
-        deaths += 1
-        assert [line.number for line in play.deaths] == [number]
-    assert deaths >= len(undisturbed.log) - 3, "a group more or less is the machine's doing; not many"
+    play = await perform(servers, "dying", at_random(seed))
+    assert_same(play, undisturbed)
+    assert play.deaths
 
 
-async def defence(servers: Servers, play: Play | None = None, **options: Any) -> str:
-    """What a play with a defect meets: the word of whatever found it, or "" if nothing did."""
-    undisturbed = play or await perform(servers, "undisturbed", never)
-    try:
-        play = await perform(servers, "defective", **options)
-    except (grpc.aio.AioRpcError, AssertionError) as error:
-        return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "the script was led astray"
-    if play.findings:
-        return play.findings[0].kind
-    return "other ledgers" if play.lines != undisturbed.lines else ""
+# What the suite finds once a defence is gone.
 
 
 async def test_the_suite_finds_a_server_that_forgets_requests(servers: Servers) -> None:
     """Without the defence of request ids, a StartRun that is sent again meets its own run."""
-    found = await defence(servers, plan=at_every_commit(AFTER), defect="forget_requests")
-    assert found == "ALREADY_EXISTS"
+    play = await perform(servers, "defective", at_every_commit(AFTER), defect="forget_requests")
+    assert "ALREADY_EXISTS" in play.failure
+
+
+async def test_the_suite_finds_a_transition_that_is_torn_in_two(servers: Servers) -> None:
+    """Without atomic commits, a death leaves events and ends of children that nobody hears of."""
+    play = await perform(servers, "defective", once(DIE_IN_TEAR, 1), defect="torn", patience_s=PATIENCE_S)
+    assert play.lives == 2
+    assert play.failure == "the script hangs"
+    assert kinds(play.findings) & {"EVENT_LOST", "CHILD_END_LOST"}
+
+
+async def test_a_server_torn_in_two_is_right_while_nobody_dies(servers: Servers) -> None:
+    """It is the deaths that show it."""
+    play = await perform(servers, "defective", never, defect="torn")
+    assert_same(play, await perform(servers, "undisturbed", never))
 
 
 async def test_the_suite_finds_an_answer_before_the_commit_is_on_disk(servers: Servers) -> None:
     """The store loses the last commit that it answered: the state after `synchronous=OFF` and a power cut."""
-    found = await defence(servers, plan=once(BEFORE, 60), after_death=cut_last_commit)
-    assert found != ""
+    play = await perform(servers, "defective", once(BEFORE, 60), after_death=cut_last_commit, patience_s=PATIENCE_S)
+    assert kinds(play.findings) & {"REPLY_LOST", "REPORT_LOST", "STREAMED_LOST", "STREAMED_DIFFERS"}
 
 
 def unseen_tamperings(play: Play, ways: Callable[[int], Iterable[str]]) -> list[str]:

@@ -99,7 +99,7 @@ def _derived_keys(namespace: str, run_id: str, records: Sequence[Sealed]) -> dic
     names: dict[str, str] = {}
     for sealed in records:
         record = sealed.record
-        if sealed.kind == pb.RECORD_KIND_STEP_COMPLETED and record.step_completed.HasField("effect"):
+        if record.step_completed.HasField("effect"):
             key = idempotency_key(namespace, run_id, record.node_id, record.visit)
             names[key] = f"key({record.node_id},{record.visit})"
     return names

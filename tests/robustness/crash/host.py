@@ -26,6 +26,10 @@ CHAIN = "everything"
 """Name of the one cursor chain that the host follows."""
 
 
+class AstrayError(Exception):
+    """A run is where the script does not lead it."""
+
+
 class Host:
     """Calls RunService, and keeps what it is told.
 
@@ -73,7 +77,7 @@ class Host:
             if is_there(run):
                 return run
             if run.HasField("ended_at"):
-                raise AssertionError(f"run {run_id} ended on the way:\n{run}")
+                raise AstrayError(f"run {run_id} ended on the way:\n{run}")
             request.min_seq = run.seq + 1
 
     async def follow(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import grpc.aio
@@ -19,15 +20,18 @@ from tests.robustness.checker.export import Export, take_export
 from tests.robustness.checker.finding import Finding
 from tests.robustness.checker.normal_form import normal_form
 from tests.robustness.checker.testimony import Testimony
-from tests.robustness.crash.host import Host
+from tests.robustness.crash.host import AstrayError, Host
 from tests.robustness.crash.lives import Lives
-from tests.robustness.crash.script import ROOTS, SCOPES, play
+from tests.robustness.crash.script import ROOTS, SCOPES, Script
 from tests.robustness.crash.worker import WitnessWorker
 from tests.robustness.crash.workflows import PLANS
 from tests.robustness.server_process import Servers
 
 LEASE_S = 5.0
-PLAY_TIMEOUT_S = 600.0
+PATIENCE_S = 60.0
+
+LONGEST_LIFE = 30
+"""Commits of a server that dies at random."""
 
 T = TypeVar("T")
 
@@ -35,7 +39,12 @@ DeathPlan = Callable[[int], dict[str, str]]
 """Environment of the n-th server of a play (from 1): when it dies."""
 
 AFTER = "PERDURE_FAULT_KILL_AFTER_COMMIT"
+"""The earliest moment after a commit: it is on disk, and nobody has been told."""
+
 BEFORE = "PERDURE_FAULT_KILL_BEFORE_COMMIT"
+"""In place of a commit, which is the latest moment after the one before it: all that it allowed has left."""
+
+COMMIT_LOG = "PERDURE_FAULT_COMMIT_LOG"
 
 
 def never(_life: int) -> dict[str, str]:
@@ -51,6 +60,16 @@ def once(point: str, number: int) -> DeathPlan:
 def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
     """The first server dies at its `first`-th commit, every later one at its `stride`-th."""
     return lambda life: {point: str(first if life == 1 else stride)}
+
+
+def at_random(seed: int) -> DeathPlan:
+    """Each server dies at, or in place of, one of its first commits."""
+
+    def environment(life: int) -> dict[str, str]:
+        dice = Random(f"{seed}/{life}")
+        return {dice.choice((AFTER, BEFORE)): str(dice.randint(1, LONGEST_LIFE))}
+
+    return environment
 
 
 def at_every_commit(point: str) -> DeathPlan:
@@ -81,6 +100,7 @@ class Play:
 
     Args:
         lives: how many servers it took.
+        failure: why the script did not come to its end, if it did not; the rest is as it was then.
         log: the commit log.
         lines: the normal form of its ledgers.
         findings: of the checker.
@@ -88,6 +108,7 @@ class Play:
     """
 
     lives: int
+    failure: str
     log: list[CommitLine]
     lines: list[str]
     findings: list[Finding]
@@ -107,44 +128,61 @@ async def perform(
     plan: DeathPlan,
     defect: str = "",
     after_death: Callable[[Path], None] | None = None,
-    timeout_s: float = PLAY_TIMEOUT_S,
+    patience_s: float = PATIENCE_S,
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
     Args:
         defect: planted in the servers.
         after_death: given the store's file after each death.
-
-    Raises: TimeoutError if it hangs; whatever an answer that the script does not expect raises.
+        patience_s: a play that gets no new record for so long hangs.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
 
     def environment(life: int) -> dict[str, str]:
-        return {**plan(life), "PERDURE_FAULT_COMMIT_LOG": str(log_path)}
+        return {**plan(life), COMMIT_LOG: str(log_path)}
 
     config = {"lease_seconds": LEASE_S}
     async with Lives(servers, f"{name}.db", config, environment, defect, after_death) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
+        playing = asyncio.create_task(Script(host, worker).play())
         background = [asyncio.create_task(work) for work in (host.follow(), worker.work())]
         try:
-            playing = asyncio.create_task(play(host, worker, timeout_s))
-            await asyncio.wait({playing, *background}, return_when=asyncio.FIRST_COMPLETED)
-            for task in background:
-                if task.done():
-                    task.result()
-            await playing
+            failure = await _failure(playing, background, testimony, patience_s)
             export = await _from_whoever_lives(lives, _export)
             audit = await _from_whoever_lives(lives, _audit)
-            await host.heard(max(entry.position for entries in export.entries.values() for entry in entries))
+            if not failure:
+                await host.heard(max(entry.position for entries in export.entries.values() for entry in entries))
         finally:
-            for task in background:
+            for task in (playing, *background):
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(playing, *background, return_exceptions=True)
         count = lives.count
     lines = normal_form(export, ROOTS)
-    return Play(count, read_log(log_path), lines, examine(export, testimony), audit, export, testimony)
+    findings = examine(export, testimony)
+    return Play(count, failure, read_log(log_path), lines, findings, audit, export, testimony)
+
+
+async def _failure(
+    playing: asyncio.Task[None], background: Sequence[asyncio.Task[None]], testimony: Testimony, patience_s: float
+) -> str:
+    """Waits for the end of the script; returns why it did not come to its end, empty if it did."""
+    heard = -1
+    while len(testimony.streamed) > heard:
+        heard = len(testimony.streamed)
+        done, _ = await asyncio.wait({playing, *background}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            try:
+                task.result()
+            except grpc.aio.AioRpcError as error:
+                return f"{error.code().name}: {error.details()}"
+            except AstrayError as error:
+                return str(error)
+        if playing in done:
+            return ""
+    return "the script hangs"
 
 
 async def _from_whoever_lives(lives: Lives, read: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:

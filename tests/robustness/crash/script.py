@@ -6,7 +6,6 @@ the last one brought it.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -126,6 +125,7 @@ class Script:
         await self._host.until("empty", at_node("ask"))
         await self._cancel("empty", "")
         await self._start(w.WARD, "ward")
+        await self._host.until("ward", at_node("hold"))
         await self._host.until("kid-cancel", at_node("stay"))
         await self._cancel("kid-cancel", "no visitors")
         await self._host.until("ward", ended)
@@ -223,9 +223,3 @@ def _in_ms(milliseconds: int) -> Timestamp:
     instant = Timestamp()
     instant.FromMicroseconds(time.time_ns() // 1_000 + milliseconds * 1_000)
     return instant
-
-
-async def play(host: Host, worker: WitnessWorker, timeout_s: float) -> None:
-    """Plays the script. Raises: TimeoutError if it hangs."""
-    async with asyncio.timeout(timeout_s):
-        await Script(host, worker).play()
