@@ -22,10 +22,12 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from perdure_server import app
 from perdure_server.config import Config, ConfigError
+from perdure_server.kernel.limits import DEFAULT_LIMITS
 from tests.robustness import defects
 
 _LISTENING = re.compile(rb"listening on ([^,\s]+),")
@@ -77,7 +79,8 @@ def _become_server(order: dict[str, Any]) -> None:
         os.environ.update(order["environment"])
         if order["defect"]:
             defects.plant(order["defect"])
-        app.run(Config(**order["config"]))
+        limits = replace(DEFAULT_LIMITS, **order["config"].pop("limits", {}))
+        app.run(Config(**order["config"], limits=limits))
         os._exit(0)
     except (ConfigError, app.StartError) as error:
         os.write(2, f"cannot serve: {error}\n".encode())

@@ -159,6 +159,7 @@ class Servers:
 
         Args:
             config: fields of perdure_server.config.Config; a free port of loopback and a SQLite file unless given.
+                "limits": those that differ from the defaults, by name.
             environment: variables added to its environment.
             defect: one of tests.robustness.defects, planted in it.
             store: name of the SQLite file in the directory.

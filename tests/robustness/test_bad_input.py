@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -18,37 +20,104 @@ from perdure.v1 import workflow_service_pb2 as workflows
 from perdure.v1.admin_service_pb2_grpc import AdminServiceStub
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from perdure.v1.run_service_pb2_grpc import RunServiceStub
-from tests.robustness.bad_input.answers import refusal
+from tests.robustness.bad_input.answers import CODES, refusal
 from tests.robustness.bad_input.calls import Method, methods
-from tests.robustness.bad_input.mutations import Mutation, mutations, touches
+from tests.robustness.bad_input.coverage import never_wrong
+from tests.robustness.bad_input.mutations import Mutation, descriptor_of, mutations, touches
 from tests.robustness.bad_input.right_requests import RIGHT
-from tests.robustness.bad_input.store_state import StoreState
-from tests.robustness.bad_input.world import ASKING, World
+from tests.robustness.bad_input.store_state import StoreState, told
+from tests.robustness.bad_input.world import ASKING, CONFIG, World
 from tests.robustness.server_process import Nursery, Servers
 
 pytestmark = [pytest.mark.promise("P10"), pytest.mark.timeout(600)]
 
 on_one_server = pytest.mark.asyncio(loop_scope="module")
 
-REPEATS = 4
 NOISE = 60
 
 TOKEN_REASONS = ("INVALID_PAGE_TOKEN", "INVALID_CURSOR")
 METHODS = {method.key: method for method in methods()}
 
+of_each_method = pytest.mark.parametrize("key", sorted(METHODS))
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
-    """One server for the module."""
-    directory: Path = tmp_path_factory.mktemp("bad-input")
+
+@asynccontextmanager
+async def founded(nursery: Nursery, directory: Path, defect: str = "") -> AsyncGenerator[World]:
+    """A server with the workflows of the right requests."""
     async with Servers(nursery, directory) as servers:
-        server = await servers.start()
+        server = await servers.start(CONFIG, defect=defect)
         async with server.channel() as channel:
             world = World(channel, directory / "perdure.db", server)
             await world.found()
             yield world
         assert await server.stop() == 0
-        assert "Traceback" not in server.log.read_text(), "the server met a defect; its log tells which"
+        assert defect or "Traceback" not in server.log.read_text(), "the server met a defect; its log tells which"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
+    """A server for the module."""
+    async with founded(nursery, tmp_path_factory.mktemp("bad-input")) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def quiet(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
+    """Another one, on which nothing happens by itself: no timer, no lease that ends."""
+    async with founded(nursery, tmp_path_factory.mktemp("quiet")) as world:
+        yield world
+
+
+async def send(
+    world: World, method: Method, request: Message, data: bytes, state: StoreState | None = None
+) -> Message | None:
+    """Sends bytes where the right request would go. Raises: AioRpcError.
+
+    Args:
+        state: notes what the store holds just before.
+    """
+    mark = state.mark if state else lambda: None
+    mark()
+    # A worker's hello renews its leases, in the store.
+    return await method.call(world.channel, data, world.opening(request), mark)
+
+
+def refused_acks(answer: Message | None) -> list[worker.Ack]:
+    """The acks that refuse something. A worker's mistakes are answered one by one."""
+    if not isinstance(answer, worker.ReportTasksResponse | worker.WorkResponse):
+        return []
+    acks = [*answer.begin_acks, *answer.acks]
+    return [ack for ack in acks if ack.status in (worker.ACK_STATUS_REFUSED, worker.ACK_STATUS_STALE)]
+
+
+def is_accepted(answer: Message | None) -> bool:
+    """Validation's answer to a bad workflow is not an error but a list of its problems."""
+    invalid = isinstance(answer, workflows.ValidateWorkflowResponse) and not answer.valid
+    return not invalid and not refused_acks(answer)
+
+
+async def problems_of(
+    world: World, method: Method, request: Message, mutation: Mutation, state: StoreState | None = None
+) -> tuple[list[str], bool]:
+    """What is wrong with the answer to a wrong request, and whether it was accepted."""
+    try:
+        answer = await send(world, method, request, mutation.data, state)
+    except grpc.aio.AioRpcError as error:
+        found = refusal(error, method.request)
+        problems = list(found.problems)
+        blamed = not found.fields or not mutation.path or any(touches(name, mutation.path) for name in found.fields)
+        if mutation.must_refuse and not blamed:
+            problems.append(f"{found.reason} blames {found.fields}")
+        return [f"{mutation}: {problem}" for problem in problems], False
+    bare = [f"{mutation}: an ack without a reason" for ack in refused_acks(answer) if ack.reason not in CODES]
+    if not is_accepted(answer):
+        return bare, False
+    return [f"{mutation}: was accepted"] if mutation.must_refuse else [], True
+
+
+def told_of(problems: list[str]) -> str:
+    """The first problems, for an assertion."""
+    return "\n".join([f"{len(problems)} problems", *problems[:40]])
 
 
 def test_every_method_has_right_requests() -> None:
@@ -56,98 +125,115 @@ def test_every_method_has_right_requests() -> None:
 
 
 @on_one_server
-@pytest.mark.parametrize("key", sorted(METHODS))
+@of_each_method
+async def test_every_field_of_every_request_is_made_wrong(quiet: World, key: str) -> None:
+    """The fields are those of the contract's descriptors: a new one needs a right request that sets it."""
+    wrong = [mutation for make in RIGHT[key] for mutation in mutations(await make(quiet))]
+    assert never_wrong(METHODS[key].request, wrong) == []
+
+
+@on_one_server
+@of_each_method
 async def test_a_right_request_is_accepted(world: World, key: str) -> None:
     """Otherwise the wrong ones might be refused for another reason than what is wrong with them."""
     for make in RIGHT[key]:
         request = await make(world)
-        answer = await METHODS[key].call(world.channel, request.SerializeToString())
+        answer = await send(world, METHODS[key], request, request.SerializeToString())
         assert answer is not None
-        assert _refused_acks(answer) == []
+        assert is_accepted(answer), answer
 
 
 @on_one_server
-@pytest.mark.parametrize("key", sorted(METHODS))
-async def test_each_wrong_field_is_answered(world: World, key: str) -> None:
+@of_each_method
+async def test_what_the_contract_forbids_is_refused_and_changes_nothing(quiet: World, key: str) -> None:
+    """Not one commit, and the API tells the same as before."""
     problems: list[str] = []
-    state = StoreState(world.store)
+    with StoreState(quiet.store) as state:
+        for make in RIGHT[key]:
+            request = await make(quiet)
+            before = await told(quiet.channel)
+            for mutation in mutations(request):
+                if mutation.must_refuse:
+                    problems += (await problems_of(quiet, METHODS[key], request, mutation, state))[0]
+                    if state.has_changed():
+                        problems.append(f"{mutation}: the store has changed")
+            if await told(quiet.channel) != before:
+                problems.append(f"after {request}: the API tells something else")
+    assert not problems, told_of(problems)
+
+
+@on_one_server
+@of_each_method
+async def test_what_the_contract_may_allow_is_answered(world: World, key: str) -> None:
+    """Accepted or refused; and no run is left in a state that it cannot leave."""
+    problems: list[str] = []
     for make in RIGHT[key]:
-        for must_refuse in (True, False):
-            wrong = _wrong(await make(world), must_refuse=must_refuse)
-            for index in range(len(wrong)):
-                found, accepted = await _try(METHODS[key], wrong[index], world, state)
-                problems += [f"{wrong[index]}: {problem}" for problem in found]
-                if accepted:
-                    # What it spoke of is not what it was: the rest is about something new.
-                    wrong = _wrong(await make(world), must_refuse=must_refuse)
-    state.close()
-    assert not problems, "\n".join([f"{len(problems)} problems", *problems[:40]])
+        doubtful = _doubtful(request := await make(world))
+        for index in range(len(doubtful)):
+            found, accepted = await problems_of(world, METHODS[key], request, doubtful[index])
+            problems += found
+            if accepted:
+                # What it spoke of is not what it was: the rest is about something new.
+                doubtful = _doubtful(request := await make(world))
+    assert not problems, told_of(problems)
     audit = await AdminServiceStub(world.channel).AuditRuns(admin.AuditRunsRequest(page_size=1_000))
     assert list(audit.findings) == []
 
 
-def _wrong(request: Message, *, must_refuse: bool) -> list[Mutation]:
-    return [mutation for mutation in mutations(request) if mutation.must_refuse is must_refuse]
+def _doubtful(request: Message) -> list[Mutation]:
+    return [mutation for mutation in mutations(request) if not mutation.must_refuse]
 
 
-async def _try(method: Method, mutation: Mutation, world: World, state: StoreState) -> tuple[list[str], bool]:
-    """What is wrong with the answer to a wrong request, and whether it was accepted.
-
-    The server has other things to write down, lapsed leases for example: a refused request is held to have changed
-    the store if the store changes whenever it is sent.
-    """
-    found, accepted, changed = await _try_once(method, mutation, world, state)
-    for _ in range(REPEATS):
-        if accepted or not changed:
-            return found, accepted
-        found, accepted, changed = await _try_once(method, mutation, world, state)
-    return [*found, "refused, and yet the store has changed"], False
-
-
-async def _try_once(
-    method: Method, mutation: Mutation, world: World, state: StoreState
-) -> tuple[list[str], bool, bool]:
-    """What is wrong with the answer, whether the request was accepted, whether the store has changed."""
-    before = state.version()
-    try:
-        # What follows the hello is read after the welcome has been sent.
-        is_later = mutation.must_refuse and mutation.path.startswith("credit")
-        answer = await method.call(world.channel, mutation.data, answers=2 if is_later else 1)
-    except grpc.aio.AioRpcError as error:
-        found = refusal(error, method.request)
-        problems = list(found.problems)
-        blamed = not found.fields or not mutation.path or any(touches(name, mutation.path) for name in found.fields)
-        if mutation.must_refuse and not blamed:
-            problems.append(f"{found.reason} blames {found.fields}")
-        return problems, False, state.version() != before
-    if answer is not None and _refused_acks(answer):
-        return [], False, state.version() != before
-    if mutation.must_refuse and _is_accepted(answer):
-        return ["was accepted"], True, True
-    return [], True, True
-
-
-def _refused_acks(answer: Message) -> list[str]:
-    """Reasons of the acks that refuse something. A worker's mistakes are answered one by one."""
-    if not isinstance(answer, worker.ReportTasksResponse):
-        return []
-    acks = [*answer.begin_acks, *answer.acks]
-    return [ack.reason for ack in acks if ack.status in (worker.ACK_STATUS_REFUSED, worker.ACK_STATUS_STALE)]
-
-
-def _is_accepted(answer: Message | None) -> bool:
-    """Validation's answer to a bad workflow is not an error but a list of its problems."""
-    return not (isinstance(answer, workflows.ValidateWorkflowResponse) and not answer.valid)
+# What these tests would see.
 
 
 @on_one_server
-@pytest.mark.parametrize("key", sorted(METHODS))
+@pytest.mark.parametrize(
+    "key",
+    [
+        "RunService/StartRun",
+        "RunService/ResumeRun",
+        "RunService/CancelRun",
+        "RunService/PauseRun",
+        "RunService/ResolveStep",
+        "RunService/EmitEvent",
+        "WorkflowService/RegisterWorkflow",
+        "WorkerService/ReportTasks",
+        "WorkerService/Work",
+    ],
+)
+async def test_a_change_of_the_store_would_be_seen(world: World, key: str) -> None:
+    request = await RIGHT[key][-1](world)
+    with StoreState(world.store) as state:
+        before = await told(world.channel)
+        await send(world, METHODS[key], request, request.SerializeToString(), state)
+        assert state.has_changed()
+        assert await told(world.channel) != before
+
+
+@pytest.mark.parametrize(
+    ("defect", "problem"),
+    [("bare_errors", "without a reason"), ("any_json", "was accepted"), ("open_errors", "tells of its insides")],
+)
+async def test_a_planted_defect_is_found(nursery: Nursery, tmp_path: Path, defect: str, problem: str) -> None:
+    async with founded(nursery, tmp_path, defect) as world:
+        request = await RIGHT["RunService/EmitEvent"][0](world)
+        problems: list[str] = []
+        for mutation in mutations(request):
+            if mutation.must_refuse:
+                problems += (await problems_of(world, METHODS["RunService/EmitEvent"], request, mutation))[0]
+    assert any(problem in found for found in problems), told_of(problems)
+
+
+@on_one_server
+@of_each_method
 async def test_noise_is_answered(world: World, key: str) -> None:
     """Right requests with some bytes changed at random, and bytes that never were a request."""
     random = Random(f"noise/{key}")
     problems: list[str] = []
     for make in RIGHT[key][:3]:
-        whole = (await make(world)).SerializeToString()
+        request = await make(world)
+        whole = request.SerializeToString()
         for _ in range(NOISE):
             data = bytearray(whole or b"\0")
             for _ in range(random.randint(1, 4)):
@@ -155,14 +241,14 @@ async def test_noise_is_answered(world: World, key: str) -> None:
             if random.random() < 0.2:
                 data = bytearray(random.randbytes(random.randint(1, 200)))
             try:
-                await METHODS[key].call(world.channel, bytes(data))
+                await send(world, METHODS[key], request, bytes(data))
             except grpc.aio.AioRpcError as error:
                 problems += [f"{data.hex()}: {problem}" for problem in refusal(error, METHODS[key].request).problems]
     assert not problems, "\n".join(problems[:20])
 
 
 @on_one_server
-@pytest.mark.parametrize("key", sorted(METHODS))
+@of_each_method
 async def test_a_message_of_9_mib_is_refused(world: World, key: str) -> None:
     """gRPC refuses it itself, without a reason: nothing of the server sees it."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -171,7 +257,7 @@ async def test_a_message_of_9_mib_is_refused(world: World, key: str) -> None:
 
 
 @on_one_server
-@pytest.mark.parametrize("key", sorted(METHODS))
+@of_each_method
 async def test_a_message_of_7_mib_gets_a_reason(world: World, key: str) -> None:
     """Below the receive limit the answer is the server's own: this one is no message of the method."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -240,7 +326,7 @@ async def test_tokens_of_something_else_are_refused(world: World) -> None:
     ).next_page_token
     assert runs_token
     assert records_token
-    foreign = [
+    foreign: list[tuple[Any, Message]] = [
         (run_stub.ListRuns, runs.ListRunsRequest(page_token=records_token)),
         (
             run_stub.ListRuns,
@@ -266,7 +352,7 @@ async def test_tokens_of_something_else_are_refused(world: World) -> None:
     for method, request in foreign:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await method(request)
-        found = refusal(caught.value, request.DESCRIPTOR)
+        found = refusal(caught.value, descriptor_of(request))
         assert (found.reason in TOKEN_REASONS, found.problems) == (True, ()), request
 
 

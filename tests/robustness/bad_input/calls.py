@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from perdure.v1 import (
@@ -24,8 +23,8 @@ from perdure.v1 import (
 CALL_TIMEOUT_S = 3.0
 """A right long poll may go on for longer; nothing else may."""
 
-STREAM_WAIT_S = 1.0
-"""How long a stream that has answered once is given to answer again."""
+PROBE = worker_service_pb2.WorkRequest(heartbeats=[worker_service_pb2.Heartbeat(task_token=b"probe")])
+"""Added to what is said on a stream: is answered with a lease update, when nothing else is."""
 
 LONG = frozenset({"TickRun", "WaitRun", "PollTasks"})
 _MODULES: tuple[Any, ...] = (
@@ -35,6 +34,10 @@ _MODULES: tuple[Any, ...] = (
     ledger_service_pb2,
     admin_service_pb2,
 )
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,15 @@ class Method:
         """Service and method."""
         return f"{self.service}/{self.name}"
 
-    async def call(self, channel: grpc.aio.Channel, data: bytes, *, answers: int = 1) -> Message | None:
-        """Sends bytes and returns an answer; None for a long poll that goes on.
+    async def call(
+        self, channel: grpc.aio.Channel, data: bytes, opening: bytes = b"", welcomed: Callable[[], None] = _nothing
+    ) -> Message | None:
+        """Sends bytes and returns the answer: of a stream the first, of a worker's stream all together; None for a
+        long poll that goes on.
 
         Args:
-            answers: of a stream, how many to wait for; one that stays open without giving them is left.
+            opening: of a worker's stream, what is said before; empty if `data` is its first message.
+            welcomed: called when the opening has been answered.
 
         Raises: AioRpcError.
         """
@@ -65,11 +72,10 @@ class Method:
         parse = self.response.FromString
         try:
             if self.streams_up:
-                stream = channel.stream_stream(path, None, parse)(timeout=CALL_TIMEOUT_S)
-                await stream.write(data)
-                return await _last(stream, answers)
+                make = cast(Any, channel).stream_stream(path, None, parse)
+                return await _converse(make(timeout=CALL_TIMEOUT_S), opening, data, welcomed)
             if self.streams_down:
-                return await _last(channel.unary_stream(path, None, parse)(data, timeout=CALL_TIMEOUT_S), answers)
+                return await _first(channel.unary_stream(path, None, parse)(data, timeout=CALL_TIMEOUT_S))
             return await channel.unary_unary(path, None, parse)(data, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             if self.name in LONG and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -77,20 +83,51 @@ class Method:
             raise
 
 
-async def _last(call: Any, answers: int) -> Message:
-    message: Any = None
+async def _first(call: Any) -> Message:
     try:
-        for _ in range(answers):
-            try:
-                async with asyncio.timeout(STREAM_WAIT_S if message is not None else None):
-                    message = await call.read()
-            except TimeoutError:
-                break
-            if message is grpc.aio.EOF:
-                raise AssertionError("the stream ended without an answer")
+        message = await call.read()
+        if message is grpc.aio.EOF:
+            raise AssertionError("the stream ended without an answer")
         return message
     finally:
         call.cancel()
+
+
+async def _converse(
+    call: Any, opening: bytes, data: bytes, welcomed: Callable[[], None]
+) -> worker_service_pb2.WorkResponse:
+    """Everything that a worker's stream answers to `data`: until it has answered each part, or ends."""
+    answer = worker_service_pb2.WorkResponse()
+    try:
+        if opening:
+            await call.write(opening)
+            await call.read()
+            welcomed()
+        said = _parsed(data)
+        await call.write(data if said is None else data + PROBE.SerializeToString())
+        while not _is_complete(answer, said):
+            message = await call.read()
+            if message is grpc.aio.EOF:
+                break
+            answer.MergeFrom(message)
+        return answer
+    finally:
+        call.cancel()
+
+
+def _parsed(data: bytes) -> worker_service_pb2.WorkRequest | None:
+    """What the bytes say; None if they are no message."""
+    try:
+        return worker_service_pb2.WorkRequest.FromString(data)
+    except DecodeError:
+        return None
+
+
+def _is_complete(answer: worker_service_pb2.WorkResponse, said: worker_service_pb2.WorkRequest | None) -> bool:
+    """Whether there is an ack for each report and begin, and the probe has come back."""
+    if said is None or all(update.task_token != b"probe" for update in answer.lease_updates):
+        return False
+    return len(answer.acks) >= len(said.reports) and len(answer.begin_acks) >= len(said.begins)
 
 
 def methods() -> Iterator[Method]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -19,6 +19,8 @@ M = TypeVar("M", bound=Message)
 MANY: Final = 20_000
 OUTPUT_ONLY: Final = frozenset({"WorkflowSpec.version"})
 """Fields of requests that the contract says are ignored when sent."""
+UNREAD: Final = frozenset({"Drain.timeout", "Goodbye.reason", "Goodbye.reconnect_delay"})
+"""Fields of messages that both sides of a stream may send, and that the server has no use for."""
 
 _F = FieldDescriptor
 _SCALARS: Final[dict[int, tuple[Wrong, ...]]] = {
@@ -29,7 +31,7 @@ _SCALARS: Final[dict[int, tuple[Wrong, ...]]] = {
     _F.TYPE_ENUM: wrong.BAD_ENUM,
     _F.TYPE_BOOL: (("false", False, SUSPECT), ("true", True, SUSPECT)),
 }
-_TIMES: Final[dict[str, tuple[Wrong, ...]]] = {
+TIMES: Final[dict[str, tuple[Wrong, ...]]] = {
     Timestamp.DESCRIPTOR.full_name: wrong.BAD_INSTANT,
     Duration.DESCRIPTOR.full_name: wrong.BAD_SPAN,
 }
@@ -71,19 +73,21 @@ def mutations(message: Message) -> Iterator[Mutation]:
 Found = Iterator[tuple[str, str, bool, Message]]
 
 
+def descriptor_of(message: Message) -> Descriptor:
+    """Its descriptor, under the type that the rest of protobuf's stubs use."""
+    return cast(Descriptor, message.DESCRIPTOR)
+
+
+def fields_in(message: Descriptor) -> list[FieldDescriptor]:
+    """Its fields, but for those that only answers use."""
+    return [field for field in message.fields if f"{message.name}.{field.name}" not in OUTPUT_ONLY]
+
+
 def _of_message(message: M, at: str) -> Iterator[tuple[str, str, bool, M]]:
-    for field in message.DESCRIPTOR.fields:
-        path = f"{at}{field.name}"
-        if f"{message.DESCRIPTOR.name}.{field.name}" in OUTPUT_ONLY:
-            continue
-        if is_map(field):
-            yield from _of_map(message, field, path)
-        elif field.is_repeated:
-            yield from _of_repeated(message, field, path)
-        elif field.message_type is not None:
-            yield from _of_submessage(message, field, path)
-        elif field.containing_oneof is None or message.HasField(field.name):
-            yield from _of_scalar(message, field, path)
+    for field in fields_in(descriptor_of(message)):
+        is_read = f"{message.DESCRIPTOR.name}.{field.name}" not in UNREAD
+        for path, how, must_refuse, copy in _of_field(message, field, f"{at}{field.name}"):
+            yield path, how, must_refuse and is_read, copy
     for oneof in message.DESCRIPTOR.oneofs:
         if message.WhichOneof(oneof.name) and len(oneof.fields) > 1:
             yield (
@@ -92,6 +96,17 @@ def _of_message(message: M, at: str) -> Iterator[tuple[str, str, bool, M]]:
                 SUSPECT,
                 changed(message, _clearer(oneof.name)),
             )
+
+
+def _of_field(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
+    if is_map(field):
+        yield from _of_map(message, field, path)
+    elif field.is_repeated:
+        yield from _of_repeated(message, field, path)
+    elif field.message_type is not None:
+        yield from _of_submessage(message, field, field.message_type, path)
+    elif field.containing_oneof is None or message.HasField(field.name):
+        yield from _of_scalar(message, field, path)
 
 
 def _of_scalar(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
@@ -109,8 +124,10 @@ def _setter(name: str, value: Any) -> Callable[[Message], None]:
     return lambda copy: setattr(copy, name, value)
 
 
-def _of_submessage(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
-    times = _TIMES.get(field.message_type.full_name)
+def _of_submessage(
+    message: M, field: FieldDescriptor, inner_type: Descriptor, path: str
+) -> Iterator[tuple[str, str, bool, M]]:
+    times = TIMES.get(inner_type.full_name)
     if times is not None and (field.containing_oneof is None or message.HasField(field.name)):
         for how, (seconds, nanos), must_refuse in times:
             yield path, how, must_refuse, changed(message, _time_setter(field.name, seconds, nanos))
@@ -177,7 +194,7 @@ def _item_setter(name: str, value: Any) -> Callable[[Message], None]:
 
 def _of_map(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
     values = getattr(message, field.name)
-    if field.message_type.fields_by_name["value"].message_type is not None:
+    if inner_message(field) is not None:
         yield from _of_message_map(message, field, path)
         return
     for how, items, must_refuse in (
@@ -227,6 +244,14 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
+def inner_message(field: FieldDescriptor) -> Descriptor | None:
+    """What a field holds, if that is messages; of a map, its values."""
+    entry = field.message_type
+    if entry is None or not entry.GetOptions().map_entry:
+        return entry
+    return entry.fields_by_name["value"].message_type
+
+
 # Texts that are not UTF-8: only bytes can say them.
 
 _PLACE: Final = "\x02\x03place"
@@ -246,13 +271,13 @@ def _bad_utf8(message: Message) -> Iterator[Mutation]:
 
 def _with_place(message: M, at: str) -> Iterator[tuple[str, M]]:
     """Copies in which one text that is set is the placeholder."""
-    for field, value in message.ListFields():
+    for field, value in cast("list[tuple[FieldDescriptor, Any]]", message.ListFields()):
         path = f"{at}{field.name}"
         if is_map(field):
             continue
         if field.type == _F.TYPE_STRING and not field.is_repeated:
             yield path, changed(message, _setter(field.name, _PLACE))
-        elif field.message_type is not None and field.message_type.full_name not in _TIMES:
+        elif field.message_type is not None and field.message_type.full_name not in TIMES:
             inner, put = (value[0], _item_replacer) if field.is_repeated else (value, _replacer)
             for inner_path, part in _with_place(inner, f"{path}."):
                 yield inner_path, changed(message, put(field.name, part))
@@ -260,20 +285,18 @@ def _with_place(message: M, at: str) -> Iterator[tuple[str, M]]:
 
 def field_exists(descriptor: Descriptor, path: str) -> bool:
     """Whether a path of google.rpc.BadRequest names a field, or a oneof, of a message."""
-    head, _, rest = _without_index(path).partition(".")
+    head, _, rest = without_index(path).partition(".")
     field = descriptor.fields_by_name.get(head)
     if field is None:
         return head in descriptor.oneofs_by_name and not rest
     if not rest:
         return True
-    inner = field.message_type
-    if inner is not None and is_map(field):
-        inner = inner.fields_by_name["value"].message_type
+    inner = inner_message(field)
     return inner is not None and field_exists(inner, rest)
 
 
-def _without_index(path: str) -> str:
-    """The path without what stands in brackets, which may itself hold dots."""
+def without_index(path: str) -> str:
+    """A path without what stands in brackets, which may itself hold dots."""
     plain, depth = "", 0
     for letter in path:
         depth += (letter == "[") - (letter == "]")
@@ -283,7 +306,7 @@ def _without_index(path: str) -> str:
 
 def touches(named: str, path: str) -> bool:
     """Whether an error that names one field speaks of another: the same, above or below it, or its oneof."""
-    first, second = _without_index(named), _without_index(path)
+    first, second = without_index(named), without_index(path)
     return first.startswith(second) or second.startswith(first) or _parent(first) == _parent(second)
 
 

@@ -12,10 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import common_pb2, model_pb2
 from perdure.v1 import ledger_service_pb2 as ledger
+from perdure.v1 import records_pb2 as records
 from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as workflows
-from tests.robustness.bad_input.world import ASKING, WORKER_ID, World
+from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from tests.robustness.bad_input.world import ACTING, ASKING, WORKER_ID, WORKING, World
 
 Maker = Callable[[World], Awaitable[Message]]
 
@@ -66,7 +68,7 @@ def effects() -> Iterator[model_pb2.Effect]:
     """One effect of each kind; one of them with everything set that all have."""
     kinds: dict[str, Any] = {
         "wait_event": model_pb2.WaitEvent(name="go", scope=common_pb2.EVENT_SCOPE_RUN, scope_id="r", terms=TERMS),
-        "wait_until": model_pb2.WaitUntil(delay=SECOND),
+        "wait_until": model_pb2.WaitUntil(delay=Duration(seconds=1_000)),
         "ask_user": model_pb2.AskUser(wait_key="k", terms=TERMS),
         "answer_user": model_pb2.AnswerUser(message="hello", level="message"),
         "emit_event": model_pb2.EmitEvent(
@@ -101,6 +103,7 @@ def effects() -> Iterator[model_pb2.Effect]:
     }
     for name, kind in kinds.items():
         yield model_pb2.Effect(**(common if name == "custom" else {}), **{name: kind})
+    yield model_pb2.Effect(wait_until=model_pb2.WaitUntil(until=FUTURE))
 
 
 def plans() -> Iterator[model_pb2.StepPlan]:
@@ -203,11 +206,21 @@ async def _unpause(world: World) -> Message:
 
 
 def _resolve(**resolution: Any) -> Maker:
+    """About an effect."""
+
     async def make(world: World) -> Message:
-        run_id, step_id = await world.parked_run()
+        run_id, step_id = await world.parked_effect()
         return runs.ResolveStepRequest(
             request_id=world.name("resolve"), run_id=run_id, step_id=step_id, resolved_by="ann", **resolution
         )
+
+    return make
+
+
+def _resolve_node(plan: model_pb2.StepPlan) -> Maker:
+    async def make(world: World) -> Message:
+        run_id, step_id = await world.parked_node()
+        return runs.ResolveStepRequest(run_id=run_id, step_id=step_id, completed=runs.CompletedStep(plan=plan))
 
     return make
 
@@ -233,12 +246,9 @@ def _constant(message: Message) -> Maker:
 
 def _of_run(make_request: Callable[[str], Message]) -> Maker:
     """A request that only reads one run, always the same."""
-    known: list[str] = []
 
     async def make(world: World) -> Message:
-        if not known:
-            known.append(await world.asking_run())
-        return make_request(known[0])
+        return make_request(await world.known_run())
 
     return make
 
@@ -251,7 +261,7 @@ async def _register(world: World) -> Message:
 
 async def _set_default(world: World) -> Message:
     return workflows.SetDefaultVersionRequest(
-        request_id=world.name("default"), workflow_id="acting", version=world.version
+        request_id=world.name("default"), workflow_id=ACTING, version=world.versions[ACTING]
     )
 
 
@@ -262,8 +272,8 @@ async def _namespace(world: World) -> Message:
 
 
 async def _poll(world: World) -> Message:
-    hello = world.hello()
-    hello.worker_id = world.name("poller")
+    hello = world.hello(world.name("poller"))
+    hello.held_task_tokens.append(b"old")
     return worker.PollTasksRequest(worker=hello, request_id=world.name("poll"), max_tasks=1, wait=MOMENT)
 
 
@@ -283,11 +293,9 @@ async def _begin(world: World) -> Message:
 
 def _effect_report(outcome: model_pb2.EffectOutcome) -> Maker:
     async def make(world: World) -> Message:
-        task = await world.task("acting")
+        task = await world.begun_task(WORKER_ID)
         report = worker.TaskReport(task_token=task.task_token, effect=outcome)
-        return worker.ReportTasksRequest(
-            worker_id=WORKER_ID, begins=[worker.Begin(task_token=task.task_token)], reports=[report]
-        )
+        return worker.ReportTasksRequest(worker_id=WORKER_ID, reports=[report])
 
     return make
 
@@ -299,35 +307,96 @@ async def _heartbeat(world: World) -> Message:
 
 
 async def _work(world: World) -> Message:
-    hello = world.hello()
-    hello.worker_id = world.name("streamer")
+    """The first message of a stream."""
+    hello = world.hello(world.name("streamer"))
     hello.stream_epoch = 1
     hello.held_task_tokens.append(b"old")
     return worker.WorkRequest(hello=hello, credit=worker.Credit(limit=0))
 
 
-SUBSCRIPTION: Final[Mapping[str, Any]] = {
-    "scope": ledger.LedgerScope(all=True),
-    "filter": ledger.LedgerFilter(kinds=[1], statuses=[1], node_ids=["ask"]),
-    "view": ledger.RECORD_VIEW_RECORD,
-    "max_batch_records": 10,
-    "max_batch_bytes": 1_000,
-    "checkpoint_interval": SECOND,
-    "stop_when_caught_up": True,
-}
+def _on_a_stream(**fields: Any) -> Maker:
+    """A later message of a stream."""
+    return _constant(worker.WorkRequest(**fields))
 
 
-def _subscribe(**fields: Any) -> Maker:
-    return _constant(ledger.SubscribeLedgerRequest(**{**SUBSCRIPTION, **fields}))
+def _node_report_on_a_stream(**outcome: Any) -> Maker:
+    async def make(world: World) -> Message:
+        task = await world.task(WORKING, world.name("streamer"))
+        return worker.WorkRequest(reports=[worker.TaskReport(task_token=task.task_token, **outcome)])
+
+    return make
+
+
+def _effect_report_on_a_stream(outcome: model_pb2.EffectOutcome) -> Maker:
+    async def make(world: World) -> Message:
+        task = await world.begun_task(world.name("streamer"))
+        return worker.WorkRequest(reports=[worker.TaskReport(task_token=task.task_token, effect=outcome)])
+
+    return make
+
+
+async def _begin_on_a_stream(world: World) -> Message:
+    task = await world.task(ACTING, world.name("streamer"))
+    return worker.WorkRequest(begins=[worker.Begin(task_token=task.task_token)])
+
+
+async def _heartbeat_on_a_stream(world: World) -> Message:
+    task = await world.task(WORKING, world.name("streamer"))
+    return worker.WorkRequest(heartbeats=[worker.Heartbeat(task_token=task.task_token, progress=True)])
+
+
+def node_outcomes() -> Iterator[dict[str, Any]]:
+    """Each way in which a node's task ends."""
+    for plan in plans():
+        yield {"node": worker.NodeReport(plan=plan)}
+    call = model_pb2.StepPlan(effect=model_pb2.Effect(llm_call=model_pb2.LlmCall(payload_json="{}")), next_node="end")
+    for outcome in outcomes():
+        yield {"node": worker.NodeReport(plan=call, effect_outcome=outcome)}
+    yield {"failed": model_pb2.StepFailure(failure=FAILURE, retry_after=SECOND)}
+    yield {"release": worker.Release(delay=SECOND)}
+
+
+RECORDS_FILTER: Final = ledger.LedgerFilter(
+    kinds=[records.RECORD_KIND_RUN_STARTED], statuses=[records.STEP_STATUS_STARTED], node_ids=["ask"]
+)
+
+
+def _subscribe(**start: Any) -> Maker:
+    return _constant(
+        ledger.SubscribeLedgerRequest(
+            filter=RECORDS_FILTER,
+            view=ledger.RECORD_VIEW_RECORD,
+            max_batch_records=10,
+            max_batch_bytes=1_000,
+            checkpoint_interval=SECOND,
+            stop_when_caught_up=True,
+            **start,
+        )
+    )
 
 
 def _subscribe_run(run_id: str) -> Message:
     scope = ledger.LedgerScope(run_id=run_id)
-    return ledger.SubscribeLedgerRequest(**{**SUBSCRIPTION, "scope": scope, "after_seq": 1, "stop_when_terminal": True})
+    return ledger.SubscribeLedgerRequest(scope=scope, after_seq=1, stop_when_terminal=True)
+
+
+async def _subscribe_after_cursor(world: World) -> Message:
+    await world.asking_run()
+    scope = ledger.LedgerScope(all=True)
+    page = await LedgerServiceStub(world.channel).ListRecords(ledger.ListRecordsRequest(scope=scope, page_size=1))
+    return ledger.SubscribeLedgerRequest(scope=scope, after_cursor=page.next_page_token)
 
 
 def _list_of_run(run_id: str) -> Message:
     return ledger.ListRecordsRequest(scope=ledger.LedgerScope(run_id=run_id), after_seq=1, page_size=1)
+
+
+SCOPES: Final = (
+    ledger.LedgerScope(all=True),
+    ledger.LedgerScope(root_run_id="r"),
+    ledger.LedgerScope(session_id="s"),
+    ledger.LedgerScope(workflow_id=ASKING),
+)
 
 
 RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
@@ -364,6 +433,7 @@ RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
         _resolve(completed=runs.CompletedStep(result_json='{"a":1}')),
         _resolve(failed=FAILURE),
         _resolve(rerun=runs.RerunStep()),
+        *(_resolve_node(plan) for plan in plans()),
     ),
     "RunService/EmitEvent": (_emit,),
     "RunService/ListEvents": (
@@ -373,34 +443,40 @@ RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
         _constant(
             ledger.ListRecordsRequest(
                 scope=ledger.LedgerScope(session_id="s"),
-                filter=ledger.LedgerFilter(kinds=[1], statuses=[1], node_ids=["ask"]),
+                filter=RECORDS_FILTER,
                 view=ledger.RECORD_VIEW_RECORD_BYTES,
                 page_size=10,
             )
         ),
         _of_run(_list_of_run),
+        *(_constant(ledger.ListRecordsRequest(scope=scope)) for scope in SCOPES),
     ),
-    "LedgerService/SubscribeLedger": (_subscribe(beginning=True), _subscribe(now=True), _of_run(_subscribe_run)),
+    "LedgerService/SubscribeLedger": (
+        _subscribe(beginning=True, scope=SCOPES[0]),
+        *(_constant(ledger.SubscribeLedgerRequest(scope=scope, now=True)) for scope in SCOPES),
+        _of_run(_subscribe_run),
+        _subscribe_after_cursor,
+    ),
     "LedgerService/VerifyRun": (_of_run(lambda run_id: ledger.VerifyRunRequest(run_id=run_id)),),
     "WorkflowService/RegisterWorkflow": (_register,),
     "WorkflowService/GetWorkflow": (_constant(workflows.GetWorkflowRequest(workflow_id=ASKING)),),
     "WorkflowService/ListWorkflows": (_constant(workflows.ListWorkflowsRequest(workflow_id=ASKING, page_size=1)),),
     "WorkflowService/ValidateWorkflow": (_constant(workflows.ValidateWorkflowRequest(spec=spec("validated"))),),
     "WorkflowService/SetDefaultVersion": (_set_default,),
-    "WorkerService/Work": (_work,),
+    "WorkerService/Work": (
+        _work,
+        _on_a_stream(credit=worker.Credit(limit=0), drain=worker.Drain(timeout=SECOND)),
+        _on_a_stream(goodbye=ledger.Goodbye(reason=ledger.Goodbye.REASON_CLIENT_DONE, reconnect_delay=SECOND)),
+        _heartbeat_on_a_stream,
+        _begin_on_a_stream,
+        *(_effect_report_on_a_stream(outcome) for outcome in outcomes()),
+        *(_node_report_on_a_stream(**outcome) for outcome in node_outcomes()),
+    ),
     "WorkerService/PollTasks": (_poll,),
     "WorkerService/ReportTasks": (
         _begin,
         *(_effect_report(outcome) for outcome in outcomes()),
-        *(_report(node=worker.NodeReport(plan=plan)) for plan in plans()),
-        _report(
-            node=worker.NodeReport(
-                plan=model_pb2.StepPlan(effect=model_pb2.Effect(llm_call=model_pb2.LlmCall(payload_json="{}"))),
-                effect_outcome=model_pb2.EffectOutcome(result_json="{}"),
-            )
-        ),
-        _report(failed=model_pb2.StepFailure(failure=FAILURE, retry_after=SECOND)),
-        _report(release=worker.Release(delay=SECOND)),
+        *(_report(**outcome) for outcome in node_outcomes()),
     ),
     "WorkerService/HeartbeatTasks": (_heartbeat,),
     "AdminService/GetServerInfo": (_constant(admin.GetServerInfoRequest()),),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from perdure.v1 import common_pb2, model_pb2
 from perdure.v1 import run_service_pb2 as runs
@@ -21,6 +23,9 @@ ASKING = "asking"
 WORKING = "working"
 ACTING = "acting"
 WORKER_ID = "honest"
+
+CONFIG: Mapping[str, Any] = {"lease_seconds": 3_600.0, "limits": {"max_lapses": 1}}
+"""Of the server: no lease ends by itself, so that nothing changes the store but what is sent."""
 
 
 def specs() -> list[model_pb2.WorkflowSpec]:
@@ -67,17 +72,19 @@ class World:
         self.channel = channel
         self.store = store
         self.another_channel = server.channel
-        self.version = ""
+        self.versions: dict[str, str] = {}
         self._runs = RunServiceStub(channel)
         self._workers = WorkerServiceStub(channel)
         self._numbers: Iterator[int] = count(1)
+        self._known_run = ""
+        self._holders: dict[bytes, str] = {}
 
     async def found(self) -> None:
         """Registers the workflows."""
         stub = WorkflowServiceStub(self.channel)
         for spec in specs():
             reply = await stub.RegisterWorkflow(workflows.RegisterWorkflowRequest(spec=spec))
-            self.version = reply.version
+            self.versions[spec.workflow_id] = reply.version
 
     def name(self, what: str) -> str:
         """A name that nobody has."""
@@ -89,6 +96,12 @@ class World:
         await self._runs.StartRun(runs.StartRunRequest(workflow_id=ASKING, run_id=run_id))
         return run_id
 
+    async def known_run(self) -> str:
+        """A run that waits for a person, always the same: for requests that only read."""
+        if not self._known_run:
+            self._known_run = await self.asking_run()
+        return self._known_run
+
     async def manual_run(self) -> str:
         """A manual run without budget."""
         run_id = self.name("manual")
@@ -96,46 +109,78 @@ class World:
         await self._runs.StartRun(request)
         return run_id
 
-    async def task(self, workflow_id: str = WORKING) -> worker.Task:
-        """A task of a fresh run, leased to the honest worker."""
+    async def task(self, workflow_id: str = WORKING, worker_id: str = WORKER_ID) -> worker.Task:
+        """A task of a fresh run, leased to a worker."""
         run_id = self.name("tasked")
         await self._runs.StartRun(runs.StartRunRequest(workflow_id=workflow_id, run_id=run_id))
+        request = worker.PollTasksRequest(worker=self.hello(worker_id), max_tasks=1)
+        request.wait.FromSeconds(5)
         while True:
-            reply = await self._workers.PollTasks(self.poll())
+            request.request_id = self.name("poll")
+            reply = await self._workers.PollTasks(request)
             for task in reply.tasks:
                 if task.run.run_id == run_id:
+                    self._holders[task.task_token] = worker_id
                     return task
 
-    def poll(self) -> worker.PollTasksRequest:
-        """Asks for a task as the honest worker."""
-        request = worker.PollTasksRequest(worker=self.hello(), request_id=self.name("poll"), max_tasks=1)
-        request.wait.FromSeconds(5)
-        return request
+    async def begun_task(self, worker_id: str) -> worker.Task:
+        """A task of an irreversible effect that its worker has begun."""
+        task = await self.task(ACTING, worker_id)
+        begin = worker.ReportTasksRequest(worker_id=worker_id, begins=[worker.Begin(task_token=task.task_token)])
+        reply = await self._workers.ReportTasks(begin)
+        if reply.begin_acks[0].status != worker.ACK_STATUS_ACCEPTED:
+            raise AssertionError(f"the begin is not accepted:\n{reply}")
+        return task
 
-    def hello(self) -> worker.Hello:
-        """The honest worker."""
+    def opening(self, request: Message) -> bytes:
+        """The hello of a new stream on which a worker's later message is right; empty for any other request."""
+        if not isinstance(request, worker.WorkRequest) or request.HasField("hello"):
+            return b""
+        parts = [*request.begins, *request.reports, *request.heartbeats]
+        held = {part.task_token for part in parts if part.task_token in self._holders}
+        hello = self.hello(self._holders[min(held)] if held else self.name("streamer"))
+        hello.stream_epoch = next(self._numbers)
+        hello.held_task_tokens.extend(sorted(held))
+        return worker.WorkRequest(hello=hello).SerializeToString()
+
+    def hello(self, worker_id: str = WORKER_ID) -> worker.Hello:
+        """A worker of everything that there is to do."""
         return worker.Hello(
-            worker_id=WORKER_ID,
+            worker_id=worker_id,
             identity="host/1",
             sdk="generated",
             queues=["work", "act"],
-            workflows=[worker.ServedWorkflow(workflow_id=WORKING, node_ids=["work"])],
+            workflows=[
+                worker.ServedWorkflow(workflow_id=WORKING, versions=[self.versions[WORKING]], node_ids=["work"])
+            ],
             effect_types=["act"],
         )
 
-    async def parked_run(self) -> tuple[str, int]:
+    async def parked_effect(self) -> tuple[str, int]:
         """A run whose irreversible effect is in doubt, and its parked step."""
-        task = await self.task(ACTING)
-        begin = worker.ReportTasksRequest(worker_id=WORKER_ID, begins=[worker.Begin(task_token=task.task_token)])
-        await self._workers.ReportTasks(begin)
-        call = self._workers.Work()
-        hello = self.hello()
+        worker_id = self.name("forgetful")
+        task = await self.begun_task(worker_id)
+        await self._forget(worker_id)
+        return await self._parked(task.run.run_id)
+
+    async def parked_node(self) -> tuple[str, int]:
+        """A run whose node was lost by its worker, once and so too often, and its parked step."""
+        worker_id = self.name("forgetful")
+        task = await self.task(WORKING, worker_id)
+        await self._forget(worker_id)
+        return await self._parked(task.run.run_id)
+
+    async def _forget(self, worker_id: str) -> None:
+        """The worker comes back and has nothing: what it held is handed out again, or parked."""
+        call: Any = self._workers.Work()
+        hello = self.hello(worker_id)
         hello.stream_epoch = next(self._numbers)
         await call.write(worker.WorkRequest(hello=hello))
         await call.read()
         call.cancel()
-        wait = runs.WaitRunRequest(run_id=task.run.run_id)
-        run = (await self._runs.WaitRun(wait)).run
+
+    async def _parked(self, run_id: str) -> tuple[str, int]:
+        run = (await self._runs.WaitRun(runs.WaitRunRequest(run_id=run_id))).run
         if run.activity != common_pb2.RUN_ACTIVITY_PARKED:
             raise AssertionError(f"the run does not park:\n{run}")
         return run.run_id, run.step.step_id
