@@ -18,11 +18,12 @@ _numbers = count(1)
 
 
 class HandWorker:
-    """Serves every effect type of a scene's namespace, by unary calls."""
+    """Serves one effect type (by default every one) of a scene's namespace, by unary calls."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, effect_type: str = "*") -> None:
         self._stub: WorkerServiceAsyncStub = WorkerServiceStub(scene.client.connection.channel)
-        self._hello = pb.Hello(namespace=scene.namespace, worker_id=f"hand-{next(_numbers)}", effect_types=["*"])
+        worker_id = f"hand-{next(_numbers)}"
+        self._hello = pb.Hello(namespace=scene.namespace, worker_id=worker_id, effect_types=[effect_type])
 
     async def task(self) -> pb.Task:
         """The next task."""
