@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 from perdure import (
     Client,
-    Effect,
     EffectContext,
     Json,
     JsonObject,
@@ -20,7 +19,6 @@ from perdure import (
     WaitState,
     Worker,
     Workflow,
-    effect,
 )
 from perdure.runs import StartOptions
 from perdure.v1.run_service_pb2_grpc import RunServiceStub
@@ -178,8 +176,3 @@ def calling(workflow_id: str = "calling", *, type: str = "llm_call", next: str =
     if next:
         workflow.complete_node(next, {"result": "${vars.result}"})
     return workflow
-
-
-def asks(prompt: str = "Continue?", **options: Any) -> Effect:
-    """The effect of asking a person."""
-    return effect.ask_user(prompt, **options)
