@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from functools import partial
+from operator import attrgetter, itemgetter
+from typing import Any, Final, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -13,8 +15,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.robustness.bad_input import wrong_values as wrong
 from tests.robustness.bad_input.wrong_values import REFUSED, SUSPECT, Wrong
-
-M = TypeVar("M", bound=Message)
 
 MANY: Final = 20_000
 OUTPUT_ONLY: Final = frozenset({"WorkflowSpec.version"})
@@ -37,40 +37,62 @@ TIMES: Final[dict[str, tuple[Wrong, ...]]] = {
 }
 
 
+Change = Callable[[Any], None]
+"""Makes a message wrong, in place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One wrong request.
+    """One wrong request, made when it is asked for.
 
     Args:
         path: of the field that is wrong, as google.rpc.BadRequest would name it.
         how: what is wrong with it.
         must_refuse: the contract forbids it; else the server may accept it.
-        data: the bytes of the request.
+        make: gives the bytes of the request.
     """
 
     path: str
     how: str
     must_refuse: bool
-    data: bytes
+    make: Callable[[], bytes]
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the request."""
+        return self.make()
 
     def __str__(self) -> str:
         return f"{self.path}: {self.how}"
 
 
-def mutations(message: Message) -> Iterator[Mutation]:
+def mutations(request: Message) -> Iterator[Mutation]:
     """Every wrong request that differs from this one in one field that it sets, or could set."""
-    yield Mutation("", "empty request", SUSPECT, b"")
-    whole = message.SerializeToString()
-    yield Mutation("", "cut short", SUSPECT, whole[: len(whole) // 2])
-    yield Mutation("", "an unknown field", SUSPECT, whole + b"\xfa\x3f\x03new")
-    yield Mutation("", "a field of another wire type", SUSPECT, whole + b"\x0d\x00\x00\x00\x00")
-    yield Mutation("", "a group that does not end", REFUSED, whole + b"\xfb\x3f")
-    for path, how, must_refuse, wrong_message in _of_message(message, ""):
-        yield Mutation(path, how, must_refuse, wrong_message.SerializeToString())
-    yield from _bad_utf8(message)
+    whole = request.SerializeToString()
+    for how, must_refuse, data in (
+        ("empty request", SUSPECT, b""),
+        ("cut short", SUSPECT, whole[: len(whole) // 2]),
+        ("an unknown field", SUSPECT, whole + b"\xfa\x3f\x03new"),
+        ("a field of another wire type", SUSPECT, whole + b"\x0d\x00\x00\x00\x00"),
+        ("a group that does not end", REFUSED, whole + b"\xfb\x3f"),
+    ):
+        yield Mutation("", how, must_refuse, partial(bytes, data))
+    for path, how, must_refuse, change in _of_message(request, ""):
+        yield Mutation(path, how, must_refuse, partial(_changed, request, change))
+    for path, change in _places(request, ""):
+        for how, text in _NOT_UTF8:
+            yield Mutation(path, how, REFUSED, partial(_replaced, request, change, text))
 
 
-Found = Iterator[tuple[str, str, bool, Message]]
+def _changed(request: Message, change: Change) -> bytes:
+    copy = type(request)()
+    copy.CopyFrom(request)
+    change(copy)
+    return copy.SerializeToString()
+
+
+Found = Iterator[tuple[str, str, bool, Change]]
+"""Path, what is wrong, whether it must be refused, and what makes it so."""
 
 
 def descriptor_of(message: Message) -> Descriptor:
@@ -83,22 +105,17 @@ def fields_in(message: Descriptor) -> list[FieldDescriptor]:
     return [field for field in message.fields if f"{message.name}.{field.name}" not in OUTPUT_ONLY]
 
 
-def _of_message(message: M, at: str) -> Iterator[tuple[str, str, bool, M]]:
+def _of_message(message: Message, at: str) -> Found:
     for field in fields_in(descriptor_of(message)):
         is_read = f"{message.DESCRIPTOR.name}.{field.name}" not in UNREAD
-        for path, how, must_refuse, copy in _of_field(message, field, f"{at}{field.name}"):
-            yield path, how, must_refuse and is_read, copy
+        for path, how, must_refuse, change in _of_field(message, field, f"{at}{field.name}"):
+            yield path, how, must_refuse and is_read, change
     for oneof in message.DESCRIPTOR.oneofs:
         if message.WhichOneof(oneof.name) and len(oneof.fields) > 1:
-            yield (
-                f"{at}{oneof.name}",
-                "none is set",
-                SUSPECT,
-                changed(message, _clearer(oneof.name)),
-            )
+            yield f"{at}{oneof.name}", "none is set", SUSPECT, _clearer(oneof.name)
 
 
-def _of_field(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
+def _of_field(message: Message, field: FieldDescriptor, path: str) -> Found:
     if is_map(field):
         yield from _of_map(message, field, path)
     elif field.is_repeated:
@@ -106,12 +123,8 @@ def _of_field(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[s
     elif field.message_type is not None:
         yield from _of_submessage(message, field, field.message_type, path)
     elif field.containing_oneof is None or message.HasField(field.name):
-        yield from _of_scalar(message, field, path)
-
-
-def _of_scalar(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
-    for how, value, must_refuse in _wrong_values(field):
-        yield path, how, must_refuse, changed(message, _setter(field.name, value))
+        for how, value, must_refuse in _wrong_values(field):
+            yield path, how, must_refuse, _setter(field.name, value)
 
 
 def _wrong_values(field: FieldDescriptor) -> tuple[Wrong, ...]:
@@ -120,82 +133,39 @@ def _wrong_values(field: FieldDescriptor) -> tuple[Wrong, ...]:
     return _SCALARS[field.type]
 
 
-def _setter(name: str, value: Any) -> Callable[[Message], None]:
-    return lambda copy: setattr(copy, name, value)
-
-
-def _of_submessage(
-    message: M, field: FieldDescriptor, inner_type: Descriptor, path: str
-) -> Iterator[tuple[str, str, bool, M]]:
+def _of_submessage(message: Message, field: FieldDescriptor, inner_type: Descriptor, path: str) -> Found:
+    inside = attrgetter(field.name)
     times = TIMES.get(inner_type.full_name)
     if times is not None and (field.containing_oneof is None or message.HasField(field.name)):
         for how, (seconds, nanos), must_refuse in times:
-            yield path, how, must_refuse, changed(message, _time_setter(field.name, seconds, nanos))
+            yield path, how, must_refuse, _below(inside, partial(_set_time, seconds=seconds, nanos=nanos))
     if not message.HasField(field.name):
         return
-    yield path, "left out", SUSPECT, changed(message, _clearer(field.name))
-    yield path, "empty", SUSPECT, changed(message, lambda copy: _clear(getattr(copy, field.name)))
+    yield path, "left out", SUSPECT, _clearer(field.name)
+    yield path, "empty", SUSPECT, _below(inside, _empty)
     if times is None:
-        for inner, how, must_refuse, part in _of_message(getattr(message, field.name), f"{path}."):
-            yield inner, how, must_refuse, changed(message, _replacer(field.name, part))
+        for inner, how, must_refuse, change in _of_message(inside(message), f"{path}."):
+            yield inner, how, must_refuse, _below(inside, change)
 
 
-def _time_setter(name: str, seconds: int, nanos: int) -> Callable[[Message], None]:
-    def change(copy: Message) -> None:
-        part = getattr(copy, name)
-        part.seconds, part.nanos = seconds, nanos
-
-    return change
-
-
-def _clearer(name: str) -> Callable[[Message], None]:
-    return lambda copy: copy.ClearField(name)
-
-
-def _clear(part: Message) -> None:
-    part.Clear()
-    part.SetInParent()
-
-
-def _replacer(name: str, part: Message) -> Callable[[Message], None]:
-    return lambda copy: getattr(copy, name).CopyFrom(part)
-
-
-def _of_repeated(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
-    values = getattr(message, field.name)
-    if not values:
+def _of_repeated(message: Message, field: FieldDescriptor, path: str) -> Found:
+    inside = attrgetter(field.name)
+    if not inside(message):
         return
-    yield path, "no item", SUSPECT, changed(message, _clearer(field.name))
-    first = values[0]
-    yield (
-        path,
-        f"{MANY} items",
-        REFUSED,
-        changed(message, lambda copy: getattr(copy, field.name).extend([first] * MANY)),
-    )
+    yield path, "no item", SUSPECT, _clearer(field.name)
+    yield path, f"{MANY} items", REFUSED, _below(inside, _multiply)
     if field.message_type is not None:
-        for inner, how, must_refuse, part in _of_message(first, f"{path}[0]."):
-            yield inner, how, must_refuse, changed(message, _item_replacer(field.name, part))
+        for inner, how, must_refuse, change in _of_message(inside(message)[0], f"{path}[0]."):
+            yield inner, how, must_refuse, _below(inside, _below(itemgetter(0), change))
         return
     for how, value, must_refuse in _wrong_values(field):
-        yield f"{path}[0]", how, must_refuse, changed(message, _item_setter(field.name, value))
+        yield f"{path}[0]", how, must_refuse, _below(inside, partial(_set_first, value=value))
 
 
-def _item_replacer(name: str, part: Message) -> Callable[[Message], None]:
-    return lambda copy: getattr(copy, name)[0].CopyFrom(part)
-
-
-def _item_setter(name: str, value: Any) -> Callable[[Message], None]:
-    def change(copy: Message) -> None:
-        getattr(copy, name)[0] = value
-
-    return change
-
-
-def _of_map(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
-    values = getattr(message, field.name)
+def _of_map(message: Message, field: FieldDescriptor, path: str) -> Found:
+    inside = attrgetter(field.name)
     if inner_message(field) is not None:
-        yield from _of_message_map(message, field, path)
+        yield from _of_message_map(inside(message), inside, path)
         return
     for how, items, must_refuse in (
         ("33 entries", {f"key-{number}": "value" for number in range(33)}, REFUSED),
@@ -205,38 +175,58 @@ def _of_map(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str
         ("U+0000 in a key", {"a\0": "b"}, SUSPECT),
         ("no entry", {}, SUSPECT),
     ):
-        if items != dict(values):
-            yield path, how, must_refuse, changed(message, _map_setter(field.name, items))
+        if items != dict(inside(message)):
+            yield path, how, must_refuse, _below(inside, partial(_set_items, items=items))
 
 
-def _map_setter(name: str, items: dict[str, str]) -> Callable[[Message], None]:
-    def change(copy: Message) -> None:
-        copy.ClearField(name)
-        getattr(copy, name).update(items)
-
-    return change
-
-
-def _of_message_map(message: M, field: FieldDescriptor, path: str) -> Iterator[tuple[str, str, bool, M]]:
-    values = getattr(message, field.name)
+def _of_message_map(values: Mapping[str, Message], inside: Callable[[Any], Any], path: str) -> Found:
     for key in sorted(values):
-        for inner, how, must_refuse, part in _of_message(values[key], f"{path}[{key}]."):
-            yield inner, how, must_refuse, changed(message, _entry_replacer(field.name, key, part))
+        for inner, how, must_refuse, change in _of_message(values[key], f"{path}[{key}]."):
+            yield inner, how, must_refuse, _below(inside, _below(itemgetter(key), change))
         for bad_key in ("", "k" * 129, "with space"):
-            copy = changed(message, _entry_replacer(field.name, bad_key, values[key]))
-            yield path, f"an entry with the key {bad_key[:12]!r}", REFUSED, copy
+            copy = partial(_copy_entry, key=key, another=bad_key)
+            yield path, f"an entry with the key {bad_key[:12]!r}", REFUSED, _below(inside, copy)
 
 
-def _entry_replacer(name: str, key: str, part: Message) -> Callable[[Message], None]:
-    return lambda copy: getattr(copy, name)[key].CopyFrom(part)
+# Changes.
 
 
-def changed(message: M, change: Callable[[M], Any]) -> M:
-    """A copy with one change."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    change(copy)
-    return copy
+def _below(inside: Callable[[Any], Any], change: Change) -> Change:
+    return lambda outer: change(inside(outer))
+
+
+def _setter(name: str, value: Any) -> Change:
+    return lambda message: setattr(message, name, value)
+
+
+def _clearer(name: str) -> Change:
+    return lambda message: message.ClearField(name)
+
+
+def _empty(message: Message) -> None:
+    message.Clear()
+    message.SetInParent()
+
+
+def _set_time(time: Any, seconds: int, nanos: int) -> None:
+    time.seconds, time.nanos = seconds, nanos
+
+
+def _multiply(items: Any) -> None:
+    items.extend([items[0]] * MANY)
+
+
+def _set_first(items: Any, value: Any) -> None:
+    items[0] = value
+
+
+def _set_items(entries: Any, items: Mapping[str, str]) -> None:
+    entries.clear()
+    entries.update(items)
+
+
+def _copy_entry(entries: Any, key: str, another: str) -> None:
+    entries[another].CopyFrom(entries[key])
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -262,25 +252,24 @@ _NOT_UTF8: Final = (
 )
 
 
-def _bad_utf8(message: Message) -> Iterator[Mutation]:
-    for path, placed in _with_place(message, ""):
-        data = placed.SerializeToString()
-        for how, text in _NOT_UTF8:
-            yield Mutation(path, how, REFUSED, data.replace(_PLACE.encode(), text))
+def _replaced(request: Message, change: Change, text: bytes) -> bytes:
+    return _changed(request, change).replace(_PLACE.encode(), text)
 
 
-def _with_place(message: M, at: str) -> Iterator[tuple[str, M]]:
-    """Copies in which one text that is set is the placeholder."""
+def _places(message: Message, at: str) -> Iterator[tuple[str, Change]]:
+    """Changes that put the placeholder where a text is set."""
     for field, value in cast("list[tuple[FieldDescriptor, Any]]", message.ListFields()):
         path = f"{at}{field.name}"
         if is_map(field):
             continue
         if field.type == _F.TYPE_STRING and not field.is_repeated:
-            yield path, changed(message, _setter(field.name, _PLACE))
+            yield path, _setter(field.name, _PLACE)
         elif field.message_type is not None and field.message_type.full_name not in TIMES:
-            inner, put = (value[0], _item_replacer) if field.is_repeated else (value, _replacer)
-            for inner_path, part in _with_place(inner, f"{path}."):
-                yield inner_path, changed(message, put(field.name, part))
+            inner = value[0] if field.is_repeated else value
+            inside = attrgetter(field.name)
+            for inner_path, change in _places(inner, f"{path}."):
+                below = _below(itemgetter(0), change) if field.is_repeated else change
+                yield inner_path, _below(inside, below)
 
 
 def field_exists(descriptor: Descriptor, path: str) -> bool:
