@@ -6,9 +6,10 @@ Off unless the environment asks for it (read by `app.py` only):
     PERDURE_FAULT_KILL_BEFORE_COMMIT=K  SIGKILL to itself in place of the K-th commit
     PERDURE_FAULT_COMMIT_LOG=FILE       one line of JSON for each commit, written before it is made
 
-With K = "new" the process dies at the first commit that does what no death in the log was at: with a new process
-after each death, all of them together die at every commit once. A commit is one call of `commit` (a group) or
-`change_catalog`; renewed and reset leases do not count.
+K is a number, or a JSON array of facts and a number n: the n-th commit of this process that has these facts, which
+are some of those that the log has. With K = "new" the process dies at the first commit that does what no death in
+the log was at: with a new process after each death, all of them together die at every commit once. A commit is one
+call of `commit` (a group) or `change_catalog`; renewed and reset leases do not count.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import json
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from perdure_server.kernel.records import RecordKind
 from perdure_server.storage.port import CatalogChange, CatalogVerdict, Commit, NewRecord, Store, Verdict
 
 KILL_AFTER: Final = "PERDURE_FAULT_KILL_AFTER_COMMIT"
@@ -30,12 +33,13 @@ COMMIT_LOG: Final = "PERDURE_FAULT_COMMIT_LOG"
 
 NEW: Final = "new"
 
+_HAND_OUTS: Final = (RecordKind.STEP_STARTED, RecordKind.REQUEUED)
 _GENERATED_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """When to die: at which commit, or at a "new" one; empty: never."""
+    """When to die: at which commit (see above); empty: never."""
 
     kill_after: str = ""
     kill_before: str = ""
@@ -60,6 +64,8 @@ class FaultyStore:
         self._store = store
         self._plan = plan
         self._count = 0
+        self._alike: Counter[str] = Counter()
+        """How many commits have had the facts of a plan, by point."""
         self._deaths = _deaths(plan.commit_log)
         """What commits did at which a process has died, by point."""
 
@@ -86,9 +92,8 @@ class FaultyStore:
     def _count_one(self, commits: list[dict[str, Any]]) -> bool:
         """Notes a commit, and dies before it if that is planned. Returns: whether to die after it."""
         self._count += 1
-        facts = json.dumps(commits, sort_keys=True)
-        before = self._is_meant(self._plan.kill_before, "before", facts)
-        after = self._is_meant(self._plan.kill_after, "after", facts)
+        before = self._is_meant(self._plan.kill_before, "before", commits)
+        after = self._is_meant(self._plan.kill_after, "after", commits)
         dies = "before" if before else "after" if after else ""
         if self._plan.commit_log:
             self._log({"number": self._count, "process": os.getpid(), "dies": dies, "commits": commits})
@@ -96,8 +101,15 @@ class FaultyStore:
             _die()
         return after
 
-    def _is_meant(self, wanted: str, point: str, facts: str) -> bool:
-        return (point, facts) not in self._deaths if wanted == NEW else wanted == str(self._count)
+    def _is_meant(self, wanted: str, point: str, commits: list[dict[str, Any]]) -> bool:
+        if wanted == NEW:
+            return (point, json.dumps(commits, sort_keys=True)) not in self._deaths
+        if not wanted.startswith("["):
+            return wanted == str(self._count)
+        facts, nth = json.loads(wanted)
+        alike = sum(all(commit.get(key) == value for key, value in facts.items()) for commit in commits)
+        self._alike[point] += alike
+        return self._alike[point] - alike < nth <= self._alike[point]
 
     def _log(self, line: dict[str, Any]) -> None:
         descriptor = os.open(self._plan.commit_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -124,6 +136,7 @@ def _commit_facts(commit: Commit) -> dict[str, Any]:
     return {
         "run": _plain(commit.key.run_id) if commit.key else "",
         "records": _record_facts(commit.records),
+        "handed_out": _record_facts(commit.records, of_hand_outs=True),
         "new_runs": [[_plain(new.identity.run_id), _record_facts(new.records)] for new in commit.new_runs],
         "events": [event.name for event in commit.events],
         "mail": [mail.kind for mail in commit.mail],
@@ -136,5 +149,7 @@ def _plain(run_id: str) -> str:
     return "*" if _GENERATED_ID.fullmatch(run_id) else run_id
 
 
-def _record_facts(records: Sequence[NewRecord]) -> list[list[Any]]:
-    return [[record.kind, record.node_id, record.status] for record in records]
+def _record_facts(records: Sequence[NewRecord], *, of_hand_outs: bool = False) -> list[list[Any]]:
+    """Hand-outs apart: whether one shares the commit that made its step due depends on who is connected just then."""
+    chosen = [record for record in records if (record.kind in _HAND_OUTS) == of_hand_outs]
+    return [[record.kind, record.node_id, record.status] for record in chosen]
