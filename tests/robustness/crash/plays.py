@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -57,6 +57,11 @@ def once(point: str, number: int) -> DeathPlan:
     return lambda life: {point: str(number)} if life == 1 else {}
 
 
+def at_commit(point: str, facts: Mapping[str, object], nth: int) -> DeathPlan:
+    """The first server dies at its `nth` commit that has these facts, the second one lives."""
+    return lambda life: {point: json.dumps([facts, nth])} if life == 1 else {}
+
+
 def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
     """The first server dies at its `first`-th commit, every later one at its `stride`-th."""
     return lambda life: {point: str(first if life == 1 else stride)}
@@ -85,13 +90,13 @@ class CommitLine:
         number: counted in its process.
         process: that process.
         dies: "before", "after" or "".
-        commits: what the commits of the group did, without generated ids.
+        commits: facts of the commits of the group, without generated ids.
     """
 
     number: int
     process: int
     dies: str
-    commits: tuple[str, ...]
+    commits: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +212,5 @@ async def _audit(channel: grpc.aio.Channel) -> list[str]:
 
 def read_log(path: Path) -> list[CommitLine]:
     """The commit log that the servers of a play wrote."""
-    found: list[CommitLine] = []
-    with path.open(encoding="utf-8") as lines:
-        for line in map(json.loads, lines):
-            commits = tuple(json.dumps(commit, sort_keys=True) for commit in line["commits"])
-            found.append(CommitLine(line["number"], line["process"], line["dies"], commits))
-    return found
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [CommitLine(line["number"], line["process"], line["dies"], tuple(line["commits"])) for line in lines]
