@@ -1,6 +1,7 @@
 """The checker finds what is planted, and nothing in a ledger that is right."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,23 +221,38 @@ def another_payload() -> Export:
     return of(consumed(waiting(**HEARS), 7), events={SESSION: [event(7, text='{"a":1}')]})
 
 
-def emitting(logged: int) -> Export:
-    """A run that has emitted an event, which the log has so many times."""
+def emitting(
+    logged: int, emitted: model_pb2.EmitEvent, status: pb.StepStatus.ValueType = DONE, step_id: int = 2
+) -> Export:
+    """A run that has emitted an event, which the log has so many times; it is in session "s"."""
+    effect = model_pb2.Effect(emit_event=emitted).SerializeToString()
+    opened = pb.OpenEffect(type="emit_event", server_side=True, payload=pb.PayloadRef(index=0, size=len(effect)))
+    opened.payload.commitment = hashlib.sha256(SALT + effect).digest()
     maker = LedgerMaker("emitting")
-    effect = model_pb2.Effect(emit_event=model_pb2.EmitEvent(name="go", scope_id="s", event_id="e7"))
-    opened = pb.OpenEffect(type="emit_event", server_side=True)
-    opened.payload.CopyFrom(pb.PayloadRef(index=0, size=effect.ByteSize()))
-    opened.payload.commitment = hashlib.sha256(SALT + effect.SerializeToString()).digest()
     maker.add(STARTED, entry=NODE, workflow_id="w")
     entry = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, effect=opened)
-    entry.payloads.extend(payloads(SALT, effect.SerializeToString()))
-    result: dict[str, Any] = {"effect_type": "emit_event", "result": b'{"event_id":"e7"}'}
-    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=2, status=DONE, next=NODE, **result)
+    entry.payloads.extend(payloads(SALT, effect))
+    completed = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=step_id, status=status, effect_type="emit_event")
+    maker.entries[2] = resealed_with(completed, session_id="s", idempotency_key="e7")
     return of(maker, events={SESSION: [event(7)] * logged})
 
 
-def test_an_event_that_was_emitted_once_is_right() -> None:
-    assert found(emitting(1)) == set()
+GO = model_pb2.EmitEvent(name="go", scope_id="s", event_id="e7")
+OWN = model_pb2.EmitEvent(name="go")
+"""In the run's own session, under the effect's key."""
+
+
+@pytest.mark.parametrize("emitted", [GO, OWN])
+def test_an_event_that_was_emitted_once_is_right(emitted: model_pb2.EmitEvent) -> None:
+    assert found(emitting(1, emitted)) == set()
+    assert found(emitting(0, emitted)) == {"EVENT_LOST"}
+
+
+def test_events_of_other_effects_and_scopes_are_not_looked_for() -> None:
+    assert found(emitting(0, GO, status=FAILED)) == set()
+    assert found(emitting(0, model_pb2.EmitEvent(name="go", scope=common_pb2.EVENT_SCOPE_GLOBAL))) == set()
+    assert found(emitting(0, GO, step_id=9)) == {"FOREIGN_STEP"}
+    assert found(of(ended(acting()), events={(SESSION[0], ""): []})) == set()
 
 
 def instant_has_passed() -> Export:
@@ -337,8 +353,8 @@ WRONG: dict[Callable[[], Export], str] = {
     deadline_has_passed: "TIMER_LOST",
     run_deadline_has_passed: "TIMER_LOST",
     retry_was_due: "TIMER_LOST",
-    lambda: emitting(0): "EVENT_LOST",
-    lambda: emitting(2): "EVENT_DOUBLED",
+    lambda: emitting(0, GO): "EVENT_LOST",
+    lambda: emitting(2, GO): "EVENT_DOUBLED",
     lambda: header(seq=3): "SEQ_GAP",
     lambda: header(run_id="other"): "FOREIGN_RECORD",
     lambda: header(kind=pb.RECORD_KIND_PAUSED): "KIND_DIFFERS",
@@ -500,3 +516,35 @@ def test_generated_ids_are_named_by_first_appearance() -> None:
     assert with_child(first) == with_child(second)
     assert "id-1" in with_child(first)[1]
     assert with_child(first) != with_child("chosen")
+
+
+def test_children_follow_in_the_order_in_which_ledgers_name_them() -> None:
+    """Once each, however often they are named; whoever nobody names comes last."""
+    parent = LedgerMaker("parent")
+    parent.add(STARTED, entry=NODE, workflow_id="w")
+    for child in ("second", "first", "second"):
+        link = pb.ChildLink(run_id=child)
+        parent.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, next=NODE, child=link)
+    children = [LedgerMaker(name) for name in ("first", "orphan", "second")]
+    for child in children:
+        child.add(STARTED, entry=NODE, workflow_id="w", parent_run_id="parent")
+    lines = normal_form(of(*children, parent), ["parent"])
+    assert [json.loads(line)[0] for line in lines[4:]] == ["second", "first", "orphan"]
+
+
+def test_payloads_of_effects_are_compared_as_what_they_are() -> None:
+    """Of the server's own effects a message, of a worker's the text."""
+
+    def line(payload: bytes, *, server_side: bool) -> str:
+        opened = pb.OpenEffect(type="act", server_side=server_side, payload=pb.PayloadRef(index=0, size=len(payload)))
+        opened.payload.commitment = hashlib.sha256(SALT + payload).digest()
+        maker = LedgerMaker("acting")
+        maker.add(STARTED, entry=NODE, workflow_id="w")
+        entry = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, effect=opened)
+        entry.payloads.extend(payloads(SALT, payload))
+        return normal_form(of(maker), ["acting"])[1]
+
+    assert '"payload": {"emit_event": {"name": "go"}}' in line(
+        model_pb2.Effect(emit_event=OWN).SerializeToString(), server_side=True
+    )
+    assert '"payload": "{}"' in line(b"{}", server_side=False)
