@@ -14,8 +14,13 @@ from google.rpc import status_pb2
 from perdure_server import app
 from perdure_server.api import fields, guard
 from perdure_server.api.errors import PublicError
+from perdure_server.kernel import steps
+from perdure_server.kernel.draft import Draft
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
+from perdure_server.kernel.model import Step
 from perdure_server.kernel.values import Leaf
+from perdure_server.ledger.messages import CaughtUp, Message
+from perdure_server.ledger.subscription import Subscription
 from perdure_server.storage.port import Commit, Store, Verdict
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
@@ -107,6 +112,32 @@ def _any_json() -> None:
     fields.__dict__["check_json"] = take
 
 
+def _no_fence() -> None:
+    """The report of any attempt settles the step."""
+
+    def any_attempt(draft: Draft, step_id: int, attempt: int) -> Step:
+        return draft.step
+
+    steps.__dict__["_leased_attempt"] = any_attempt
+
+
+def _greedy_streams() -> None:
+    """A subscription reads the ledger ahead of its client."""
+    take = Subscription.next
+
+    async def take_ahead(self: Subscription) -> Message | None:
+        if self not in ahead:
+            ahead[self] = []
+            while (message := await take(self)) is not None:
+                ahead[self].append(message)
+                if isinstance(message.event, CaughtUp):
+                    break
+        return ahead[self].pop(0) if ahead[self] else await take(self)
+
+    ahead: dict[Subscription, list[Message]] = {}
+    Subscription.next = take_ahead
+
+
 DEFECTS: Mapping[str, Callable[[], None]] = {
     "forget_requests": partial(_around_the_store, ForgetfulStore),
     "torn": partial(_around_the_store, TornStore),
@@ -114,4 +145,6 @@ DEFECTS: Mapping[str, Callable[[], None]] = {
     "bare_errors": _bare_errors,
     "open_errors": _open_errors,
     "any_json": _any_json,
+    "no_fence": _no_fence,
+    "greedy_streams": _greedy_streams,
 }

@@ -75,7 +75,7 @@ async def test_streams_are_told_and_the_server_ends_well(server: ServerProcess, 
 
 async def test_a_worker_finishes_what_it_holds(server: ServerProcess, channel: grpc.aio.Channel) -> None:
     """Its report is accepted after the drain has begun, and is there after the next start."""
-    call = WorkerServiceStub(channel).Work()
+    call: Any = WorkerServiceStub(channel).Work()
     hello = worker.Hello(worker_id="w", effect_types=["act"])
     await call.write(worker.WorkRequest(hello=hello, credit=worker.Credit(limit=1)))
     while not (response := await call.read()).tasks:
@@ -96,7 +96,7 @@ async def test_a_worker_finishes_what_it_holds(server: ServerProcess, channel: g
 
 
 async def test_a_worker_that_does_not_leave_is_said_goodbye(server: ServerProcess, channel: grpc.aio.Channel) -> None:
-    call = WorkerServiceStub(channel).Work()
+    call: Any = WorkerServiceStub(channel).Work()
     await call.write(worker.WorkRequest(hello=worker.Hello(worker_id="w", effect_types=["act"])))
     await call.read()
     ending = asyncio.create_task(read_to_the_end(call))

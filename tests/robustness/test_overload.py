@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import common_pb2, model_pb2
@@ -36,9 +37,9 @@ RUNS = 600
 """Times PAYLOAD: 60 MB of records."""
 
 SILENT = 20
-GROWTH_MIB = 4.0 * SILENT
-"""What subscribers that do not read may cost: a page of the store (1 MiB), as read and as sent, and the transport's
-buffers each; of the 60 MB that each of them has not read, next to nothing."""
+GROWTH_MIB = 4.0
+"""What a subscriber that does not read may cost: a page of the store (1 MiB), as read and as sent, and the transport's
+buffers; of the 60 MB that it has not read, next to nothing."""
 
 
 @pytest.fixture
@@ -49,26 +50,20 @@ async def server(servers: Servers) -> ServerProcess:
 
 @pytest.fixture
 async def channel(server: ServerProcess) -> AsyncGenerator[grpc.aio.Channel]:
-    """A connection to it, with a workflow that waits and one whose effect nobody serves."""
+    """A connection to it, with the workflows."""
     async with server.channel() as connected:
-        effect = model_pb2.NODE_KIND_EFFECT
-        ask = '{"type":"ask_user","payload":{"prompt":"?"}}'
-        act = '{"type":"act","payload":{}}'
-        specs = [
-            model_pb2.WorkflowSpec(
-                workflow_id="asking",
-                entry_node="ask",
-                nodes={"ask": model_pb2.NodeSpec(kind=effect, template_json=ask)},
-            ),
-            model_pb2.WorkflowSpec(
-                workflow_id="acting",
-                entry_node="act",
-                nodes={"act": model_pb2.NodeSpec(kind=effect, template_json=act, queue=QUEUE)},
-            ),
-        ]
-        for spec in specs:
-            await WorkflowServiceStub(connected).RegisterWorkflow(RegisterWorkflowRequest(spec=spec))
+        await register(connected)
         yield connected
+
+
+async def register(channel: grpc.aio.Channel) -> None:
+    """A workflow that waits, and one whose effect nobody serves."""
+    ask = '{"type":"ask_user","payload":{"prompt":"?"}}'
+    act = '{"type":"act","payload":{}}'
+    for workflow_id, template, queue in (("asking", ask, ""), ("acting", act, QUEUE)):
+        node = model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_EFFECT, template_json=template, queue=queue)
+        spec = model_pb2.WorkflowSpec(workflow_id=workflow_id, entry_node="only", nodes={"only": node})
+        await WorkflowServiceStub(channel).RegisterWorkflow(RegisterWorkflowRequest(spec=spec))
 
 
 async def fill(channel: grpc.aio.Channel, first: int, number: int) -> None:
@@ -87,14 +82,12 @@ def everything() -> ledger.SubscribeLedgerRequest:
     return ledger.SubscribeLedgerRequest(scope=ledger.LedgerScope(all=True), beginning=True)
 
 
-async def test_subscribers_that_never_read_do_not_fill_the_server(
-    server: ServerProcess, channel: grpc.aio.Channel
-) -> None:
-    """Memory stays where it was, and somebody who reads still gets every record."""
+async def growth_mib(server: ServerProcess, channel: grpc.aio.Channel, silent: int) -> float:
+    """What subscribers that do not read cost the server while another one reads everything."""
     await fill(channel, 0, RUNS)
     before = server.memory_mib()
-    silent = [server.channel() for _ in range(SILENT)]
-    calls = [LedgerServiceStub(quiet).SubscribeLedger(everything()) for quiet in silent]
+    quiet = [server.channel() for _ in range(silent)]
+    calls: list[Any] = [LedgerServiceStub(each).SubscribeLedger(everything()) for each in quiet]
     for call in calls:
         await call.read()
     reader = LedgerServiceStub(channel).SubscribeLedger(everything())
@@ -105,10 +98,59 @@ async def test_subscribers_that_never_read_do_not_fill_the_server(
             break
     reader.cancel()
     grown = server.memory_mib() - before
-    for call, quiet in zip(calls, silent, strict=True):
+    for call, each in zip(calls, quiet, strict=True):
         call.cancel()
-        await quiet.close()
-    assert grown <= GROWTH_MIB, f"{grown:.0f} MiB more for {SILENT} subscribers that do not read 60 MB each"
+        await each.close()
+    return grown
+
+
+async def messages_of(call: Any) -> AsyncGenerator[Any]:
+    """What is left of a stream that has been read from."""
+    while (message := await call.read()) is not grpc.aio.EOF:
+        yield message
+
+
+async def test_subscribers_that_never_read_do_not_fill_the_server(
+    server: ServerProcess, channel: grpc.aio.Channel
+) -> None:
+    """Memory stays where it was, and somebody who reads still gets every record."""
+    grown = await growth_mib(server, channel, SILENT)
+    assert grown <= GROWTH_MIB * SILENT, f"{grown:.0f} MiB for {SILENT} subscribers that do not read 60 MB each"
+
+
+async def test_a_server_that_reads_ahead_of_its_clients_is_found(servers: Servers) -> None:
+    server = await servers.start(defect="greedy_streams")
+    async with server.channel() as channel:
+        await register(channel)
+        assert await growth_mib(server, channel, 3) > GROWTH_MIB * 3
+
+
+async def test_a_subscriber_that_does_not_read_for_too_long_is_said_goodbye(servers: Servers) -> None:
+    """And goes on from its cursor when it does."""
+    server = await servers.start({"limits": {"slow_reader_us": 1_000_000}})
+    async with server.channel() as channel, server.channel() as quiet:
+        await register(channel)
+        await fill(channel, 0, RUNS)
+        silent: Any = LedgerServiceStub(quiet).SubscribeLedger(everything())
+        await silent.read()
+        clock: Any = LedgerServiceStub(channel).SubscribeLedger(
+            ledger.SubscribeLedgerRequest(
+                scope=ledger.LedgerScope(run_id="run-0"), now=True, checkpoint_interval=Duration(seconds=1)
+            )
+        )
+        beats = 0
+        while beats < 4:
+            beats += (await clock.read()).HasField("checkpoint")
+        clock.cancel()
+        said = [message async for message in messages_of(silent)]
+        assert said[-1].goodbye.reason == ledger.Goodbye.REASON_SLOW_CONSUMER
+        again = everything()
+        again.after_cursor = said[-1].cursor
+        again.stop_when_caught_up = True
+        said += [message async for message in LedgerServiceStub(channel).SubscribeLedger(again)]
+    positions = [entry.position for message in said for entry in message.batch.entries]
+    assert positions == sorted(set(positions))
+    assert sum(entry.record.HasField("run_started") for message in said for entry in message.batch.entries) == RUNS
 
 
 async def opened(channel: grpc.aio.Channel, kind: str, number: int) -> Any:
