@@ -10,7 +10,7 @@ from perdure.runs import StartOptions
 from perdure.v1 import worker_service_pb2 as worker
 from tests.acceptance.differences import differs
 from tests.acceptance.hand import HandWorker
-from tests.acceptance.scene import WITHIN_S, Scene, asking, calling, listening
+from tests.acceptance.scene import WITHIN_S, Echo, Scene, asking, calling, listening
 
 
 @differs("cancelled-error", "ledger-rows")
@@ -234,3 +234,19 @@ async def test_nothing_starts_while_a_run_is_paused(scene: Scene) -> None:
     await run.unpause()
     assert (await scene.ended(run)).status == "completed"
     assert executed == ["first", "second"]
+
+
+@pytest.mark.promise("P7")
+@differs("pause-flag")
+async def test_a_paused_task_is_not_handed_out_while_a_later_one_is(scene: Scene) -> None:
+    echo = Echo()
+    await scene.register(calling())
+    paused = await scene.start("calling")
+    await paused.pause()
+    later = await scene.start("calling")
+    await scene.work(llm_call=echo)
+    await scene.ended(later)
+    assert (await paused.state()).activity == "queued"
+    assert {context.run_id for context in echo.contexts} == {later.run_id}
+    await paused.unpause()
+    assert (await scene.ended(paused)).output == {"result": {"n": 2}}

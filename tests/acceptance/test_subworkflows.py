@@ -1,6 +1,7 @@
 """Scenarios F, first part: subworkflows."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,8 @@ from perdure_server.storage.faults import KILL_AFTER, KILL_BEFORE
 from tests.acceptance.differences import differs
 from tests.acceptance.lives import Lives
 from tests.acceptance.scene import Scene, asking
+
+PROMPTLY = timedelta(seconds=5)
 
 
 def parent(
@@ -59,13 +62,15 @@ async def test_scenario_53_a_childs_end_wakes_its_parent_without_another_call(sc
     wait = await scene.waiting(run)
     assert wait.reason == "subworkflow"
     found = scene.client.run(wait.child_run_id)
-    if end == "answer":
-        await found.resume("y", wait_id=(await scene.waiting(found)).wait_id)
-        assert (await scene.ended(run)).output == {"child": {"sub_run_id": found.run_id, "output": {"answer": "y"}}}
-        return
     await scene.waiting(found)
-    await found.cancel("not today")
-    state = await scene.ended(run)
+    await (found.resume("y", any_wait=True) if end == "answer" else found.cancel("not today"))
+    state, childs_end = await scene.ended(run), await scene.ended(found)
+    woken = await scene.record(run, "child_ended")
+    assert childs_end.ended_at is not None
+    assert woken.at - childs_end.ended_at < PROMPTLY, "woken by its child's end, not by a sweep"
+    if end == "answer":
+        assert state.output == {"child": {"sub_run_id": found.run_id, "output": {"answer": "y"}}}
+        return
     assert state.error is not None
     assert (state.status, state.error.type) == ("failed", "CHILD_CANCELLED")
     assert "not today" in state.error.message

@@ -13,7 +13,8 @@ from tests.acceptance.scene import WITHIN_S, Scene
 
 BLOCKED_RUNS = 1_000
 AT_A_TIME = 50
-DUE_AFTER = timedelta(seconds=4)
+MARGINS_S = (4, 10, 25)
+"""How long setting the scene may take, tried one after the other."""
 
 
 def sleeping() -> Workflow:
@@ -126,11 +127,15 @@ async def test_scenario_39_one_due_run_fires_behind_a_thousand_that_cannot_progr
     """Half of the thousand are paused, half go on to a step that nobody serves; all are due before the good one."""
     scene = await lives.begin()
     await scene.register(sleeping(), stuck_after_sleep())
-    due = datetime.now(UTC) + DUE_AFTER
-    blocked = await _start(scene, ["sleeping", "stuck"] * (BLOCKED_RUNS // 2), due)
-    await asyncio.gather(*(run.pause() for run in blocked[::2]))
-    (good,) = await _start(scene, ["sleeping"], due + timedelta(milliseconds=1))
-    assert datetime.now(UTC) < due, "this machine is too slow to set the scene in time"
+    for margin in MARGINS_S:
+        due = datetime.now(UTC) + timedelta(seconds=margin)
+        blocked = await _start(scene, ["sleeping", "stuck"] * (BLOCKED_RUNS // 2), due)
+        await asyncio.gather(*(run.pause() for run in blocked[::2]))
+        (good,) = await _start(scene, ["sleeping"], due + timedelta(milliseconds=1))
+        if datetime.now(UTC) < due:
+            break
+    else:
+        pytest.fail("this machine is too slow to set the scene in time")
     assert (await scene.ended(good)).status == "completed"
     resumed = await scene.record(good, "resumed")
     assert timedelta(0) <= resumed.at - due < timedelta(seconds=1)
