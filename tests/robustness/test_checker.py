@@ -224,7 +224,7 @@ def another_payload() -> Export:
 def emitting(
     logged: int, emitted: model_pb2.EmitEvent, status: pb.StepStatus.ValueType = DONE, step_id: int = 2
 ) -> Export:
-    """A run that has emitted an event, which the log has so many times; it is in session "s"."""
+    """A run that has emitted an event, which the log has so many times."""
     effect = model_pb2.Effect(emit_event=emitted).SerializeToString()
     opened = pb.OpenEffect(type="emit_event", server_side=True, payload=pb.PayloadRef(index=0, size=len(effect)))
     opened.payload.commitment = hashlib.sha256(SALT + effect).digest()
@@ -233,8 +233,9 @@ def emitting(
     entry = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, effect=opened)
     entry.payloads.extend(payloads(SALT, effect))
     completed = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=step_id, status=status, effect_type="emit_event")
-    maker.entries[2] = resealed_with(completed, session_id="s", idempotency_key="e7")
-    return of(maker, events={SESSION: [event(7)] * logged})
+    maker.entries[2] = resealed_with(completed, session_id="own", idempotency_key="key")
+    own = runs.Event(event_id="key", name="go")
+    return of(maker, events={SESSION: [event(7)] * logged, (SESSION[0], "own"): [own] * logged})
 
 
 GO = model_pb2.EmitEvent(name="go", scope_id="s", event_id="e7")
