@@ -21,6 +21,7 @@ from perdure_server.kernel.model import Step
 from perdure_server.kernel.values import Leaf
 from perdure_server.ledger.messages import CaughtUp, Message
 from perdure_server.ledger.subscription import Subscription
+from perdure_server.runtime import Runtime
 from perdure_server.storage.port import Commit, Store, Verdict
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
@@ -138,6 +139,15 @@ def _greedy_streams() -> None:
     Subscription.next = take_ahead
 
 
+def _silent_drain() -> None:
+    """A server that stops tells nobody."""
+
+    def tell_nobody(self: Runtime, timeout_us: int = 0) -> None:
+        pass
+
+    Runtime.drain = tell_nobody
+
+
 DEFECTS: Mapping[str, Callable[[], None]] = {
     "forget_requests": partial(_around_the_store, ForgetfulStore),
     "torn": partial(_around_the_store, TornStore),
@@ -146,5 +156,6 @@ DEFECTS: Mapping[str, Callable[[], None]] = {
     "open_errors": _open_errors,
     "any_json": _any_json,
     "no_fence": _no_fence,
+    "silent_drain": _silent_drain,
     "greedy_streams": _greedy_streams,
 }

@@ -37,18 +37,22 @@ async def server(servers: Servers) -> ServerProcess:
 async def channel(server: ServerProcess) -> AsyncGenerator[grpc.aio.Channel]:
     """A connection to it; a run waits for a person, another for a worker."""
     async with server.channel() as connected:
-        ask = '{"type":"ask_user","payload":{"prompt":"?"}}'
-        act = '{"type":"act","payload":{}}'
-        for workflow_id, template in (("asking", ask), ("acting", act)):
-            spec = model_pb2.WorkflowSpec(
-                workflow_id=workflow_id,
-                entry_node="only",
-                nodes={"only": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_EFFECT, template_json=template)},
-            )
-            await WorkflowServiceStub(connected).RegisterWorkflow(RegisterWorkflowRequest(spec=spec))
-            request = runs.StartRunRequest(workflow_id=workflow_id, run_id=workflow_id)
-            await RunServiceStub(connected).StartRun(request)
+        await found(connected)
         yield connected
+
+
+async def found(channel: grpc.aio.Channel) -> None:
+    """Starts a run "asking" that waits for a person, and a run "acting" that waits for a worker."""
+    ask = '{"type":"ask_user","payload":{"prompt":"?"}}'
+    act = '{"type":"act","payload":{}}'
+    for workflow_id, template in (("asking", ask), ("acting", act)):
+        spec = model_pb2.WorkflowSpec(
+            workflow_id=workflow_id,
+            entry_node="only",
+            nodes={"only": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_EFFECT, template_json=template)},
+        )
+        await WorkflowServiceStub(channel).RegisterWorkflow(RegisterWorkflowRequest(spec=spec))
+        await RunServiceStub(channel).StartRun(runs.StartRunRequest(workflow_id=workflow_id, run_id=workflow_id))
 
 
 async def read_to_the_end(call: Any) -> list[Any]:
@@ -59,18 +63,36 @@ async def read_to_the_end(call: Any) -> list[Any]:
     return said
 
 
-async def test_streams_are_told_and_the_server_ends_well(server: ServerProcess, channel: grpc.aio.Channel) -> None:
-    subscription = LedgerServiceStub(channel).SubscribeLedger(
-        ledger.SubscribeLedgerRequest(scope=ledger.LedgerScope(all=True), now=True)
-    )
-    watch = RunServiceStub(channel).WatchRun(runs.WatchRunRequest(run_id="asking"))
-    for call in (subscription, watch):
+async def opened(channel: grpc.aio.Channel) -> list[Any]:
+    """A subscription, and a watch of the run that waits for a person; both stand."""
+    scope = ledger.LedgerScope(all=True)
+    calls: list[Any] = [
+        LedgerServiceStub(channel).SubscribeLedger(ledger.SubscribeLedgerRequest(scope=scope, now=True)),
+        RunServiceStub(channel).WatchRun(runs.WatchRunRequest(run_id="asking")),
+    ]
+    for call in calls:
         await call.read()
-    endings = [asyncio.create_task(read_to_the_end(call)) for call in (subscription, watch)]
+    return calls
+
+
+async def test_streams_are_told_and_the_server_ends_well(server: ServerProcess, channel: grpc.aio.Channel) -> None:
+    endings = [asyncio.create_task(read_to_the_end(call)) for call in await opened(channel)]
     assert await server.stop() == 0
     for ending in endings:
         last = (await ending)[-1]
         assert last.goodbye.reason == DRAINING, last
+
+
+async def test_a_server_that_tells_nobody_is_found(servers: Servers) -> None:
+    """Its subscription ends without a goodbye: with an error, when the time to drain is over."""
+    server = await servers.start({"drain_seconds": 0.5}, defect="silent_drain")
+    async with server.channel() as channel:
+        await found(channel)
+        subscription, _ = await opened(channel)
+        ending = asyncio.create_task(read_to_the_end(subscription))
+        await server.stop()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await ending
 
 
 async def test_a_worker_finishes_what_it_holds(server: ServerProcess, channel: grpc.aio.Channel) -> None:
