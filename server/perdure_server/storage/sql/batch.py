@@ -44,6 +44,7 @@ HeadShape: TypeAlias = tuple[int, int, bool, int, int]
 class KnownRun:
     """A run before the Commit that names it. `shape` is None for a run that the Commit creates."""
 
+    key: RunKey
     run_no: int
     namespace_no: int
     root_no: int
@@ -53,6 +54,17 @@ class KnownRun:
     head_hash: bytes
     shape: HeadShape | None
     wait_id: int
+
+    @property
+    def has_ended(self) -> bool:
+        """No further commit is to be expected."""
+        return self.shape is not None and self.shape[3] != 0
+
+    def moved(self, head: RunHead) -> KnownRun:
+        """The run after a Commit that gave it this head."""
+        shape = head_shape(head)
+        numbers = self.namespace_no, self.root_no, self.session_no, self.workflow_no
+        return KnownRun(self.key, self.run_no, *numbers, head.seq, head.head_hash, shape, shape[4])
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +274,7 @@ class BatchPlan:
         identity = new.identity
         namespace = identity.namespace
         run = KnownRun(
+            key=RunKey(namespace, identity.run_id),
             run_no=self._number(namespace, identity.run_id),
             namespace_no=self._number(namespace, ""),
             root_no=self._number(namespace, identity.root_run_id),

@@ -140,6 +140,7 @@ class SqliteStore:
 
     def install(self, key: RunKey, expected_seq: int, rows: ObligationRows, wait: WaitRow | None) -> bool:
         """See StoreWriter."""
+        self._committer.forget(key)
         with self._write() as connection:
             return upkeep.install(connection, key, expected_seq, rows, wait, self._committer.horizon)
 

@@ -7,7 +7,7 @@ the statements are made from its schema all the same.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -36,6 +36,9 @@ UNSTORABLE: Final = (
     UnicodeEncodeError,
 )
 """What SQLite and its driver raise for values that one Commit brought, as opposed to a store that fails."""
+
+MAX_HEADS: Final = 20_000
+"""Heads of runs that are remembered, some 400 bytes each."""
 
 _STATE_COLUMNS: Final = ("seq", "updated_at", "step_budget", "current_node", "error_type", "head_hash")
 _SHAPE_COLUMNS: Final = ("status", "activity", "paused", "ended_at", "wait_id")
@@ -91,10 +94,10 @@ _find_events: Final = Grouped(
 )
 
 
-def _identifiers_named(commit: Commit) -> Iterable[tuple[str, str]]:
+def _identifiers_named(commit: Commit, known: Mapping[RunKey, KnownRun]) -> Iterable[tuple[str, str]]:
     namespace = commit.namespace
-    if commit.key is not None:
-        yield commit.key.namespace, commit.key.run_id
+    if commit.key is not None and commit.key not in known:
+        yield commit.key
     if commit.new_runs:
         yield namespace, ""
     for new in commit.new_runs:
@@ -133,6 +136,12 @@ class SqliteCommitter:
         """The last position that is on disk; what is being written is above it."""
         self._position = position
         self._identifier_no = identifier_no
+        self._heads: dict[RunKey, KnownRun] = {}
+        """Heads as the tables hold them: nobody else writes this file. Left alone by whatever is rolled back."""
+
+    def forget(self, key: RunKey) -> None:
+        """Somebody else changes the run's rows: its head is read again."""
+        self._heads.pop(key, None)
 
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
         """One transaction for all. Its rows are written together, or, where that fails and where Commits build
@@ -142,11 +151,30 @@ class SqliteCommitter:
         """
         if _has_sequels(batch):
             # Written together, a row that a later Commit replaces would never meet its CHECKs.
-            return self._transaction(lambda: [self._alone(commit) for commit in batch])
+            return self._one_by_one(batch)
+        moved: list[KnownRun] = []
         try:
-            return self._transaction(lambda: self._together(batch))
+            verdicts = self._transaction(lambda: self._together(batch, moved))
         except UNSTORABLE:
-            return self._transaction(lambda: [self._alone(commit) for commit in batch])
+            return self._one_by_one(batch)
+        self._remember(moved)
+        return verdicts
+
+    def _one_by_one(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """One transaction, in which a Commit sees what those before it wrote; no remembered head is right there."""
+        for commit in batch:
+            if commit.key is not None:
+                self.forget(commit.key)
+        return self._transaction(lambda: [self._alone(commit) for commit in batch])
+
+    def _remember(self, moved: Iterable[KnownRun]) -> None:
+        """The heads of runs whose commit is on disk, those that ended apart; the oldest leave first."""
+        for run in moved:
+            self._heads.pop(run.key, None)
+            if not run.has_ended:
+                self._heads[run.key] = run
+        while len(self._heads) > MAX_HEADS:
+            del self._heads[next(iter(self._heads))]
 
     def _transaction(self, work: Callable[[], list[Verdict]]) -> list[Verdict]:
         identifier_no = self._identifier_no
@@ -162,17 +190,19 @@ class SqliteCommitter:
         self.horizon = self._position
         return verdicts
 
-    def _together(self, batch: Sequence[Commit]) -> list[Verdict]:
+    def _together(self, batch: Sequence[Commit], moved: list[KnownRun]) -> list[Verdict]:
+        """Writes them with one statement a table; what became of their runs goes into `moved`."""
         plan = BatchPlan(self._find(batch), self._position, self._identifier_no, self._genesis)
         verdicts = [plan.add(commit) for commit in batch]
         self._write(plan.writes)
         self._position, self._identifier_no = plan.position, plan.identifier_no
+        moved += [run.moved(head) for run, head in plan.writes.heads.values()]
         return verdicts
 
     def _alone(self, commit: Commit) -> Verdict:
         self._cursor.execute("SAVEPOINT alone")
         try:
-            (verdict,) = self._together((commit,))
+            (verdict,) = self._together((commit,), [])
         except UNSTORABLE as error:
             self._cursor.execute("ROLLBACK TO alone")
             verdict = Verdict(VerdictKind.FAILED, error=str(error))
@@ -181,7 +211,12 @@ class SqliteCommitter:
 
     def _find(self, batch: Sequence[Commit]) -> Found:
         found = Found()
-        named = list(dict.fromkeys(pair for commit in batch for pair in _identifiers_named(commit)))
+        heads = self._heads
+        for commit in batch:
+            if commit.key in heads:
+                found.runs[commit.key] = heads[commit.key]
+        unknown = (pair for commit in batch for pair in _identifiers_named(commit, found.runs))
+        named = list(dict.fromkeys(unknown))
         if named:
             self._find_named(named, found)
         requests = [
@@ -210,7 +245,9 @@ class SqliteCommitter:
                 namespace, identifier = named[number]
                 found.numbers[namespace, identifier] = row[1]
                 if row[2] is not None:
-                    found.runs[RunKey(namespace, identifier)] = KnownRun(
+                    key = RunKey(namespace, identifier)
+                    found.runs[key] = KnownRun(
+                        key=key,
                         run_no=row[1],
                         seq=row[2],
                         head_hash=bytes.fromhex(row[3]),

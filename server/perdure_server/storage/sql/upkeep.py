@@ -77,6 +77,7 @@ def install(
     if row is None or row.seq != expected_seq:
         return False
     run = KnownRun(
+        key=key,
         run_no=row.run_no,
         namespace_no=row.namespace_no,
         root_no=row.root_no,
