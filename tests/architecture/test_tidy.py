@@ -14,7 +14,7 @@ BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
     "clients/python/perdure/worker/executor.py": (2, "the user's handlers; their errors are reported"),
     "server/perdure_server/api/guard.py": (1, "a call; its error is logged and answered by an id"),
     "server/perdure_server/loop.py": (1, "a pass of a background loop; the loop goes on"),
-    "server/perdure_server/engine/committer.py": (1, "the writing thread; the callers get the error"),
+    "server/perdure_server/engine/committer.py": (2, "the writing thread, whose callers get the error; one answer"),
     "server/perdure_server/engine/intake.py": (2, "one run's decision or load; its callers get the error"),
 }
 

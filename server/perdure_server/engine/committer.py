@@ -98,12 +98,12 @@ class Committer:
             self._counters["store_errors"] += 1
             error = result if isinstance(result, StoreError) else StoreError(str(result))
             for _, done in batch:
-                done(error)
+                _tell(done, error)
         else:
             self._counters["commit_batches"] += 1
             self._counters["commits"] += len(batch)
             for (_, done), verdict in zip(batch, result, strict=True):
-                done(verdict)
+                _tell(done, verdict)
         if self._pending:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -126,6 +126,13 @@ class Committer:
             except RuntimeError:
                 log.warning("the event loop ended before a write was answered")
                 return
+
+
+def _tell(done: Done, result: Verdict | StoreError) -> None:
+    try:
+        done(result)
+    except Exception:  # the boundary of an answer: the others of the transaction, and a stop, still get theirs
+        log.exception("answering a commit failed")
 
 
 def _size(commit: Commit) -> int:
