@@ -214,3 +214,9 @@ def test_the_error_of_a_child_may_be_as_large_as_a_payload(spare: int, whole: bo
     scene.perform(m.StartSubworkflow("child"))
     scene.give(i.ChildEndSeen("child-1", m.RunStatus.FAILED, None, m.Failure("BROKEN", "why")))
     assert scene.error.details == (expected if whole else leaf({"sub_run_id": "child-1"}))
+
+
+def test_a_null_result_takes_no_room() -> None:
+    scene = Scene(SPEC, limits=Limits(vars_bytes=9)).start({"a": 11}).open(custom("key"))
+    scene.done(None)
+    assert (scene.where, scene.run.vars) == ("QUEUED b", {"a": 11})

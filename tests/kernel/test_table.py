@@ -11,12 +11,14 @@ import pytest
 from perdure_server.kernel.decide import decide
 from perdure_server.kernel.decision import Ack, Env, Reason, Rejection
 from perdure_server.kernel.evolve import evolve
-from perdure_server.kernel.inputs import Input
+from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.kernel.model import Activity, RunState, RunStatus
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import LateResult, RecordKind
+from perdure_server.kernel.table import Row
 from tests.kernel.expected_table import GROUPS, ROWS
 from tests.kernel.ledgers import AT, CANONICAL, DAY_US, HORIZON, canonical_ledger, fold, spec_of
+from tests.kernel.scene import Scene, leaf
 from tests.kernel.table_inputs import INPUTS, REPORT
 
 ACTIVITY_OF_ROW = {
@@ -194,3 +196,12 @@ def test_every_record_kind_appears_in_the_table() -> None:
     kinds = {kind for cell in CELLS for kind in cell.kinds}
     missing = {kind.name.lower() for kind in RecordKind} - kinds
     assert missing == {"waiting", "cancel_requested", "completed"}, "shown by the tests of waits, cancels and steps"
+
+
+def test_a_taken_run_id_is_blamed_by_its_field() -> None:
+    refused = Scene().start().refused(StartRun("default", "run-1", leaf({})))
+    assert (refused.reason, refused.field) == (Reason.RUN_EXISTS, "run_id")
+
+
+def test_a_row_is_called_by_its_name() -> None:
+    assert [row.value for row in Row] == [row.name.lower() for row in Row]

@@ -14,7 +14,7 @@ from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import ResumeCause, Resumed, StepStatus
 from perdure_server.kernel.values import Leaf
-from tests.kernel.ledgers import AT
+from tests.kernel.ledgers import AT, fold
 from tests.kernel.scene import Scene, custom, leaf, workflow
 
 S = SECOND_US
@@ -321,3 +321,22 @@ def test_a_runs_deadline_fails_it_wherever_it_stands() -> None:
 def test_a_run_without_a_deadline_has_none() -> None:
     scene = Scene(SPEC).start()
     assert scene.reason(scene.timer(TimerKind.RUN_DEADLINE)) is Reason.NOT_DUE
+
+
+def test_a_run_that_waits_is_nobodys() -> None:
+    """The worker whose effect became a wait does not hold the step any more."""
+    scene = Scene().start().open(custom("n"))
+    assert scene.step.worker_id == "worker-1"
+    scene.settle(m.WaitRequest(m.WaitReason.JOB))
+    assert (scene.where, scene.step.worker_id) == ("WAITING a", "")
+
+
+@pytest.mark.promise("P3")
+def test_between_the_answer_and_the_end_a_run_waits_no_more() -> None:
+    """An answer without a node to resume to is the output: two records, and a state after each."""
+    scene = Scene().start().perform(m.AskUser(terms=m.WaitTerms()), next_node="")
+    waiting = scene.run.seq
+    scene.answer({"ok": True})
+    assert scene.kinds(waiting) == ["resumed", "completed"]
+    between = fold(scene.ledger[:-1])
+    assert (between.seq, between.waiting, between.status) == (waiting + 1, None, m.RunStatus.RUNNING)
