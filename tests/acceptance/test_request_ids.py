@@ -285,3 +285,23 @@ async def test_an_id_of_more_than_128_bytes_is_refused(scene: Scene) -> None:
         request.request_id = "é" * 65
         answer = await refusal(bound(scene.client.connection.channel, name)(request))
         assert (name, answer.reason, answer.fields) == (name, "INVALID_FIELD", ("request_id",))
+
+
+@pytest.mark.promise("P5")
+async def test_changes_of_one_workflow_at_the_same_time_are_told_again_what_they_were_told_first(scene: Scene) -> None:
+    versions = [(await scene.client.register_workflow(asking(prompt=f"{n}?"))).version for n in range(3)]
+    for number in range(10):
+        await scene.client.set_default_version("asking", versions[0])
+        targets = [(version, f"move-{number}-{version}") for version in versions[1:]]
+
+        async def move(version: str, request_id: str) -> str:
+            return await scene.client.set_default_version("asking", version, request_id=request_id)
+
+        first = await asyncio.gather(*(move(*target) for target in targets))
+        assert [await move(*target) for target in targets] == first
+        assert len(set(first)) == 2, "one of them came second, and was told so"
+        new = asking(f"new-{number}")
+        ids = [f"register-{number}-{n}" for n in range(2)]
+        told_first = await asyncio.gather(*(scene.client.register_workflow(new, request_id=each) for each in ids))
+        assert [await scene.client.register_workflow(new, request_id=each) for each in ids] == told_first
+        assert sorted(each.created for each in told_first) == [False, True]

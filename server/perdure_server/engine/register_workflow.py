@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from perdure_server.engine.commands import RequestId
 from perdure_server.engine.core import Engine
 from perdure_server.engine.requests import check_request
-from perdure_server.storage.port import CatalogChange, RequestRow, WorkflowRow
+from perdure_server.storage.port import CatalogChange, CatalogVerdict, RequestRow, Store, WorkflowRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,16 @@ async def register_workflow(engine: Engine, command: RegisterWorkflowCommand) ->
     Raises: NamespaceNotFoundError, RequestIdReusedError, StoreUnavailableError.
     """
     await engine.catalog.require_namespace(command.namespace)
-    now = engine.clock.now()
     row = WorkflowRow(
         workflow_id=command.workflow_id,
         version=command.version,
         spec=command.spec,
         entry_node=command.entry_node,
         node_count=command.node_count,
-        registered_at=now,
+        registered_at=engine.clock.now(),
         is_default=False,
     )
-    known = await engine.read(engine.store.find_workflow, command.namespace, command.workflow_id, command.version)
-    request = None
-    if command.request is not None:
-        reply = json.dumps({"created": known is None}).encode()
-        request = RequestRow(command.request.method, command.request.request_id, command.request.body_hash, reply, now)
-    change = CatalogChange(command.namespace, put_workflow=row, make_default=command.make_default, request=request)
-    verdict = await engine.write(engine.store.change_catalog, change)
+    verdict = await engine.write(_register, engine.store, command, row)
     engine.catalog.forget_default(command.namespace, command.workflow_id)
     if verdict.request is not None and command.request is not None:
         kept = json.loads(check_request(verdict.request, command.request))
@@ -66,3 +59,15 @@ async def register_workflow(engine: Engine, command: RegisterWorkflowCommand) ->
         is_default = stored is not None and stored.is_default
         return RegisterReply(command.version, created=kept["created"], is_default=is_default)
     return RegisterReply(command.version, created=verdict.changed, is_default=verdict.is_default)
+
+
+def _register(store: Store, command: RegisterWorkflowCommand, row: WorkflowRow) -> CatalogVerdict:
+    """On the writing thread, where nothing comes between the look and the change: the kept reply is the first one."""
+    request = None
+    if command.request is not None:
+        known = store.find_workflow(command.namespace, command.workflow_id, command.version)
+        reply = json.dumps({"created": known is None}).encode()
+        kept = command.request
+        request = RequestRow(kept.method, kept.request_id, kept.body_hash, reply, row.registered_at)
+    change = CatalogChange(command.namespace, put_workflow=row, make_default=command.make_default, request=request)
+    return store.change_catalog(change)

@@ -8,7 +8,7 @@ from perdure_server.engine.commands import RequestId
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import WorkflowNotFoundError
 from perdure_server.engine.requests import check_request
-from perdure_server.storage.port import CatalogChange, RequestRow
+from perdure_server.storage.port import CatalogChange, CatalogVerdict, RequestRow, Store
 
 
 async def set_default_version(
@@ -19,14 +19,8 @@ async def set_default_version(
     Raises: NamespaceNotFoundError, WorkflowNotFoundError, RequestIdReusedError, StoreUnavailableError.
     """
     await engine.catalog.require_namespace(namespace)
-    before = await engine.read(engine.store.find_workflow, namespace, workflow_id, "")
-    previous = before.version if before else ""
-    row = None
-    if request is not None:
-        reply = json.dumps({"previous_version": previous}).encode()
-        row = RequestRow(request.method, request.request_id, request.body_hash, reply, engine.clock.now())
-    change = CatalogChange(namespace, set_default=(workflow_id, version), request=row)
-    verdict = await engine.write(engine.store.change_catalog, change)
+    now = engine.clock.now()
+    verdict = await engine.write(_set_default, engine.store, namespace, (workflow_id, version), request, now)
     engine.catalog.forget_default(namespace, workflow_id)
     if verdict.request is not None and request is not None:
         return json.loads(check_request(verdict.request, request))["previous_version"]
@@ -37,3 +31,15 @@ async def set_default_version(
             workflow_id=workflow_id,
         )
     return verdict.previous_version
+
+
+def _set_default(
+    store: Store, namespace: str, target: tuple[str, str], request: RequestId | None, now: int
+) -> CatalogVerdict:
+    """On the writing thread, where nothing comes between the look and the change: the kept reply is the first one."""
+    row = None
+    if request is not None:
+        before = store.find_workflow(namespace, target[0], "")
+        reply = json.dumps({"previous_version": before.version if before else ""}).encode()
+        row = RequestRow(request.method, request.request_id, request.body_hash, reply, now)
+    return store.change_catalog(CatalogChange(namespace, set_default=target, request=row))
