@@ -18,6 +18,15 @@ DYING_S = 10.0
 """How long the end of a process may take to be known after a call over it has failed."""
 
 
+def _tells_of_death(failure: grpc.aio.AioRpcError) -> bool:
+    """Whether a call fails so when its server dies. A write that meets the end of its stream fails as INTERNAL, by
+    gRPC's own doing (github.com/grpc/grpc/issues/36066)."""
+    return failure.code() is grpc.StatusCode.UNAVAILABLE or (failure.code(), failure.details()) == (
+        grpc.StatusCode.INTERNAL,
+        "Internal error from Core",
+    )
+
+
 class Life:
     """One process of the store, and the one connection that all clients of the test share."""
 
@@ -30,7 +39,7 @@ class Life:
 
         Raises: the failure, if it was not the process's death.
         """
-        if failure.code() is not grpc.StatusCode.UNAVAILABLE or not await self.is_over():
+        if not _tells_of_death(failure) or not await self.is_over():
             raise failure
 
     async def is_over(self) -> bool:
