@@ -144,5 +144,5 @@ def test_requests_of_commits_and_of_the_catalogue_are_one_kind(store: Store) -> 
     change = CatalogChange(DEFAULT, create_namespace=("team", "", NOW), request=request("q1"))
     store.change_catalog(change)
     assert store.find_request(DEFAULT, "StartRun", "q1") == request("q1")
-    assert store.trim(NOW + 1, 0, 10) == 1
+    assert store.trim(NOW + 1, 0, 100, 10) == 1
     assert store.find_request(DEFAULT, "StartRun", "q1") is None

@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "reset_leases": lambda store: store.reset_leases(NOW),
     "change_catalog": lambda store: store.change_catalog(CatalogChange(DEFAULT, create_namespace=("x", "", NOW))),
     "install": lambda store: store.install(key("r1"), 1, ObligationRows(None, None, ()), None),
-    "trim": lambda store: store.trim(0, 0, 1),
+    "trim": lambda store: store.trim(0, 0, 1, 1),
     "info": lambda store: store.info(),
     "load_run": lambda store: store.load_run(key("r1")),
     "read_records": lambda store: store.read_records(RecordQuery(DEFAULT)),

@@ -203,7 +203,8 @@ class Stream:
             until = self._instant()
             return "reset", lambda store: store.reset_leases(until)
         if kind == 9:
-            bounds = (self._instant() - 20, NOW - self._some(0, 0, 20) + 1, self._random.randrange(5))
+            keep = self._some(100, 0, 1, 2)
+            bounds = (self._instant() - 20, NOW - self._some(0, 0, 20) + 1, keep, self._random.randrange(5))
             return "trim", lambda store: store.trim(*bounds)
         if kind == 10:
             change = self._catalog_change()

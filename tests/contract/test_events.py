@@ -177,25 +177,47 @@ def test_trimming_takes_the_oldest_requests_then_the_oldest_events(store: Store)
         found = [store.find_request(DEFAULT, "StartRun", f"q{number}") for number in range(4)]
         return [row.request_id for row in found if row], ids(store)
 
-    assert store.trim(0, 0, 100) == 0
-    assert store.trim(NOW, NOW, 100) == 0
-    assert store.trim(NOW + 2, NOW + 3, 1) == 1
+    assert store.trim(0, 0, 100, 100) == 0
+    assert store.trim(NOW, NOW, 100, 100) == 0
+    assert store.trim(NOW + 2, NOW + 3, 100, 1) == 1
     assert left() == (["q1", "q2", "q3"], ["e0", "e1", "e2", "e3"])
-    assert store.trim(NOW + 2, NOW + 3, 3) == 3
+    assert store.trim(NOW + 2, NOW + 3, 100, 3) == 3
     assert left() == (["q2", "q3"], ["e2", "e3"])
-    assert store.trim(NOW + 100, NOW + 3, 100) == 3
+    assert store.trim(NOW + 100, NOW + 3, 100, 100) == 3
     assert left() == ([], ["e3"])
 
 
 def test_a_trimmed_request_and_event_are_new_again(store: Store) -> None:
     committed(store, Commit(DEFAULT, events=(event("e1"),), request=request("q1")))
-    assert store.trim(NOW + 1, NOW + 1, 10) == 2
+    assert store.trim(NOW + 1, NOW + 1, 100, 10) == 2
     (verdict,) = committed(store, Commit(DEFAULT, events=(event("e1"),), request=request("q1")))
     assert (verdict.event_positions, verdict.events_known) == ((2,), (False,))
 
 
 def test_trimming_leaves_records_and_positions_alone(store: Store, reopen: Callable[[], Store]) -> None:
     committed(store, start("r1"), emit(event("e1")))
-    store.trim(NOW + 1, NOW + 1, 10)
+    store.trim(NOW + 1, NOW + 1, 100, 10)
     assert store.horizon() == 2
     assert reopen().horizon() == 2
+
+
+def test_events_beyond_the_newest_of_their_key_are_trimmed(store: Store) -> None:
+    """Each key by itself, the oldest of all first, also those of a key that got none since the last time."""
+    for number in range(4):
+        committed(store, emit(event(f"a{number}", name="a")), emit(event(f"b{number}", name="b")))
+    assert store.trim(0, 0, 4, 100) == 0
+    assert store.trim(0, 0, 2, 3) == 3
+    assert ids(store, "*") == ["b1", "a2", "b2", "a3", "b3"]
+    assert store.trim(0, 0, 2, 100) == 1
+    assert store.trim(0, 0, 2, 100) == 0
+    committed(store, emit(event("b4", name="b")))
+    assert store.trim(0, 0, 2, 100) == 1
+    assert ids(store, "*") == ["a2", "a3", "b3", "b4"]
+
+
+def test_a_store_that_was_reopened_counts_all_keys(store: Store, reopen: Callable[[], Store]) -> None:
+    committed(store, *(emit(event(f"e{number}")) for number in range(3)))
+    again = reopen()
+    assert again.trim(0, 0, 1, 100) == 2
+    assert ids(again) == ["e2"]
+    assert again.horizon() == 3

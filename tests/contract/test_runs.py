@@ -207,7 +207,7 @@ def test_positions_and_runs_go_on_after_reopening(store: Store, reopen: Callable
 def test_trimming_the_last_position_does_not_give_it_again(store: Store, reopen: Callable[[], Store]) -> None:
     committed(store, start("r1"))
     committed(store, step("r1", 1, events=(event("e1", at=NOW),)))
-    assert store.trim(0, NOW + 1, 10) == 1
+    assert store.trim(0, NOW + 1, 100, 10) == 1
     again = reopen()
     assert again.horizon() == 3
     (verdict,) = committed(again, step("r1", 2))

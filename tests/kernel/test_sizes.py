@@ -6,6 +6,7 @@ import pytest
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
+from perdure_server.kernel.bounds import ID_CHARS
 from perdure_server.kernel.decision import Reason
 from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.limits import DEFAULT_LIMITS, KIB, MIB, Limits
@@ -34,13 +35,8 @@ def test_the_limits_are_the_promised_ones() -> None:
     limits = DEFAULT_LIMITS
     assert (limits.payload_bytes, limits.record_payload_bytes, limits.vars_bytes) == (MIB, 3 * MIB, 2 * MIB)
     assert (limits.message_bytes, limits.receive_bytes, limits.batch_bytes) == (3584 * KIB, 8 * MIB, 256 * KIB)
-    assert (limits.json_depth, limits.id_chars, limits.labels, limits.label_bytes) == (128, 128, 32, 256)
-    assert (limits.workflow_nodes, limits.open_children, limits.mailbox, limits.tree_depth) == (
-        2_000,
-        10_000,
-        10_000,
-        32,
-    )
+    assert (limits.json_depth, ID_CHARS, limits.labels, limits.label_bytes) == (128, 128, 32, 256)
+    assert (limits.workflow_nodes, limits.open_children, limits.tree_depth) == (2_000, 10_000, 32)
     assert (limits.streams_per_caller, limits.max_lapses, limits.chained_records) == (100, 5, 64)
     assert limits.as_dict()["payload_bytes"] == MIB
 

@@ -21,6 +21,7 @@ from perdure_server.api.codec.shapes import micros
 from perdure_server.api.json_text import JsonTextError, check_json
 from perdure_server.api.problems import EdgeError, FieldViolation
 from perdure_server.kernel.bounds import (
+    ID_CHARS,
     KEY_BYTES,
     MAX_ENUMS,
     MAX_INSTANT_US,
@@ -37,8 +38,8 @@ E = TypeVar("E", bound=IntEnum)
 EMPTY_OBJECT: Final = Leaf(b"{}", {})
 NULL: Final = Leaf(b"null", None)
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
-_ID_RULE: Final = "must be 1 to 128 characters of [A-Za-z0-9._:-]"
+_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{ID_CHARS}}}", re.ASCII)
+_ID_RULE: Final = f"must be 1 to {ID_CHARS} characters of [A-Za-z0-9._:-]"
 _NOTHING: Final = "INVALID_FIELD"
 
 

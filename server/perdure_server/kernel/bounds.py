@@ -9,6 +9,8 @@ from perdure_server.kernel.limits import KIB, SECOND_US
 
 MAX_INT64: Final = 2**63 - 1
 
+ID_CHARS: Final = 128
+"""Ids of runs, workflows, nodes, namespaces, queues, effect types."""
 NAME_BYTES: Final = 128
 """Actors, sessions, event names and ids, request ids, assignees, whoever does something."""
 KEY_BYTES: Final = 512

@@ -21,12 +21,10 @@ class Limits:
     message_bytes: int = 3 * MIB + 512 * KIB
     receive_bytes: int = 8 * MIB
     json_depth: int = 128
-    id_chars: int = 128
     labels: int = 32
     label_bytes: int = 256
     workflow_nodes: int = 2_000
     open_children: int = 10_000
-    mailbox: int = 10_000
     tree_depth: int = 32
     batch_bytes: int = 256 * KIB
     batch_records: int = 512

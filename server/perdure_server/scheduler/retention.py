@@ -1,4 +1,4 @@
-"""Retention: replies to request ids and events are deleted when they have been kept long enough."""
+"""Retention: replies to request ids are deleted when they are old, events when they are old or too many."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Retention:
             engine.store.trim,
             now - limits.request_retention_us,
             now - limits.event_retention_us,
+            limits.events_per_key,
             ROWS_A_PASS,
         )
         engine.counters["rows_trimmed"] += deleted

@@ -126,8 +126,11 @@ class StoreWriter(Protocol):
         """Repairs: makes the run's rows exactly these, if its seq still is the expected one."""
         ...
 
-    def trim(self, requests_before: int, events_before: int, limit: int) -> int:
-        """Deletes request rows and events older than these instants, at most `limit`; returns how many."""
+    def trim(self, requests_before: int, events_before: int, events_per_key: int, limit: int) -> int:
+        """Deletes at most `limit` rows, and returns how many: request rows older than `requests_before`, then
+        events older than `events_before`, then those beyond the newest `events_per_key` of their key (namespace,
+        scope, scope_id, name). The oldest go first.
+        """
         ...
 
     def close(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from perdure_server.storage.memory.catalog import Catalog
 from perdure_server.storage.memory.constraints import broken_rows
 from perdure_server.storage.memory.matching import record_matches, run_matches, task_matches, wait_matches
-from perdure_server.storage.memory.tables import Run, Tables, commit_bytes
+from perdure_server.storage.memory.tables import EventKey, Run, Tables, commit_bytes
 from perdure_server.storage.port import (
     CatalogChange,
     CatalogVerdict,
@@ -132,8 +132,8 @@ class MemoryStore:
             run.head = head
             return True
 
-    def trim(self, requests_before: int, events_before: int, limit: int) -> int:
-        """See StoreWriter. The oldest go first, requests before events."""
+    def trim(self, requests_before: int, events_before: int, events_per_key: int, limit: int) -> int:
+        """See StoreWriter."""
         with self._lock:
             tables = self._open_tables()
             requests = sorted((row.at, key) for key, row in tables.requests.items() if row.at < requests_before)
@@ -147,7 +147,11 @@ class MemoryStore:
             )
             for _, _, key in events[:left]:
                 tables.bytes_held -= len(tables.events.pop(key).event.payload)
-            return min(len(requests), limit) + min(len(events), left)
+            left -= min(len(events), left)
+            surplus = _surplus(tables.events, events_per_key)[:left]
+            for key in surplus:
+                tables.bytes_held -= len(tables.events.pop(key).event.payload)
+            return limit - left + len(surplus)
 
     def close(self) -> None:
         """See StoreWriter."""
@@ -358,3 +362,12 @@ def _lease_ends(tables: Tables) -> list[DueLease]:
             due_at = task.heartbeat_due_at if silent else task.lease_expires_at
             ends.append(DueLease(key, task.step_id, task.attempt, due_at, silent))
     return ends
+
+
+def _surplus(events: Mapping[EventKey, StoredEvent], keep: int) -> list[EventKey]:
+    """Keys of the events beyond the newest `keep` of their (namespace, scope, scope_id, name), by position."""
+    logs: dict[tuple[str, int, str, str], list[tuple[int, EventKey]]] = {}
+    for key, kept in events.items():
+        logs.setdefault(key[:4], []).append((kept.position, key))
+    surplus = [entry for log in logs.values() for entry in sorted(log)[: max(len(log) - keep, 0)]]
+    return [key for _, key in sorted(surplus)]

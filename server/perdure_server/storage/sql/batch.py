@@ -33,6 +33,9 @@ from perdure_server.storage.sql.grouped import Row
 EventKey: TypeAlias = tuple[str, int, str, str, str]
 """(namespace, scope, scope_id, name, event_id)"""
 
+EventLogKey: TypeAlias = tuple[str, int, str, str]
+"""(namespace, scope, scope_id, name)"""
+
 MailKey: TypeAlias = tuple[str, str, str, str]
 """(namespace, to_run_id, kind, from_run_id)"""
 
@@ -107,6 +110,7 @@ class Writes:
         self.mail_out: dict[MailKey, None] = {}
         self.mail_in: dict[MailKey, int] = {}
         self.events: list[Row] = []
+        self.event_keys: set[EventLogKey] = set()
         self.requests: list[Row] = []
 
 
@@ -323,6 +327,7 @@ class BatchPlan:
             return known, True
         self.position += 1
         self._found.events[key] = self.position
+        self.writes.event_keys.add(key[:4])
         self.writes.events.append(
             (
                 self.position,

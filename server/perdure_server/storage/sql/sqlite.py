@@ -80,6 +80,7 @@ class SqliteStore:
         self._connection = writer
         self._lock = threading.Lock()
         self._closed = False
+        self._events_kept = 0
         self._writes = _engine(lambda: writer, "BEGIN IMMEDIATE", readers=0)
         with self._writes.begin() as connection:
             migrate(connection)
@@ -144,10 +145,19 @@ class SqliteStore:
         with self._write() as connection:
             return upkeep.install(connection, key, expected_seq, rows, wait, self._committer.horizon)
 
-    def trim(self, requests_before: int, events_before: int, limit: int) -> int:
-        """See StoreWriter. The oldest go first, requests before events."""
+    def trim(self, requests_before: int, events_before: int, events_per_key: int, limit: int) -> int:
+        """See StoreWriter. Of the keys, those that got events since the last trimming are counted; all if fewer
+        events are kept than then.
+        """
+        committer = self._committer
+        keys = committer.event_keys if events_per_key >= self._events_kept else None
         with self._write() as connection:
-            return upkeep.trim(connection, requests_before, events_before, limit, self._committer.horizon)
+            aged = upkeep.trim_aged(connection, requests_before, events_before, limit, committer.horizon)
+            surplus = upkeep.trim_surplus(connection, keys, events_per_key, limit - aged, committer.horizon)
+        if aged + surplus < limit:
+            committer.event_keys = set()
+            self._events_kept = events_per_key
+        return aged + surplus
 
     def close(self) -> None:
         """See StoreWriter. The last connection to close folds the write-ahead log into the file."""

@@ -18,6 +18,7 @@ from perdure_server.storage.sql import schema
 from perdure_server.storage.sql.batch import (
     BatchPlan,
     EventKey,
+    EventLogKey,
     Found,
     KnownRun,
     Writes,
@@ -39,6 +40,9 @@ UNSTORABLE: Final = (
 
 MAX_HEADS: Final = 20_000
 """Heads of runs that are remembered, some 400 bytes each."""
+
+MAX_EVENT_KEYS: Final = 100_000
+"""Keys of the event log remembered between two trimmings; beyond it, all are looked at."""
 
 _STATE_COLUMNS: Final = ("seq", "updated_at", "step_budget", "current_node", "error_type", "head_hash")
 _SHAPE_COLUMNS: Final = ("status", "activity", "paused", "ended_at", "wait_id")
@@ -139,6 +143,9 @@ class SqliteCommitter:
         self._heads: dict[RunKey, KnownRun] = {}
         """Heads as the tables hold them: nobody else writes this file. Left alone by whatever is rolled back."""
 
+        self.event_keys: set[EventLogKey] | None = None
+        """Keys that got events since they were last counted; None: all have to be looked at."""
+
     def forget(self, key: RunKey) -> None:
         """Somebody else changes the run's rows: its head is read again."""
         self._heads.pop(key, None)
@@ -196,8 +203,15 @@ class SqliteCommitter:
         verdicts = [plan.add(commit) for commit in batch]
         self._write(plan.writes)
         self._position, self._identifier_no = plan.position, plan.identifier_no
+        self._note_events(plan.writes.event_keys)
         moved += [run.moved(head) for run, head in plan.writes.heads.values()]
         return verdicts
+
+    def _note_events(self, keys: Iterable[EventLogKey]) -> None:
+        if self.event_keys is not None:
+            self.event_keys.update(keys)
+            if len(self.event_keys) > MAX_EVENT_KEYS:
+                self.event_keys = None
 
     def _alone(self, commit: Commit) -> Verdict:
         self._cursor.execute("SAVEPOINT alone")
@@ -213,7 +227,7 @@ class SqliteCommitter:
         found = Found()
         heads = self._heads
         for commit in batch:
-            if commit.key in heads:
+            if commit.key is not None and commit.key in heads:
                 found.runs[commit.key] = heads[commit.key]
         unknown = (pair for commit in batch for pair in _identifiers_named(commit, found.runs))
         named = list(dict.fromkeys(unknown))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from perdure_server.storage.port import LeaseRenewal, ObligationRows, RunKey, WaitRow
 from perdure_server.storage.sql import schema
-from perdure_server.storage.sql.batch import KnownRun, task_row, wait_row
+from perdure_server.storage.sql.batch import EventLogKey, KnownRun, task_row, wait_row
 from perdure_server.storage.sql.grouped import Row
 from perdure_server.storage.sql.rows import find_run
 
@@ -107,7 +107,7 @@ def _replace(connection: sa.Connection, table: sa.Table, run: KnownRun, rows: Se
         connection.execute(sa.insert(table), values)
 
 
-def trim(connection: sa.Connection, requests_before: int, events_before: int, limit: int, position: int) -> int:
+def trim_aged(connection: sa.Connection, requests_before: int, events_before: int, limit: int, position: int) -> int:
     """Deletes the oldest requests, then events, at most `limit`; returns how many.
 
     Args:
@@ -131,6 +131,40 @@ def trim(connection: sa.Connection, requests_before: int, events_before: int, li
     if events:
         write_meta(connection, "position", str(position))
     return requests + events
+
+
+def trim_surplus(
+    connection: sa.Connection, keys: Iterable[EventLogKey] | None, keep: int, limit: int, position: int
+) -> int:
+    """Deletes events beyond the newest `keep` of their key, the oldest of all first; returns how many.
+
+    Args:
+        keys: those that may have more; None: any.
+        limit: at most so many.
+        position: as for `trim_aged`.
+    """
+    if keys is None:
+        columns = (_events.namespace, _events.scope, _events.scope_id, _events.name)
+        crowded = sa.select(*columns).group_by(*columns).having(sa.func.count() > keep)
+        keys = [(row[0], row[1], row[2], row[3]) for row in connection.execute(crowded)]
+    surplus: list[int] = []
+    for namespace, scope, scope_id, name in keys:
+        positions = sa.select(_events.position).where(
+            _events.namespace == namespace,
+            _events.scope == scope,
+            _events.scope_id == scope_id,
+            _events.name == name,
+        )
+        newest = positions.order_by(_events.position.desc()).offset(keep).limit(1)
+        last = connection.execute(newest).scalar()
+        if last is not None:
+            oldest = positions.where(_events.position <= last).order_by(_events.position).limit(limit)
+            surplus += connection.execute(oldest).scalars()
+    gone = sorted(surplus)[:limit]
+    if gone:
+        connection.execute(sa.delete(schema.events).where(_events.position.in_(gone)))
+        write_meta(connection, "position", str(position))
+    return len(gone)
 
 
 def read_meta(connection: sa.Connection, name: str) -> str:
