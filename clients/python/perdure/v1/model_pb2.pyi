@@ -1355,7 +1355,7 @@ class WaitState(_message.Message):
     on_deadline_node: _builtins.str
     """Where to go then."""
     missed_events: _builtins.int
-    """Events the wait would have seen but that retention removed."""
+    """Events that the wait would have seen but that retention removed. Not counted in this version: always 0."""
     event_name: _builtins.str
     """EVENT: event name or "*"; empty when only ResumeRun ends the wait."""
     event_scope: _common_pb2.EventScope.ValueType

@@ -967,7 +967,7 @@ class Waiting(_message.Message):
     needed: _builtins.int
     """Ends needed."""
     missed_events: _builtins.int
-    """Events that retention had removed."""
+    """Events that retention had removed. Not counted in this version: always 0."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
         """Instant."""

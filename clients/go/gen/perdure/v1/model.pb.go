@@ -2579,7 +2579,7 @@ type WaitState struct {
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Where to go then.
 	OnDeadlineNode string `protobuf:"bytes,14,opt,name=on_deadline_node,json=onDeadlineNode,proto3" json:"on_deadline_node,omitempty"`
-	// Events the wait would have seen but that retention removed.
+	// Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
 	MissedEvents int64 `protobuf:"varint,15,opt,name=missed_events,json=missedEvents,proto3" json:"missed_events,omitempty"`
 	// EVENT: event name or "*"; empty when only ResumeRun ends the wait.
 	EventName string `protobuf:"bytes,16,opt,name=event_name,json=eventName,proto3" json:"event_name,omitempty"`

@@ -2018,7 +2018,7 @@ type Waiting struct {
 	Needed int32 `protobuf:"varint,15,opt,name=needed,proto3" json:"needed,omitempty"`
 	// Slot: bytes of a WaitText message.
 	Text *PayloadRef `protobuf:"bytes,16,opt,name=text,proto3" json:"text,omitempty"`
-	// Events that retention had removed.
+	// Events that retention had removed. Not counted in this version: always 0.
 	MissedEvents  int64 `protobuf:"varint,17,opt,name=missed_events,json=missedEvents,proto3" json:"missed_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

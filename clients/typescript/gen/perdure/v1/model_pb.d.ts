@@ -1559,7 +1559,7 @@ export declare type WaitState = Message<"perdure.v1.WaitState"> & {
   onDeadlineNode: string;
 
   /**
-   * Events the wait would have seen but that retention removed.
+   * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
    *
    * @generated from field: int64 missed_events = 15;
    */

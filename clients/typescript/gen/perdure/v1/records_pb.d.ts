@@ -1060,7 +1060,7 @@ export declare type Waiting = Message<"perdure.v1.Waiting"> & {
   text?: PayloadRef | undefined;
 
   /**
-   * Events that retention had removed.
+   * Events that retention had removed. Not counted in this version: always 0.
    *
    * @generated from field: int64 missed_events = 17;
    */

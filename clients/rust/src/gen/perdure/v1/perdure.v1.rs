@@ -1006,7 +1006,7 @@ pub struct WaitState {
     /// Where to go then.
     #[prost(string, tag="14")]
     pub on_deadline_node: ::prost::alloc::string::String,
-    /// Events the wait would have seen but that retention removed.
+    /// Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
     #[prost(int64, tag="15")]
     pub missed_events: i64,
     /// EVENT: event name or "*"; empty when only ResumeRun ends the wait.
@@ -1525,7 +1525,7 @@ pub struct Waiting {
     /// Slot: bytes of a WaitText message.
     #[prost(message, optional, tag="16")]
     pub text: ::core::option::Option<PayloadRef>,
-    /// Events that retention had removed.
+    /// Events that retention had removed. Not counted in this version: always 0.
     #[prost(int64, tag="17")]
     pub missed_events: i64,
 }

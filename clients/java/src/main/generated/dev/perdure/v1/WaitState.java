@@ -629,7 +629,7 @@ private static final long serialVersionUID = 0L;
   private long missedEvents_ = 0L;
   /**
    * <pre>
-   * Events the wait would have seen but that retention removed.
+   * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
    * </pre>
    *
    * <code>int64 missed_events = 15 [json_name = "missedEvents"];</code>
@@ -3165,7 +3165,7 @@ private static final long serialVersionUID = 0L;
     private long missedEvents_ ;
     /**
      * <pre>
-     * Events the wait would have seen but that retention removed.
+     * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 15 [json_name = "missedEvents"];</code>
@@ -3177,7 +3177,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Events the wait would have seen but that retention removed.
+     * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 15 [json_name = "missedEvents"];</code>
@@ -3193,7 +3193,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Events the wait would have seen but that retention removed.
+     * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 15 [json_name = "missedEvents"];</code>

@@ -306,7 +306,7 @@ public interface WaitStateOrBuilder extends
 
   /**
    * <pre>
-   * Events the wait would have seen but that retention removed.
+   * Events that the wait would have seen but that retention removed. Not counted in this version: always 0.
    * </pre>
    *
    * <code>int64 missed_events = 15 [json_name = "missedEvents"];</code>

@@ -639,7 +639,7 @@ private static final long serialVersionUID = 0L;
   private long missedEvents_ = 0L;
   /**
    * <pre>
-   * Events that retention had removed.
+   * Events that retention had removed. Not counted in this version: always 0.
    * </pre>
    *
    * <code>int64 missed_events = 17 [json_name = "missedEvents"];</code>
@@ -2939,7 +2939,7 @@ private static final long serialVersionUID = 0L;
     private long missedEvents_ ;
     /**
      * <pre>
-     * Events that retention had removed.
+     * Events that retention had removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 17 [json_name = "missedEvents"];</code>
@@ -2951,7 +2951,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Events that retention had removed.
+     * Events that retention had removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 17 [json_name = "missedEvents"];</code>
@@ -2967,7 +2967,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Events that retention had removed.
+     * Events that retention had removed. Not counted in this version: always 0.
      * </pre>
      *
      * <code>int64 missed_events = 17 [json_name = "missedEvents"];</code>

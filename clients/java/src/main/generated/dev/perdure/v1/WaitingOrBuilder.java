@@ -328,7 +328,7 @@ public interface WaitingOrBuilder extends
 
   /**
    * <pre>
-   * Events that retention had removed.
+   * Events that retention had removed. Not counted in this version: always 0.
    * </pre>
    *
    * <code>int64 missed_events = 17 [json_name = "missedEvents"];</code>
