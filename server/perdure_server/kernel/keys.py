@@ -11,7 +11,7 @@ _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _SHIFTS: Final = tuple(range(150, -1, -10))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def length_prefixed(text: str) -> bytes:
     """uint32 big-endian byte length, then the UTF-8 bytes: no two sequences of texts collide."""
     data = text.encode()

@@ -26,7 +26,7 @@ from perdure_server.storage.port import StoredRecord
 class RingBounds:
     """How much the ring holds: records, and bytes of their frames."""
 
-    records: int = 20_000
+    records: int = 8_192
     frame_bytes: int = 64 * MIB
 
 

@@ -90,7 +90,7 @@ def _second(seconds: int) -> bytes:
     return _number(b"\x08", seconds)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _run_ids(run_id: str, actor_id: str, session_id: str, root_run_id: str) -> bytes:
     ids = (_text(b"\x0a", run_id), _text(b"\x5a", actor_id), _text(b"\x62", session_id), _text(b"\x6a", root_run_id))
     return b"".join(ids)
