@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +83,8 @@ class Shell:
 
     def run(self, *arguments: str, given: str | None = None, **environment: str) -> Answer:
         """Runs a command, whatever comes of it."""
-        result = CliRunner().invoke(program, list(arguments), input=given, env={**self.environment, **environment})
+        with _without_others_loops():
+            result = CliRunner().invoke(program, list(arguments), input=given, env={**self.environment, **environment})
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Answer(result.exit_code, result.stdout, result.stderr)
 
@@ -101,6 +105,19 @@ class Shell:
         assert answer.code == code, answer
         assert answer.output == ""
         return json.loads(answer.errors)["error"]
+
+
+@contextmanager
+def _without_others_loops() -> Generator[None]:
+    """gRPC's one poller of a process complains of event loops that other tests have closed, on the stderr of
+    whoever runs then. A command in a process of its own has one loop.
+    """
+    logger = logging.getLogger("asyncio")
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def serve(*flags: str) -> tuple[subprocess.Popen[str], str]:
