@@ -35,6 +35,11 @@ ALL = pb.LedgerScope(all=True)
 FOLLOW = pb.SubscribeLedgerRequest(scope=ALL, beginning=True)
 
 
+async def known_namespace(namespace: str) -> None:
+    """The rig writes to one namespace, which is there."""
+    assert namespace == "default"
+
+
 class Ends:
     """How the handlers of streams came to their ends, in order."""
 
@@ -60,7 +65,7 @@ class ObservedService(LedgerService):
     """Notes how each stream's handler came to its end."""
 
     def __init__(self, ledger: Ledger, ends: Ends) -> None:
-        super().__init__(ledger, DEFAULT_LIMITS, current_caller)
+        super().__init__(ledger, DEFAULT_LIMITS, current_caller, known_namespace)
         self._ends = ends
 
     async def SubscribeLedger(self, request: pb.SubscribeLedgerRequest, context: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from perdure.v1 import common_pb2, model_pb2, records_pb2, run_service_pb2, workflow_service_pb2
 from perdure.v1 import ledger_service_pb2 as pb
 from perdure_server.kernel.records import RecordKind
-from tests.api.served import Served, serve
+from tests.api.served import Served, refusal, serve
 from tests.ledger.rig import next_message
 
 ALL = pb.LedgerScope(all=True)
@@ -126,3 +126,17 @@ async def test_what_is_streamed_live_is_what_is_listed() -> None:
         found = await entries_of(served, scope=ALL, filter=ends_only, beginning=True, stop_when_caught_up=True)
         assert [entry.record.run_id for entry in found] == [f"r-{number}" for number in range(5)]
         assert {RecordKind(entry.record.kind) for entry in found} == {RecordKind.COMPLETED}
+
+
+async def test_a_namespace_that_is_not_there_is_told_and_not_silent() -> None:
+    async with serve() as served:
+        nowhere = "misspelt"
+        follow = served.ledger.SubscribeLedger(
+            pb.SubscribeLedgerRequest(namespace=nowhere, scope=ALL, beginning=True), timeout=10
+        )
+        for call in (
+            next_message(follow),
+            served.ledger.ListRecords(pb.ListRecordsRequest(namespace=nowhere, scope=ALL)),
+            served.ledger.VerifyRun(pb.VerifyRunRequest(namespace=nowhere, run_id="r-1")),
+        ):
+            assert (await refusal(call)).reason == "NAMESPACE_NOT_FOUND"

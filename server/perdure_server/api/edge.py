@@ -56,7 +56,7 @@ class Edge:
         self.guard = Guard(authenticator or Anybody(), limits, engine.new_id)
         self._runs = RunService(engine, dispatcher.blocked_run, dispatcher.blocked_task)
         workers = WorkerService(dispatcher, limits, current_caller, version)
-        records = LedgerService(ledger, limits, current_caller)
+        records = LedgerService(ledger, limits, current_caller, engine.catalog.require_namespace)
         self.server = ApiServer(
             transport,
             self.guard,

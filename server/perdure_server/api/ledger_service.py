@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 from google.protobuf.duration_pb2 import Duration
@@ -21,6 +21,7 @@ from perdure_server.ledger.wire import batch_response, page_response
 
 Context: TypeAlias = ServicerContext[Any, Any]
 CallerOf: TypeAlias = Callable[[Context], str]
+RequireNamespace: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 class LedgerService:
@@ -29,21 +30,29 @@ class LedgerService:
 
     Args:
         caller_of: who calls, for the limit of streams a caller.
+        require_namespace: raises NamespaceNotFoundError. A namespace that is not there is an error, not an empty
+            one: a subscription to a misspelt name would be silent for ever.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits, caller_of: CallerOf) -> None:
+    def __init__(
+        self, ledger: Ledger, limits: Limits, caller_of: CallerOf, require_namespace: RequireNamespace
+    ) -> None:
         self._ledger = ledger
         self._limits = limits
         self._caller_of = caller_of
+        self._require_namespace = require_namespace
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Context) -> bytes:
         """One page."""
-        page = await self._ledger.list_records(list_records_command(request, self._limits))
+        command = list_records_command(request, self._limits)
+        await self._require_namespace(command.selection.namespace)
+        page = await self._ledger.list_records(command)
         return page_response(page.frames, page.next_page_token, page.cursor)
 
     async def SubscribeLedger(self, request: pb.SubscribeLedgerRequest, context: Context) -> None:
         """Writes messages until the goodbye. A cancelled call ends here by CancelledError, never caught."""
         command = subscribe_command(request, self._limits)
+        await self._require_namespace(command.selection.namespace)
         async with await self._ledger.subscribe(command, self._caller_of(context)) as subscription:
             while (message := await subscription.next()) is not None:
                 with subscription.writing():
@@ -51,7 +60,9 @@ class LedgerService:
 
     async def VerifyRun(self, request: pb.VerifyRunRequest, context: Context) -> pb.VerifyRunResponse:
         """Recomputes a run's chain."""
-        verified = await self._ledger.verify_run(verify_run_key(request, self._limits))
+        key = verify_run_key(request, self._limits)
+        await self._require_namespace(key.namespace)
+        verified = await self._ledger.verify_run(key)
         report = verified.report
         return pb.VerifyRunResponse(
             intact=report.intact,
