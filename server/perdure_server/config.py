@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -64,6 +65,7 @@ class Config:
         for path in (self.tls_cert, self.tls_key, self.client_ca, self.token_file):
             if path is not None and not path.is_file():
                 raise ConfigError(f"file {str(path)!r} does not exist")
+        self._check_certificates()
         host, _ = self.address()
         open_to_all = self.token_file is None and self.client_ca is None
         if open_to_all and not self.insecure and not _is_loopback(host):
@@ -74,12 +76,36 @@ class Config:
         if not 0.1 <= self.lease_seconds <= 86_400:
             raise ConfigError("--lease-seconds must be from 0.1 to 86400")
 
+    def _check_certificates(self) -> None:
+        """gRPC would only say that it cannot listen."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            if self.tls_cert is not None:
+                # An empty password: OpenSSL would ask for that of an encrypted key on the terminal.
+                context.load_cert_chain(self.tls_cert, self.tls_key, password="")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--tls-cert {str(self.tls_cert)!r} and --tls-key {str(self.tls_key)!r} must be a certificate and its"
+                f" unencrypted private key, both in PEM: {_ssl_reason(error)}"
+            ) from error
+        try:
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--client-ca {str(self.client_ca)!r} must hold certificates in PEM: {_ssl_reason(error)}"
+            ) from error
+
     def address(self) -> tuple[str, int]:
         """Host and port of `listen`. Raises: ConfigError."""
         host, separator, port = self.listen.rpartition(":")
-        if not separator or not port.isdigit() or int(port) > 65_535:
+        if not separator or not host or not port.isdigit() or int(port) > 65_535:
             raise ConfigError(f"--listen takes HOST:PORT, not {self.listen!r}")
-        return host.strip("[]") or "127.0.0.1", int(port)
+        return host.strip("[]"), int(port)
+
+
+def _ssl_reason(error: Exception) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else "") or str(error)
 
 
 def _is_loopback(host: str) -> bool:

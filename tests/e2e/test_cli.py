@@ -117,6 +117,27 @@ def test_a_port_or_store_in_use_is_told(address: str, tmp_path: Path) -> None:
     assert "Traceback" not in taken.stderr + second.stderr
 
 
+def test_files_that_cannot_be_used_are_told_before_anything_is_opened(tmp_path: Path) -> None:
+    certificates = ROOT / "tests/api/certificates"
+    good, stranger, junk = certificates / "server.pem", certificates / "stranger.key", tmp_path / "junk"
+    junk.write_text("ops short default\n")
+    for named, options in (
+        ("--tls-key", ["--tls-cert", str(good), "--tls-key", str(stranger)]),
+        ("--tls-cert", ["--tls-cert", str(junk), "--tls-key", str(junk)]),
+        (
+            "--client-ca",
+            ["--tls-cert", str(good), "--tls-key", str(good.with_suffix(".key")), "--client-ca", str(junk)],
+        ),
+        ("at least 16 characters", ["--token-file", str(junk)]),
+        ("--listen takes HOST:PORT", ["--listen", ":7171"]),
+    ):
+        command = [*PERDURE, "serve", "--store", f"sqlite:///{tmp_path}/x.db", "--listen", "127.0.0.1:0", *options]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert named in refused.stderr
+    assert not (tmp_path / "x.db").exists()
+
+
 def test_tokens_open_their_namespaces(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("ada a-token-of-some-length default\n")

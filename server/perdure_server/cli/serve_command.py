@@ -115,5 +115,5 @@ def run_server(config: Config) -> None:
     except ConfigError as error:
         raise Refusal(str(error), exit_code=USAGE) from error
     except StartError as error:
-        advice = "one process serves a store at a time; --store and --listen name others"
+        advice = "name another with --store or --listen; one process serves a store at a time"
         raise Refusal(str(error), advice, exit_code=FAILED) from error
