@@ -70,6 +70,17 @@ def test_there_are_methods_to_call() -> None:
     assert len(METHODS) > 25
 
 
+async def test_a_method_that_is_not_there_is_refused_with_a_reason() -> None:
+    async with serve() as served:
+        for path in ("RunService/ForkRun", "RunService/Nope", "NopeService/Nope"):
+            for data in (b"", b"\xff"):
+                found = await refusal(served.raw(path, data))
+                assert (found.code, found.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
+        channel = served.untyped_channel
+        found = await refusal(channel.unary_stream("/perdure.v1.LedgerService/Nope")(b"").read())
+        assert found.reason == "UNIMPLEMENTED"
+
+
 async def test_every_method_refuses_bytes_that_are_no_message() -> None:
     async with serve() as served:
         before = await stored(served)

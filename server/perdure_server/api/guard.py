@@ -177,6 +177,22 @@ class Guard:
         return caller
 
 
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Answers calls of methods that nobody registered: gRPC's own answer has no reason."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def service(self, handler_call_details: Any) -> Any:
+        """A handler (grpc.RpcMethodHandler) that refuses, whatever is sent."""
+
+        async def refuse(request: Any, context: Context) -> None:
+            raise EdgeError("UNIMPLEMENTED", "this version has no such method; see the contract it was built from")
+
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        return self._guard.protect(service, method, grpc.stream_stream_rpc_method_handler(refuse))
+
+
 class GuardedServer:
     """Takes the place of a server where generated code registers services.
 

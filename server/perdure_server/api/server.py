@@ -12,7 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from perdure_server.api.guard import Guard, GuardedServer
+from perdure_server.api.guard import Guard, GuardedServer, UnknownMethods
 from perdure_server.api.health import Health
 from perdure_server.kernel.limits import SECOND_US, Limits
 
@@ -124,6 +124,7 @@ class ApiServer:
         _add_health(health, guarded)
         if with_reflection:
             _add_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], guarded)
+        self._server.add_generic_rpc_handlers((UnknownMethods(guard),))
 
     async def start(self) -> None:
         """Listens; probes are answered from here on. Raises: BindError."""
