@@ -273,3 +273,22 @@ def test_dev_shows_a_sample_order_live() -> None:
         assert process.wait() == 130
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+def test_dev_tells_where_to_answer_and_refuses_a_folder_that_cannot_be_made() -> None:
+    command = [*PERDURE, "dev", "--listen", "127.0.0.1:0", "--store"]
+    process = subprocess.Popen(
+        [*command, "memory:"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stderr is not None
+        address = re.search(r"serving on (\S+),", process.stderr.readline())
+        assert address
+        assert f"perdure inbox --address {address[1]} " in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    refused = subprocess.run(
+        [*command, "sqlite:////proc/nowhere/x.db"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr

@@ -171,6 +171,13 @@ def test_pause_unpause_and_cancel(shell: Shell) -> None:
     assert shell.refused("run", "pause", run_id)["reason"] == "RUN_ENDED"
 
 
+def test_a_cancel_says_what_it_came_to(shell: Shell) -> None:
+    ended, waiting = start(shell, "asking", "--entry-node", "done"), start(shell)
+    assert shell.ok("run", "cancel", ended).output.startswith(f"nothing to cancel: {ended}: completed")
+    for _ in range(2):
+        assert shell.ok("run", "cancel", waiting).output.startswith(f"cancelled {waiting}: cancelled")
+
+
 def test_a_manual_run_is_ticked(shell: Shell) -> None:
     run_id = shell.ok("run", "start", "asking", "--drive", "manual").output.strip()
     assert shell.json("run", "get", run_id)["activity"] == "idle"

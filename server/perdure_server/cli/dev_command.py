@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perdure_server.cli.invocation import offline
+from perdure_server.cli.invocation import DEFAULT_ADDRESS, offline
 from perdure_server.cli.output import Output
 from perdure_server.cli.refusals import INTERRUPTED, USAGE, Refusal, refusal
 
@@ -70,7 +70,7 @@ async def live(output: Output, store: str, listen: str, orders: int) -> None:
             await show_live(output, client, app.address, store, orders)
     except ConfigError as error:
         raise Refusal(str(error), exit_code=USAGE) from error
-    except (StoreError, BindError) as error:
+    except (StoreError, BindError, OSError) as error:
         raise Refusal(str(error), "--store and --listen name others") from error
 
 
@@ -81,7 +81,8 @@ async def show_live(output: Output, client: Client, address: str, store: str, or
     from perdure_server.cli.sample_workflow import order
 
     output.note(f"serving on {address}, runs kept in {store}; the ledger follows. Ctrl-C ends it.")
-    output.note("In another terminal:  perdure inbox   then   perdure run resume RUN_ID approve\n")
+    there = "" if address == DEFAULT_ADDRESS else f" --address {address}"
+    output.note(f"In another terminal:  perdure inbox{there}   then   perdure run resume RUN_ID approve{there}\n")
     async with client.subscribe(LedgerScope.all(), start="now") as subscription:
         for number in range(orders):
             await client.start(order, {"amount": _AMOUNTS[number % len(_AMOUNTS)], "items": number + 1})

@@ -59,7 +59,8 @@ ADVICE: Final = {
 }
 
 _ADVICE_BY_CODE: Final = {
-    "UNAVAILABLE": "start one with `perdure serve`, or name another with --address or PERDURE_ADDRESS",
+    "UNAVAILABLE": "start one with `perdure serve`, or name another with --address or PERDURE_ADDRESS; if one runs "
+    "there, `perdure doctor` finds what is between (TLS: --ca, --cert and --key)",
     "DEADLINE_EXCEEDED": "no answer in time: allow more with --timeout, or see whether the server is well with "
     "`perdure doctor`",
     "UNIMPLEMENTED": "what answers there is no Perdure server, or an older one: check --address",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import typer
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 By = Annotated[str, typer.Option("--by", envvar="PERDURE_BY", help="Who does this; kept in the ledger.")]
 RequestId = Annotated[str, typer.Option(help="Makes a repeat of this command safe.")]
+
+_CANCELLED: Final = {"cancelled": "cancelled", "completed": "nothing to cancel:", "failed": "nothing to cancel:"}
+"""What a cancel came to, by the run's status after it; any other: its on_cancel_node is on its way."""
 
 
 def moved(session: Session, verb: str, reply: RunReply) -> None:
@@ -213,7 +216,7 @@ async def cancel(
     """Cancel a run: at once, or through its workflow's on_cancel_node."""
     async with session.connect() as client:
         reply = await client.cancel_run(run_id, reason, cancelled_by=by, request_id=request_id or None)
-    moved(session, "cancelled", reply)
+    moved(session, _CANCELLED.get(str(reply.status), "cancelling"), reply)
 
 
 @connected
