@@ -57,11 +57,12 @@ class Served:
         from perdure_server.config import Config, ConfigError
         from perdure_server.kernel.limits import DEFAULT_LIMITS
 
-        names = {each.name for each in fields(DEFAULT_LIMITS)}
+        # What --lease-seconds sets would be overridden by it.
+        names = {each.name for each in fields(DEFAULT_LIMITS)} - {"lease_us", "heartbeat_us"}
         limits: dict[str, int] = {}
         for name, number in pairs(self.limit or (), "--limit").items():
             if name not in names or not number.isdigit():
-                advice = f"the limits are {', '.join(sorted(names))}"
+                advice = f"the limits are {', '.join(sorted(names))}; a lease is set with --lease-seconds"
                 raise Refusal(f"--limit takes NAME=NUMBER, not {name}={number}", advice, exit_code=USAGE)
             limits[name] = int(number)
         config = Config(
