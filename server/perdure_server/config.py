@@ -75,6 +75,8 @@ class Config:
             )
         if not 0.1 <= self.lease_seconds <= 86_400:
             raise ConfigError("--lease-seconds must be from 0.1 to 86400")
+        if self.limits.json_depth > DEFAULT_LIMITS.json_depth:
+            raise ConfigError(f"--limit json_depth must be at most {DEFAULT_LIMITS.json_depth}: vars take no more")
 
     def _check_certificates(self) -> None:
         """gRPC would only say that it cannot listen."""

@@ -117,7 +117,7 @@ def test_a_port_or_store_in_use_is_told(address: str, tmp_path: Path) -> None:
     assert "Traceback" not in taken.stderr + second.stderr
 
 
-def test_files_that_cannot_be_used_are_told_before_anything_is_opened(tmp_path: Path) -> None:
+def test_options_that_cannot_be_used_are_told_before_anything_is_opened(tmp_path: Path) -> None:
     certificates = ROOT / "tests/api/certificates"
     good, stranger, junk = certificates / "server.pem", certificates / "stranger.key", tmp_path / "junk"
     junk.write_text("ops short default\n")
@@ -131,6 +131,8 @@ def test_files_that_cannot_be_used_are_told_before_anything_is_opened(tmp_path: 
         ("at least 16 characters", ["--token-file", str(junk)]),
         ("--listen takes HOST:PORT", ["--listen", ":7171"]),
         ("--lease-seconds", ["--limit", "lease_us=5000000"]),
+        ("at least 1", ["--limit", "page_size=0"]),
+        ("json_depth", ["--limit", "json_depth=1000"]),
     ):
         command = [*PERDURE, "serve", "--store", f"sqlite:///{tmp_path}/x.db", "--listen", "127.0.0.1:0", *options]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)

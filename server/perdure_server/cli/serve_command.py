@@ -61,9 +61,9 @@ class Served:
         names = {each.name for each in fields(DEFAULT_LIMITS)} - {"lease_us", "heartbeat_us"}
         limits: dict[str, int] = {}
         for name, number in pairs(self.limit or (), "--limit").items():
-            if name not in names or not number.isdigit():
+            if name not in names or not number.isdigit() or int(number) < 1:
                 advice = f"the limits are {', '.join(sorted(names))}; a lease is set with --lease-seconds"
-                raise Refusal(f"--limit takes NAME=NUMBER, not {name}={number}", advice, exit_code=USAGE)
+                raise Refusal(f"--limit takes NAME=NUMBER, at least 1, not {name}={number}", advice, exit_code=USAGE)
             limits[name] = int(number)
         config = Config(
             store=self.store,
