@@ -60,7 +60,7 @@ class Edge:
         self.server = ApiServer(
             transport,
             self.guard,
-            Health(SERVICES, partial(engine.read, engine.store.horizon), engine.clock),
+            Health(SERVICES, engine.probe, engine.clock),
             [
                 partial(add_RunServiceServicer_to_server, self._runs),
                 partial(add_WorkflowServiceServicer_to_server, WorkflowService(engine)),

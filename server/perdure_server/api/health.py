@@ -1,6 +1,6 @@
-"""grpc.health.v1. "" and the services of `perdure.v1` are readiness: SERVING while the store answers and
-the server is not draining. "liveness" is SERVING as long as the process answers at all, so that a store that
-is away makes nobody restart the server."""
+"""grpc.health.v1. "" and the services of `perdure.v1` are readiness: SERVING while the store answers, takes
+writes, and the server is not draining. "liveness" is SERVING as long as the process answers at all, so that a
+store that is away makes nobody restart the server."""
 
 from __future__ import annotations
 

@@ -42,7 +42,13 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._failures = 0
         self._thread.start()
+
+    @property
+    def failures(self) -> int:
+        """Writes that the store refused since the last one that it took."""
+        return self._failures
 
     def enqueue(self, commit: Commit, done: Done) -> None:
         """Puts a commit into the next transaction; `done` gets its verdict, or the store's failure."""
@@ -118,14 +124,29 @@ class Committer:
             run, settle = job
             try:
                 result: Any = run()
+                self._note_success()
+            except StoreError as error:
+                self._note_failure(error)
+                result = error
             except Exception as error:  # the boundary of the writing thread: the caller gets it
-                log.exception("the store failed")
+                log.exception("the store met a defect")
                 result = error
             try:
                 self._loop.call_soon_threadsafe(settle, result)
             except RuntimeError:
                 log.warning("the event loop ended before a write was answered")
                 return
+
+    def _note_success(self) -> None:
+        if self._failures:
+            log.warning("the store takes writes again, after %d that it refused", self._failures)
+            self._failures = 0
+
+    def _note_failure(self, error: StoreError) -> None:
+        """Said once: a full disk gets no fuller by what is logged about it."""
+        if not self._failures:
+            log.error("the store refuses writes: %s", error)
+        self._failures += 1
 
 
 def _tell(done: Done, result: Verdict | StoreError) -> None:

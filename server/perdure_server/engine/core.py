@@ -18,7 +18,7 @@ from perdure_server.clock import Clock
 from perdure_server.engine.catalog import Catalog, UnknownWorkflowError
 from perdure_server.engine.commands import RequestId
 from perdure_server.engine.committer import Committer
-from perdure_server.engine.errors import DrainingError
+from perdure_server.engine.errors import DrainingError, StoreUnavailableError
 from perdure_server.engine.intake import RETRY_STORE_US, Intake, unavailable
 from perdure_server.engine.ports import Codec, Placement, Wakeups
 from perdure_server.engine.requests import check_request
@@ -28,13 +28,15 @@ from perdure_server.engine.watchers import Watchers
 from perdure_server.ids import new_id
 from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.inputs import Input, StartRun
-from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
+from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.storage.port import Commit, LeaseRenewal, RunKey, Store, StoreError, Verdict
 
 T = TypeVar("T")
 
 READERS = 4
+HOLD_US = 30 * SECOND_US
+"""How long a refused write keeps the server from being ready, if no other one follows."""
 
 
 class Engine:
@@ -75,6 +77,8 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(self, self._cache)
         self.closing = False
+        self._refused = 0
+        self._refused_at = 0
 
     def submit_nowait(
         self,
@@ -151,6 +155,21 @@ class Engine:
             return await self.committer.call(change, *args)
         except StoreError as error:
             raise unavailable(error) from error
+
+    async def probe(self) -> None:
+        """Returns if the store reads, and did not refuse the last write within HOLD_US.
+
+        After that time it may be tried again: whoever is told to stay away from a server brings it no write
+        that could show that the store is well.
+
+        Raises: StoreUnavailableError.
+        """
+        await self.read(self.store.horizon)
+        now, refused = self.clock.monotonic(), self.committer.failures
+        if refused != self._refused:
+            self._refused, self._refused_at = refused, now
+        if refused and now - self._refused_at < HOLD_US:
+            raise StoreUnavailableError("the store refuses writes", retry_after_us=RETRY_STORE_US)
 
     async def commit(self, commit: Commit) -> Verdict:
         """Puts a Commit without a run (a client's event) into the group. Raises: StoreUnavailableError."""
