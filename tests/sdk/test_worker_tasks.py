@@ -430,6 +430,31 @@ async def test_a_refused_begin_is_a_failure_that_executed_nothing(fake: FakeServ
     assert calls == []
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_handler_that_exits_fails_its_step_and_not_the_worker(
+    fake: FakeServer, worker: Worker, run: Run, is_async: bool
+) -> None:
+    if is_async:
+
+        @worker.effect("leave")
+        async def leave(_ctx: EffectContext, _payload: JsonObject) -> None:
+            raise SystemExit(3)
+
+    else:
+
+        @worker.effect("leave")
+        def leave_in_a_thread(_ctx: EffectContext, _payload: JsonObject) -> None:
+            raise SystemExit(3)
+
+    run(worker)
+    stream = await fake.worker()
+    for token in ("t", "u"):
+        stream.send(handed(effect_task(token, type="leave")))
+        (report,) = await stream.reports(1)
+        failure = report.effect.failed.failure
+        assert (failure.type, failure.message) == ("HandlerExitedError", "the handler called sys.exit(3)")
+
+
 def _charging_by_hand(worker: Worker, before: Exception | None = None, *, begins: bool = True) -> list[str]:
     """Serves `charge` with a handler that begins itself; returns what it did."""
     done: list[str] = []

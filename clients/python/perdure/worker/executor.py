@@ -182,6 +182,9 @@ class Executor:
             call = functools.partial(contextvars.copy_context().run, served.function, *arguments)
             result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
             return await result if inspect.isawaitable(result) else result
+        except SystemExit as left:
+            # A tool that thinks it is a program: the worker, and what else it holds, goes on.
+            raise HandlerExitedError(f"the handler called sys.exit({left.code!r})") from left
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -203,6 +206,10 @@ class Executor:
 
 def _refused(error: BeginRefusedError) -> model_pb2.StepFailure:
     return plain_failure(error.reason, str(error), retryable=False, not_executed=True)
+
+
+class HandlerExitedError(Exception):
+    """A handler wanted to end the process."""
 
 
 class HandlerCancelledError(Exception):
