@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class AdminServiceStub(object):
     """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def __init__(self, channel):
@@ -59,6 +61,8 @@ class AdminServiceStub(object):
 
 class AdminServiceServicer(object):
     """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def GetServerInfo(self, request, context):
@@ -124,6 +128,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
     """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     @staticmethod

@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """For those who run the server."""
+    """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -47,7 +50,10 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """For those who run the server."""
+    """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetServerInfoRequest, _admin_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
@@ -63,7 +69,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Creates a namespace. Errors: INVALID_FIELD, NAMESPACE_EXISTS."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For those who run the server."""
+    """For those who run the server.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_abc_1.abstractmethod
     def GetServerInfo(

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class LedgerServiceStub(object):
     """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def __init__(self, channel):
@@ -54,6 +56,8 @@ class LedgerServiceStub(object):
 
 class LedgerServiceServicer(object):
     """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def ListRecords(self, request, context):
@@ -122,6 +126,8 @@ def add_LedgerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LedgerService(object):
     """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     @staticmethod

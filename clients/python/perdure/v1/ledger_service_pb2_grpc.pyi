@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LedgerServiceStub:
-    """Reads the ledger. Reading never changes a run."""
+    """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -62,7 +65,10 @@ class LedgerServiceStub:
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
-    """Reads the ledger. Reading never changes a run."""
+    """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListRecords: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListRecordsRequest, _ledger_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
@@ -93,7 +99,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the ledger. Reading never changes a run."""
+    """Reads the ledger. Reading never changes a run.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_abc_1.abstractmethod
     def ListRecords(

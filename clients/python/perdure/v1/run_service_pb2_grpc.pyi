@@ -35,6 +35,10 @@ class RunServiceStub:
     calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
     TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
     CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+
+    A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+    every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+    token is not bound to the request's namespace. One that was given a client CA wants a certificate.
     """
 
     @_typing.overload
@@ -51,7 +55,8 @@ class RunServiceStub:
     """
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ResumeRunRequest, _run_service_pb2.ResumeRunResponse]
     """Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-    waiting node is not run again. Allowed while the run is paused.
+    waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+    present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
     Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
@@ -104,6 +109,10 @@ class RunServiceAsyncStub(RunServiceStub):
     calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
     TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
     CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+
+    A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+    every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+    token is not bound to the request's namespace. One that was given a client CA wants a certificate.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -117,7 +126,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     ResumeRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ResumeRunRequest, _run_service_pb2.ResumeRunResponse]  # type: ignore[assignment]
     """Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-    waiting node is not run again. Allowed while the run is paused.
+    waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+    present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
     Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
@@ -169,6 +179,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
     TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
     CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+
+    A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+    every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+    token is not bound to the request's namespace. One that was given a client CA wants a certificate.
     """
 
     @_abc_1.abstractmethod
@@ -198,7 +212,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ResumeRunResponse, _abc.Awaitable[_run_service_pb2.ResumeRunResponse]]:
         """Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-        waiting node is not run again. Allowed while the run is paused.
+        waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+        present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
         Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
         ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
         """

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class WorkflowServiceStub(object):
     """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def __init__(self, channel):
@@ -64,6 +66,8 @@ class WorkflowServiceStub(object):
 
 class WorkflowServiceServicer(object):
     """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     def RegisterWorkflow(self, request, context):
@@ -142,6 +146,8 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class WorkflowService(object):
     """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
     """
 
     @staticmethod

@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkflowServiceStub:
-    """Keeps workflow versions."""
+    """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -50,7 +53,10 @@ class WorkflowServiceStub:
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
-    """Keeps workflow versions."""
+    """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.RegisterWorkflowRequest, _workflow_service_pb2.RegisterWorkflowResponse]  # type: ignore[assignment]
@@ -69,7 +75,10 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND."""
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Keeps workflow versions."""
+    """Keeps workflow versions.
+
+    Calls are authenticated, and may fail besides, as RunService says of all calls.
+    """
 
     @_abc_1.abstractmethod
     def RegisterWorkflow(

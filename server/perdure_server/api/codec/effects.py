@@ -67,7 +67,9 @@ def _remote(
 
 
 def _wait_event(message: model_pb2.WaitEvent, check: Check, at: str) -> m.WaitEvent:
-    if bool(message.name) == bool(message.wait_key):
+    if not message.name and not message.wait_key:
+        check.refuse(at + "name", "is required, or a wait_key that only a resume ends")
+    elif message.name and message.wait_key:
         check.refuse(at + "name", "set name or wait_key, not both")
     return m.WaitEvent(
         name=check.text(at, "name", message.name),

@@ -30,6 +30,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // For those who run the server.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type AdminServiceClient interface {
 	// Version, limits, store and counters of this process.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
@@ -96,6 +98,8 @@ func (c *adminServiceClient) CreateNamespace(ctx context.Context, in *CreateName
 // for forward compatibility.
 //
 // For those who run the server.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type AdminServiceServer interface {
 	// Version, limits, store and counters of this process.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)

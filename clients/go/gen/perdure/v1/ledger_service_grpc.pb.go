@@ -29,6 +29,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Reads the ledger. Reading never changes a run.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type LedgerServiceClient interface {
 	// One page of records of a scope, in position order. An unknown run gives an empty page.
 	// Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_CURSOR, CURSOR_FROM_OTHER_STORE.
@@ -108,6 +110,8 @@ func (c *ledgerServiceClient) VerifyRun(ctx context.Context, in *VerifyRunReques
 // for forward compatibility.
 //
 // Reads the ledger. Reading never changes a run.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type LedgerServiceServer interface {
 	// One page of records of a scope, in position order. An unknown run gives an empty page.
 	// Errors: INVALID_FIELD, INVALID_PAGE_TOKEN, INVALID_CURSOR, CURSOR_FROM_OTHER_STORE.

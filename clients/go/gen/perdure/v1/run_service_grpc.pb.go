@@ -48,6 +48,10 @@ const (
 // calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
 // TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
 // CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+//
+// A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+// every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+// token is not bound to the request's namespace. One that was given a client CA wants a certificate.
 type RunServiceClient interface {
 	// Creates a run and, unless it is manual, starts to move it.
 	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -56,7 +60,8 @@ type RunServiceClient interface {
 	// deadline. Errors: RUN_NOT_MANUAL, RUN_ENDED.
 	TickRun(ctx context.Context, in *TickRunRequest, opts ...grpc.CallOption) (*TickRunResponse, error)
 	// Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-	// waiting node is not run again. Allowed while the run is paused.
+	// waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+	// present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*ResumeRunResponse, error)
@@ -273,6 +278,10 @@ func (c *runServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest
 // calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
 // TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
 // CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+//
+// A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+// every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+// token is not bound to the request's namespace. One that was given a client CA wants a certificate.
 type RunServiceServer interface {
 	// Creates a run and, unless it is manual, starts to move it.
 	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -281,7 +290,8 @@ type RunServiceServer interface {
 	// deadline. Errors: RUN_NOT_MANUAL, RUN_ENDED.
 	TickRun(context.Context, *TickRunRequest) (*TickRunResponse, error)
 	// Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-	// waiting node is not run again. Allowed while the run is paused.
+	// waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+	// present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(context.Context, *ResumeRunRequest) (*ResumeRunResponse, error)

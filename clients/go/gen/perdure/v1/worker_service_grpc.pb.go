@@ -34,8 +34,11 @@ const (
 // A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
 // whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
 // Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-// attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-// the task arrives and stops by itself when 80% of the lease has gone without renewal.
+// attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+// whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+// arrives and stops by itself when 80% of the lease has gone without renewal.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type WorkerServiceClient interface {
 	// The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
 	// carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken
@@ -115,8 +118,11 @@ func (c *workerServiceClient) HeartbeatTasks(ctx context.Context, in *HeartbeatT
 // A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
 // whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
 // Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-// attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-// the task arrives and stops by itself when 80% of the lease has gone without renewal.
+// attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+// whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+// arrives and stops by itself when 80% of the lease has gone without renewal.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type WorkerServiceServer interface {
 	// The stream of one worker process. The first WorkRequest carries hello; the first WorkResponse
 	// carries welcome. Each message may carry several parts: of a WorkRequest, credit and drain are taken

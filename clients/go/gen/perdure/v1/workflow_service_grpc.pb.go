@@ -31,6 +31,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Keeps workflow versions.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type WorkflowServiceClient interface {
 	// Stores a version of a workflow. The version is the digest of its content, so registering it
 	// again changes nothing. The first version becomes the default, a later one if set_default asks for it;
@@ -110,6 +112,8 @@ func (c *workflowServiceClient) SetDefaultVersion(ctx context.Context, in *SetDe
 // for forward compatibility.
 //
 // Keeps workflow versions.
+//
+// Calls are authenticated, and may fail besides, as RunService says of all calls.
 type WorkflowServiceServer interface {
 	// Stores a version of a workflow. The version is the digest of its content, so registering it
 	// again changes nothing. The first version becomes the default, a later one if set_default asks for it;

@@ -420,6 +420,8 @@ export declare const CreateNamespaceResponseSchema: GenMessage<CreateNamespaceRe
 /**
  * For those who run the server.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.AdminService
  */
 export declare const AdminService: GenService<{

@@ -85,6 +85,8 @@ export const CreateNamespaceResponseSchema = /*@__PURE__*/
 /**
  * For those who run the server.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.AdminService
  */
 export const AdminService = /*@__PURE__*/

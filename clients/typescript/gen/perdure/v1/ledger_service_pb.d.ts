@@ -727,6 +727,8 @@ export declare const RecordViewSchema: GenEnum<RecordView>;
 /**
  * Reads the ledger. Reading never changes a run.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.LedgerService
  */
 export declare const LedgerService: GenService<{

@@ -142,6 +142,8 @@ export const RecordView = /*@__PURE__*/
 /**
  * Reads the ledger. Reading never changes a run.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.LedgerService
  */
 export const LedgerService = /*@__PURE__*/

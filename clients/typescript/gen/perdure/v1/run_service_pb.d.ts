@@ -1854,6 +1854,10 @@ export declare const WaitRunUntilSchema: GenEnum<WaitRunUntil>;
  * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
  * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
  *
+ * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+ * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+ * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
+ *
  * @generated from service perdure.v1.RunService
  */
 export declare const RunService: GenService<{
@@ -1881,7 +1885,8 @@ export declare const RunService: GenService<{
   },
   /**
    * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-   * waiting node is not run again. Allowed while the run is paused.
+   * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+   * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
    * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
    * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
    *

@@ -318,6 +318,10 @@ export const WaitRunUntil = /*@__PURE__*/
  * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
  * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
  *
+ * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+ * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+ * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
+ *
  * @generated from service perdure.v1.RunService
  */
 export const RunService = /*@__PURE__*/

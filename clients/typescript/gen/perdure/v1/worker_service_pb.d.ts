@@ -1079,8 +1079,11 @@ export declare const LeaseStateSchema: GenEnum<LeaseState>;
  * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
  * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
  * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
- * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
- * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+ * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+ * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+ * arrives and stops by itself when 80% of the lease has gone without renewal.
+ *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
  *
  * @generated from service perdure.v1.WorkerService
  */

@@ -478,6 +478,8 @@ export declare const SetDefaultVersionResponseSchema: GenMessage<SetDefaultVersi
 /**
  * Keeps workflow versions.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.WorkflowService
  */
 export declare const WorkflowService: GenService<{

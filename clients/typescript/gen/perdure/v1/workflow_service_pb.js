@@ -106,6 +106,8 @@ export const SetDefaultVersionResponseSchema = /*@__PURE__*/
 /**
  * Keeps workflow versions.
  *
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
+ *
  * @generated from service perdure.v1.WorkflowService
  */
 export const WorkflowService = /*@__PURE__*/

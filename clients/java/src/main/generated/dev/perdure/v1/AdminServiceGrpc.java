@@ -5,6 +5,7 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
 /**
  * <pre>
  * For those who run the server.
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -201,6 +202,7 @@ public final class AdminServiceGrpc {
   /**
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public interface AsyncService {
@@ -252,6 +254,7 @@ public final class AdminServiceGrpc {
    * Base class for the server implementation of the service AdminService.
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static abstract class AdminServiceImplBase
@@ -266,6 +269,7 @@ public final class AdminServiceGrpc {
    * A stub to allow clients to do asynchronous rpc calls to service AdminService.
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class AdminServiceStub
@@ -332,6 +336,7 @@ public final class AdminServiceGrpc {
    * A stub to allow clients to do synchronous rpc calls to service AdminService.
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class AdminServiceBlockingV2Stub
@@ -394,6 +399,7 @@ public final class AdminServiceGrpc {
    * A stub to allow clients to do limited synchronous rpc calls to service AdminService.
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class AdminServiceBlockingStub
@@ -456,6 +462,7 @@ public final class AdminServiceGrpc {
    * A stub to allow clients to do ListenableFuture-style rpc calls to service AdminService.
    * <pre>
    * For those who run the server.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class AdminServiceFutureStub

@@ -5,6 +5,7 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
 /**
  * <pre>
  * Reads the ledger. Reading never changes a run.
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -170,6 +171,7 @@ public final class LedgerServiceGrpc {
   /**
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public interface AsyncService {
@@ -225,6 +227,7 @@ public final class LedgerServiceGrpc {
    * Base class for the server implementation of the service LedgerService.
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static abstract class LedgerServiceImplBase
@@ -239,6 +242,7 @@ public final class LedgerServiceGrpc {
    * A stub to allow clients to do asynchronous rpc calls to service LedgerService.
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class LedgerServiceStub
@@ -308,6 +312,7 @@ public final class LedgerServiceGrpc {
    * A stub to allow clients to do synchronous rpc calls to service LedgerService.
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class LedgerServiceBlockingV2Stub
@@ -376,6 +381,7 @@ public final class LedgerServiceGrpc {
    * A stub to allow clients to do limited synchronous rpc calls to service LedgerService.
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class LedgerServiceBlockingStub
@@ -443,6 +449,7 @@ public final class LedgerServiceGrpc {
    * A stub to allow clients to do ListenableFuture-style rpc calls to service LedgerService.
    * <pre>
    * Reads the ledger. Reading never changes a run.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class LedgerServiceFutureStub

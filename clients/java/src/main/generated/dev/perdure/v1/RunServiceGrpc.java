@@ -11,6 +11,9 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
  * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
  * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+ * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+ * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+ * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -554,6 +557,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public interface AsyncService {
@@ -583,7 +589,8 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-     * waiting node is not run again. Allowed while the run is paused.
+     * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+     * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
      * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
      * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
      * </pre>
@@ -732,6 +739,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public static abstract class RunServiceImplBase
@@ -752,6 +762,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public static final class RunServiceStub
@@ -794,7 +807,8 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-     * waiting node is not run again. Allowed while the run is paused.
+     * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+     * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
      * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
      * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
      * </pre>
@@ -956,6 +970,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public static final class RunServiceBlockingV2Stub
@@ -996,7 +1013,8 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-     * waiting node is not run again. Allowed while the run is paused.
+     * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+     * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
      * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
      * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
      * </pre>
@@ -1147,6 +1165,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public static final class RunServiceBlockingStub
@@ -1187,7 +1208,8 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-     * waiting node is not run again. Allowed while the run is paused.
+     * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+     * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
      * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
      * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
      * </pre>
@@ -1337,6 +1359,9 @@ public final class RunServiceGrpc {
    * calls may fail with INVALID_FIELD, NAMESPACE_NOT_FOUND, UNAUTHENTICATED, NAMESPACE_DENIED,
    * TOO_MANY_CALLS, DRAINING, STORE_UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL; changing calls also with
    * CONFLICT and REQUEST_ID_REUSED; calls that name a run with RUN_NOT_FOUND.
+   * A server that was given a token file wants the metadata entry `authorization: Bearer TOKEN` with
+   * every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
+   * token is not bound to the request's namespace. One that was given a client CA wants a certificate.
    * </pre>
    */
   public static final class RunServiceFutureStub
@@ -1379,7 +1404,8 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Ends the wait that is named, with an answer. The run continues at the wait's resume_to_node; the
-     * waiting node is not run again. Allowed while the run is paused.
+     * waiting node is not run again. Allowed while the run is paused. Any wait_id but that of the
+     * present wait gets WAIT_ENDED; beside a wait_id, any_wait changes nothing.
      * Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
      * ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
      * </pre>

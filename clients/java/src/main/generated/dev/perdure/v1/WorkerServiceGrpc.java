@@ -8,8 +8,10 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
  * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
  * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
- * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
- * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+ * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+ * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+ * arrives and stops by itself when 80% of the lease has gone without renewal.
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -209,8 +211,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public interface AsyncService {
@@ -271,8 +275,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static abstract class WorkerServiceImplBase
@@ -290,8 +296,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkerServiceStub
@@ -367,8 +375,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkerServiceBlockingV2Stub
@@ -442,8 +452,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkerServiceBlockingStub
@@ -498,8 +510,10 @@ public final class WorkerServiceGrpc {
    * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
    * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
    * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
-   * attempt is answered STALE and changes nothing. Durations only: a worker starts its own clock when
-   * the task arrives and stops by itself when 80% of the lease has gone without renewal.
+   * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+   * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
+   * arrives and stops by itself when 80% of the lease has gone without renewal.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkerServiceFutureStub

@@ -5,6 +5,7 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
 /**
  * <pre>
  * Keeps workflow versions.
+ * Calls are authenticated, and may fail besides, as RunService says of all calls.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -232,6 +233,7 @@ public final class WorkflowServiceGrpc {
   /**
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public interface AsyncService {
@@ -294,6 +296,7 @@ public final class WorkflowServiceGrpc {
    * Base class for the server implementation of the service WorkflowService.
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static abstract class WorkflowServiceImplBase
@@ -308,6 +311,7 @@ public final class WorkflowServiceGrpc {
    * A stub to allow clients to do asynchronous rpc calls to service WorkflowService.
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkflowServiceStub
@@ -386,6 +390,7 @@ public final class WorkflowServiceGrpc {
    * A stub to allow clients to do synchronous rpc calls to service WorkflowService.
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkflowServiceBlockingV2Stub
@@ -459,6 +464,7 @@ public final class WorkflowServiceGrpc {
    * A stub to allow clients to do limited synchronous rpc calls to service WorkflowService.
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkflowServiceBlockingStub
@@ -532,6 +538,7 @@ public final class WorkflowServiceGrpc {
    * A stub to allow clients to do ListenableFuture-style rpc calls to service WorkflowService.
    * <pre>
    * Keeps workflow versions.
+   * Calls are authenticated, and may fail besides, as RunService says of all calls.
    * </pre>
    */
   public static final class WorkflowServiceFutureStub
