@@ -8,6 +8,7 @@ import ctypes
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -22,6 +23,7 @@ PADDING = "x" * 50_000
 WITHIN_S = 60.0
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_HEALTH: Any = health_pb2_grpc  # its stubs have no types
 
 
 def _mount(folder: Path, options: str, flags: int = 0) -> bool:
@@ -54,7 +56,7 @@ async def _start_until_refused(client: Client) -> tuple[list[str], PerdureError]
 async def _readiness(address: str, wanted: int) -> None:
     """Returns when a probe that watches is told so."""
     async with grpc.aio.insecure_channel(address) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        watch = _HEALTH.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         async for told in watch:
             if told.status == wanted:
                 watch.cancel()
