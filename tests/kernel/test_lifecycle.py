@@ -90,6 +90,17 @@ def test_the_report_after_a_run_deadline_is_kept_too() -> None:
     assert (decision.ack, scene.kinds(3)) == (Ack.STALE, ["late_result"])
 
 
+@pytest.mark.parametrize(("left", "status"), [(-1, "FAILED"), (0, "FAILED"), (1, "RUNNING")])
+def test_a_run_whose_deadline_has_passed_fails_as_it_starts(left: int, status: str) -> None:
+    """Also one that would end within its first commit."""
+    scene = Scene()
+    scene.start(deadline_at=scene.now + left)
+    assert scene.run.status.name == status
+    if status == "FAILED":
+        assert scene.error.type == "RUN_DEADLINE"
+        assert [record.kind.name for record in scene.ledger] == ["RUN_STARTED", "FAILED"]
+
+
 def test_nothing_is_late_after_a_cancel_without_a_lease() -> None:
     scene = Scene(SPEC).start()
     scene.lease()

@@ -43,6 +43,11 @@ def end_failed(draft: Draft, failure: Failure) -> None:
     draft.tell_parent()
 
 
+def deadline_passed() -> Failure:
+    """The error of a run whose deadline has passed."""
+    return Failure("RUN_DEADLINE", "the run's deadline has passed")
+
+
 def fits(draft: Draft, result_key: str, value: Leaf | None) -> bool:
     """Whether the run's vars stay within their limit when `value` is stored at `result_key`."""
     if not result_key or value is None or value.data == b"null":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure_server.kernel.decision import Decision, Env, NewRun, Reason, Rejection
 from perdure_server.kernel.draft import Draft, node_entry
+from perdure_server.kernel.endings import deadline_passed, end_failed
 from perdure_server.kernel.evolve import evolve
 from perdure_server.kernel.inputs import Cancel, Pause, StartRun, TickBudget, Unpause
 from perdure_server.kernel.model import Drive, RunState
@@ -60,7 +61,7 @@ def begin_run(start: StartRun, env: Env, at: int) -> NewRun:
 
 
 def start_run(start: StartRun, env: Env) -> Decision:
-    """StartRun on NONE: the run exists and its first step is due.
+    """StartRun on NONE: the run exists and its first step is due; one whose deadline has passed has failed.
 
     Raises: Rejection NODE_NOT_FOUND; VARS_TOO_LARGE if the vars grow past their limit when re-serialised.
     """
@@ -68,7 +69,12 @@ def start_run(start: StartRun, env: Env) -> Decision:
     if stored_size(start.vars) > limit:
         raise Rejection(Reason.VARS_TOO_LARGE, f"the vars take more than {limit} bytes", field="vars_json")
     new = begin_run(start, env, env.now)
-    return Decision(new.run, list(new.records))
+    decision = Decision(new.run, list(new.records))
+    if 0 < start.deadline_at <= env.now:
+        draft = Draft(new.run, env, decision)
+        end_failed(draft, deadline_passed())
+        decision.run = draft.run
+    return decision
 
 
 def pause(draft: Draft, event: Pause) -> None:

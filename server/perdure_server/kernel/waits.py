@@ -6,7 +6,15 @@ from perdure_server.kernel import model as m
 from perdure_server.kernel.decision import Reason, Rejection
 from perdure_server.kernel.draft import Draft, not_due
 from perdure_server.kernel.effects import ready_result, refuse_effect
-from perdure_server.kernel.endings import VARS_TOO_LARGE, end_completed, end_failed, fail_attempt, fits, success_output
+from perdure_server.kernel.endings import (
+    VARS_TOO_LARGE,
+    deadline_passed,
+    end_completed,
+    end_failed,
+    fail_attempt,
+    fits,
+    success_output,
+)
 from perdure_server.kernel.evolve import error_object
 from perdure_server.kernel.inputs import ChildEndSeen, EventMatched, Resume, TimerFired, TimerKind
 from perdure_server.kernel.obligations import timers
@@ -107,7 +115,7 @@ def timer_fired(draft: Draft, event: TimerFired) -> None:
             _deadline_came(draft)
         case TimerKind.RUN_DEADLINE:
             draft.cancel_children()
-            end_failed(draft, m.Failure("RUN_DEADLINE", "the run's deadline has passed"))
+            end_failed(draft, deadline_passed())
         case TimerKind.SCHEDULE_TO_START:
             time_out(draft, "schedule_to_start")
         case TimerKind.START_TO_CLOSE:
