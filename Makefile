@@ -78,7 +78,8 @@ lint: setup $(TOOLS)/node/.installed ## Style, layers, and the contract's lint a
 	$(BUF) format proto --diff --exit-code
 	@release=$$(awk '!/^(#|$$)/ {line = $$2} END {print line}' RELEASES); \
 	if [ -z "$$release" ]; then echo "buf breaking: nothing released yet, nothing to compare with"; \
-	elif [ "$$(git rev-parse --is-shallow-repository)" = true ]; then echo "buf breaking: NOT CHECKED, this clone is shallow and lacks $$release"; \
+	elif [ "$$(git rev-parse --is-shallow-repository)" = true ] && ! git cat-file -e "$$release^{commit}" 2>/dev/null; \
+	then echo "buf breaking: NOT CHECKED, this clone is shallow and lacks $$release"; \
 	else echo "buf breaking: against $$release"; $(BUF) breaking proto --against ".git#ref=$$release,subdir=proto"; fi
 
 .PHONY: types
