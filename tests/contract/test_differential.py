@@ -19,6 +19,7 @@ import pytest
 from perdure_server.storage.port import (
     CatalogChange,
     Commit,
+    IdentityChange,
     LeaseRenewal,
     MailRow,
     ObligationChange,
@@ -167,6 +168,7 @@ class Stream:
                 key=key(run.identity.run_id, namespace),
                 expected_seq=expected,
                 head=self._head(expected + count),
+                identity=self._identity_change(),
                 records=self._records(expected + 1, count),
                 keyframe=self._random.randbytes(20) if self._chance(4) else None,
                 change=self._change(),
@@ -186,6 +188,11 @@ class Stream:
         )
         asked = request(f"q{self._random.randrange(40)}", at=self._instant()) if self._chance(3) else None
         return replace(commit, new_runs=new_runs, events=events, mail=mail, request=asked)
+
+    def _identity_change(self) -> IdentityChange | None:
+        if not self._chance(4):
+            return None
+        return IdentityChange(self._some("v1", "v2", "v3", "v3", ""), self._some(0, self._instant()))
 
     def _mail(self) -> Any:
         return self._model.due_work(NOW, NOW, 20).mail
@@ -257,6 +264,7 @@ class Stream:
             {"ended_from": instant},
             {"roots_only": True, "created_before": instant},
             {"workflow_version": "v1", "statuses": (2,)},
+            {"workflow_version": "v3"},
         )
         scope = self._some({}, {"run_id": run_id}, {"root_run_id": run_id}, {"session_id": name}, {"workflow_id": name})
         horizon = self._model.horizon()

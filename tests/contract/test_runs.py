@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from perdure_server.storage.port import CatalogChange, RecordQuery, RunQuery, RunSnapshot, Store
+from perdure_server.storage.port import (
+    CatalogChange,
+    IdentityChange,
+    RecordQuery,
+    RunQuery,
+    RunSnapshot,
+    Store,
+    VerdictKind,
+)
 from tests.contract.bindings import EPOCH, NOW
 from tests.contract.builders import (
     DEFAULT,
@@ -263,3 +271,33 @@ def test_a_run_that_is_loaded_while_it_changes_is_loaded_whole(store: Store) -> 
         assert (snapshot.head.wait is None) == (snapshot.head.activity != 4)
         assert snapshot.head.wait is None or snapshot.head.wait.wait_id == last
         assert snapshot.keyframe is None or snapshot.keyframe == f"state at {snapshot.keyframe_seq}".encode()
+
+
+def test_a_commit_gives_a_run_another_version_and_deadline(store: Store) -> None:
+    moved = IdentityChange("v2", NOW + 99)
+    committed(store, start("r1", labels={"a": "b"}), start("r2"))
+    committed(store, step("r1", 1, identity=moved), step("r2", 1))
+    snapshot = store.load_run(key("r1"))
+    assert snapshot is not None
+    assert snapshot.identity == identity("r1", labels={"a": "b"}, workflow_version="v2", deadline_at=NOW + 99)
+    listed = store.list_runs(RunQuery(DEFAULT, workflow_version="v2"), None, 10)
+    assert [summary.identity for summary in listed] == [snapshot.identity]
+    assert [run.identity.run_id for run in store.list_runs(RunQuery(DEFAULT, workflow_version="v1"), None, 10)] == [
+        "r2"
+    ]
+
+
+def test_an_identity_stays_with_a_commit_that_does_not_change_it_or_is_not_kept(store: Store) -> None:
+    moved = IdentityChange("v2", NOW + 99)
+    committed(store, start("r1"))
+    assert store.commit([step("r1", 7, identity=moved)])[0].kind is VerdictKind.CONFLICT
+    assert store.commit([step("r1", 1, identity=IdentityChange("", 0))])[0].kind is VerdictKind.FAILED
+    committed(store, step("r1", 1))
+    assert store.list_runs(RunQuery(DEFAULT), None, 10)[0].identity == identity("r1")
+
+
+def test_two_commits_of_one_batch_change_an_identity_one_after_the_other(store: Store) -> None:
+    committed(store, start("r1"))
+    moves = [step("r1", 1, identity=IdentityChange("v2", 7)), step("r1", 2, identity=IdentityChange("v3", 0))]
+    committed(store, *moves)
+    assert store.list_runs(RunQuery(DEFAULT), None, 10)[0].identity == identity("r1", workflow_version="v3")

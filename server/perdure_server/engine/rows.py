@@ -84,7 +84,7 @@ def stored_records(run: RunState, sealed: Sealed, positions: Sequence[int]) -> l
 
 
 def identity_row(run: RunState) -> RunIdentity:
-    """What never changes of a run."""
+    """What names and describes a run."""
     return RunIdentity(
         namespace=run.namespace,
         run_id=run.run_id,

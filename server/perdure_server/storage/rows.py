@@ -68,7 +68,7 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What never changes of a run, for lists and filters."""
+    """What names and describes a run, for lists and filters. Only what `IdentityChange` holds ever changes."""
 
     namespace: str
     run_id: str
@@ -84,6 +84,15 @@ class RunIdentity:
     labels: Mapping[str, str]
     drive: int
     created_at: int
+    deadline_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChange:
+    """The parts of a run's identity that may change, as they are from a Commit on: MigrateRun gives the run
+    another version of its workflow, RetryRun another deadline."""
+
+    workflow_version: str
     deadline_at: int
 
 
@@ -238,6 +247,7 @@ class Commit:
     Args:
         expected_seq: the run's seq when it was read; the commit is a CONFLICT if it differs now.
         head: the run's new head; None with `key` None.
+        identity: None: the run's identity stays as it is.
         keyframe: encoded full state as of head.seq, or None to write none.
         mail_consumed: (kind, from_run_id) rows of this run's mailbox that it deletes.
     """
@@ -246,6 +256,7 @@ class Commit:
     key: RunKey | None = None
     expected_seq: int = 0
     head: RunHead | None = None
+    identity: IdentityChange | None = None
     records: tuple[NewRecord, ...] = ()
     keyframe: bytes | None = None
     change: ObligationChange = NO_CHANGE

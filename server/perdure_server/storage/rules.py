@@ -30,7 +30,7 @@ def contradiction(commit: Commit, last_hash: bytes) -> str:
         last_hash: of the last record that the run has; empty where the Commit names no run.
     """
     if commit.key is None:
-        if commit.head or commit.records or commit.keyframe or commit.mail_consumed:
+        if commit.head or commit.identity or commit.records or commit.keyframe or commit.mail_consumed:
             return "it names no run but changes one"
         if commit.change != NO_CHANGE:
             return "it names no run but changes the rows of one"

@@ -38,6 +38,8 @@ def _problems(commit: Commit) -> Iterator[str]:
     yield from _unstorable(commit)
     if commit.head:
         yield _head(commit.head)
+        if commit.identity and not commit.identity.workflow_version:
+            yield "a run without a version of its workflow"
         yield from _records(commit.records)
         yield from _change(commit.change)
     for new in commit.new_runs:

@@ -37,7 +37,7 @@ MailKey: TypeAlias = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Run:
-    """One run: what never changes, the head, its ledger, its newest keyframe."""
+    """One run: its identity, the head, its ledger, its newest keyframe."""
 
     identity: RunIdentity
     head: RunHead
@@ -98,6 +98,9 @@ class Tables:
         if commit.key is not None and commit.head is not None:
             run = self.runs[commit.key]
             run.head = commit.head
+            if commit.identity is not None:
+                version, deadline_at = commit.identity.workflow_version, commit.identity.deadline_at
+                run.identity = replace(run.identity, workflow_version=version, deadline_at=deadline_at)
             positions += self._append(run, commit.records)
             if commit.keyframe is not None:
                 run.keyframe_seq, run.keyframe = commit.head.seq, commit.keyframe

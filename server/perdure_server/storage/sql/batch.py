@@ -99,6 +99,8 @@ class Writes:
         self.identifiers: list[Row] = []
         self.new_runs: dict[int, NewRun] = {}
         self.heads: dict[int, tuple[KnownRun, RunHead]] = {}
+        self.identities: dict[int, Row] = {}
+        """(run_no, version_no, workflow_version, deadline_at) of runs whose identity changes."""
         self.labels: list[Row] = []
         self.records: list[Row] = []
         self.payloads: list[Row] = []
@@ -195,6 +197,10 @@ class BatchPlan:
             run = self._found.runs[key]
             positions += self._append(run, commit.records)
             self._set_head(run, key.run_id, head)
+            if commit.identity is not None:
+                version, deadline_at = commit.identity.workflow_version, commit.identity.deadline_at
+                version_no = self._number(commit.namespace, version)
+                self.writes.identities[run.run_no] = (run.run_no, version_no, version, deadline_at)
             if commit.keyframe is not None:
                 self.writes.keyframes[run.run_no] = (run.run_no, head.seq, commit.keyframe)
             self._change(run, commit.change)

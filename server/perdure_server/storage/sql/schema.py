@@ -108,7 +108,7 @@ runs: Final = sa.Table(
     _index("ix_runs_parent", "parent_no", "created_at", where="parent_no <> 0"),
     sqlite_strict=True,
 )
-"""One row a run: what never changes, and the head that every commit writes."""
+"""One row a run: its identity, which hardly ever changes, and the head that every commit writes."""
 
 labels: Final = sa.Table(
     "labels",

@@ -51,6 +51,7 @@ _insert_identifiers: Final = insert(schema.identifiers)
 _insert_runs: Final = insert(schema.runs)
 _update_heads: Final = update(schema.runs, "run_no", _STATE_COLUMNS)
 _update_shapes: Final = update(schema.runs, "run_no", _SHAPE_COLUMNS + _STATE_COLUMNS)
+_update_identities: Final = update(schema.runs, "run_no", ("version_no", "workflow_version", "deadline_at"))
 _insert_labels: Final = insert(schema.labels)
 _insert_records: Final = insert(schema.records)
 _insert_payloads: Final = insert(schema.payloads)
@@ -102,6 +103,8 @@ def _identifiers_named(commit: Commit, known: Mapping[RunKey, KnownRun]) -> Iter
     namespace = commit.namespace
     if commit.key is not None and commit.key not in known:
         yield commit.key
+    if commit.identity is not None:
+        yield namespace, commit.identity.workflow_version
     if commit.new_runs:
         yield namespace, ""
     for new in commit.new_runs:
@@ -279,6 +282,8 @@ class SqliteCommitter:
             _insert_identifiers.run(cursor, writes.identifiers)
         if writes.heads:
             self._write_heads(writes)
+        if writes.identities:
+            _update_identities.run(cursor, list(writes.identities.values()))
         if writes.labels:
             _insert_labels.run(cursor, writes.labels)
         if writes.records:
