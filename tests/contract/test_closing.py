@@ -33,6 +33,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "load_run": lambda store: store.load_run(key("r1")),
     "read_records": lambda store: store.read_records(RecordQuery(DEFAULT)),
     "horizon": lambda store: store.horizon(),
+    "read_changes": lambda store: store.read_changes(0, 1, 1),
     "list_runs": lambda store: store.list_runs(RunQuery(DEFAULT), None, 1),
     "count_runs": lambda store: store.count_runs(RunQuery(DEFAULT), 1),
     "list_waits": lambda store: store.list_waits(WaitQuery(DEFAULT), None, 1),

@@ -51,6 +51,20 @@ def forest(store: Store) -> None:
 A = [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
 
 
+def test_changes_are_the_records_of_all_namespaces_without_their_content(store: Store) -> None:
+    forest(store)
+    whole = store.read_changes(0, store.horizon(), 100)
+    assert [change.position for change in whole] == list(range(1, 15))
+    assert [change.namespace for change in whole if change.position == 12] == ["other"]
+    records = {record.position: record for record in store.read_records(RecordQuery(DEFAULT))}
+    assert [(change.run_id, change.seq, change.kind) for change in whole if change.namespace == DEFAULT] == [
+        (record.run_id, record.seq, record.kind) for record in records.values()
+    ]
+    assert store.read_changes(3, 9, 100) == whole[3:9]
+    assert store.read_changes(3, 9, 2) == whole[3:5]
+    assert store.read_changes(14, 99, 2) == []
+
+
 def test_each_scope_holds_its_records_in_order_of_positions(store: Store) -> None:
     forest(store)
     whole = store.read_records(RecordQuery(DEFAULT))

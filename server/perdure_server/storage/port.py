@@ -34,6 +34,7 @@ from perdure_server.storage.rows import (
     ReadyTask,
     RecordQuery,
     RequestRow,
+    RunChange,
     RunCreate,
     RunHead,
     RunIdentity,
@@ -76,6 +77,7 @@ __all__ = [
     "ReadyTask",
     "RecordQuery",
     "RequestRow",
+    "RunChange",
     "RunCreate",
     "RunHead",
     "RunIdentity",
@@ -157,6 +159,11 @@ class StoreReader(Protocol):
 
     def horizon(self) -> int:
         """Highest position at or below which nothing can still appear."""
+        ...
+
+    def read_changes(self, after_position: int, until_position: int, limit: int) -> list[RunChange]:
+        """Records of all namespaces at positions in (after, until], in position order, without what is in them:
+        for processes that follow each other's commits."""
         ...
 
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:

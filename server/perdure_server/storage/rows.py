@@ -66,6 +66,16 @@ class StoredRecord:
     payloads: tuple[StoredPayload, ...]
 
 
+class RunChange(NamedTuple):
+    """A record of the ledger, as far as somebody needs it who only wants to know which runs have changed."""
+
+    position: int
+    namespace: str
+    run_id: str
+    seq: int
+    kind: int
+
+
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
     """What names and describes a run, for lists and filters. Only what `IdentityChange` holds ever changes."""

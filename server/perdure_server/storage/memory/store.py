@@ -27,6 +27,7 @@ from perdure_server.storage.port import (
     ReadyTask,
     RecordQuery,
     RequestRow,
+    RunChange,
     RunKey,
     RunQuery,
     RunSnapshot,
@@ -198,6 +199,17 @@ class MemoryStore:
         """See StoreReader."""
         with self._lock:
             return self._open_tables().position
+
+    def read_changes(self, after_position: int, until_position: int, limit: int) -> list[RunChange]:
+        """See StoreReader."""
+        with self._lock:
+            ledger = self._open_tables().ledger
+            start = bisect_right(ledger, after_position, key=lambda record: record.position)
+            return [
+                RunChange(record.position, record.namespace, record.run_id, record.seq, record.kind)
+                for record in ledger[start : start + limit]
+                if record.position <= until_position
+            ]
 
     def _summary(self, run: Run) -> RunSummary:
         identity = run.identity

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
-from perdure_server.storage.port import RecordQuery, StoredEvent, StoredPayload, StoredRecord, StoreError
+from perdure_server.storage.port import RecordQuery, RunChange, StoredEvent, StoredPayload, StoredRecord, StoreError
 from perdure_server.storage.rules import SLOTS
 from perdure_server.storage.sql import schema
 from perdure_server.storage.sql.rows import DbRow, find_numbers, read_runs, to_event
@@ -53,6 +53,14 @@ _RUN_TAIL: Final = (
     .order_by(_records.seq)
 )
 
+_CHANGES: Final = (
+    sa.select(_records.position, schema.runs.c.namespace, schema.runs.c.run_id, _records.seq, _records.kind)
+    .join_from(schema.records, schema.runs, schema.runs.c.run_no == _records.run_no)
+    .where(_records.position > sa.bindparam("after"), _records.position <= sa.bindparam("until"))
+    .order_by(_records.position)
+    .limit(sa.bindparam("most"))
+)
+
 
 def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) -> list[StoredRecord]:
     """One page; a record that would go beyond `byte_limit` begins the next one."""
@@ -64,6 +72,12 @@ def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) ->
         pages.append(connection.execute(statement).all())
     rows = islice(merge(*pages, key=lambda row: row.position), query.limit)
     return _with_payloads(connection, list(_cut(rows, query.byte_limit)))
+
+
+def read_changes(connection: sa.Connection, after: int, until: int, limit: int) -> list[RunChange]:
+    """Which runs have records in (after, until], in position order."""
+    rows = connection.execute(_CHANGES, {"after": after, "until": until, "most": limit})
+    return [RunChange(*row) for row in rows]
 
 
 def read_run_tail(connection: sa.Connection, run: DbRow, after_seq: int) -> list[StoredRecord]:

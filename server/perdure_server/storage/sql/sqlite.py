@@ -31,6 +31,7 @@ from perdure_server.storage.port import (
     ReadyTask,
     RecordQuery,
     RequestRow,
+    RunChange,
     RunKey,
     RunQuery,
     RunSnapshot,
@@ -191,6 +192,11 @@ class SqliteStore:
         """See StoreReader."""
         self._check_open()
         return self._committer.horizon
+
+    def read_changes(self, after_position: int, until_position: int, limit: int) -> list[RunChange]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return ledger_reads.read_changes(connection, after_position, until_position, limit)
 
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
         """See StoreReader."""
