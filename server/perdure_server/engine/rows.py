@@ -48,7 +48,9 @@ def seal(codec: Codec, run: RunState, records: Sequence[Record], prev_hash: byte
     for record in records:
         data, payloads = codec.encode_record(run, record, new_salts)
         head = record_hash(head, data)
-        size += len(data) + sum(len(payload.data or b"") for payload in payloads)
+        size += len(data)
+        for payload in payloads:
+            size += len(payload.data or b"")
         rows.append(
             NewRecord(record.seq, int(record.kind), int(record.status), record.node_id, record.at, data, head, payloads)
         )

@@ -42,6 +42,4 @@ def commitment(salt: bytes, data: bytes) -> bytes:
 
     The salt keeps an erased payload from being guessed.
     """
-    digest = hashlib.sha256(salt)
-    digest.update(data)
-    return digest.digest()
+    return hashlib.sha256(salt + data).digest()

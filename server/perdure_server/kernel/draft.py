@@ -24,10 +24,11 @@ class Draft:
         self.run = run
         self.env = env
         self.at = max(env.now, run.updated_at)
-        self.records: list[Record] = begun.records if begun else []
-        self.new_runs: list[NewRun] = begun.new_runs if begun else []
-        self.events: list[EventAppend] = begun.events if begun else []
-        self.mail: list[Mail] = begun.mail if begun else []
+        begun = begun or Decision(run, [])
+        self.records: list[Record] = begun.records
+        self.new_runs: list[NewRun] = begun.new_runs
+        self.events: list[EventAppend] = begun.events
+        self.mail: list[Mail] = begun.mail
         self._is_own = bool(self.records)
 
     @property

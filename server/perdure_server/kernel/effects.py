@@ -14,7 +14,6 @@ from perdure_server.kernel.keys import idempotency_key
 from perdure_server.kernel.lifecycle import begin_run
 from perdure_server.kernel.records import ChildLink, StepCompleted, StepStatus, Waiting
 from perdure_server.kernel.values import Leaf
-from perdure_server.kernel.vars import stored_size
 
 
 def open_effect(draft: Draft, effect: m.Effect, next_node: str) -> m.OpenEffect:
@@ -239,6 +238,6 @@ def _child_problem(draft: Draft, request: m.StartSubworkflow) -> tuple[str, str]
         return "LIMIT_REACHED", f"a run has at most {limits.open_children} open children"
     if request.run_id and request.run_id in draft.env.taken_run_ids:
         return "RUN_EXISTS", f"run id {request.run_id!r} is taken"
-    if request.vars is not None and stored_size(request.vars) > limits.vars_bytes:
+    if request.vars is not None and request.vars.stored_size > limits.vars_bytes:
         return VARS_TOO_LARGE, f"the child's vars take more than {limits.vars_bytes} bytes"
     return None

@@ -27,7 +27,6 @@ from perdure_server.kernel.vars import (
     key_tokens,
     ops_size,
     set_at,
-    stored_size,
 )
 
 
@@ -96,7 +95,7 @@ def _started(record: r.Record, body: r.RunStarted) -> RunState:
         deadline_at=body.deadline_at,
         event_floor=body.event_floor,
         vars=as_object(body.vars.value),
-        vars_bytes=stored_size(body.vars),
+        vars_bytes=body.vars.stored_size,
         seq=1,
     )
     _stand_at(run, record, body.entry)

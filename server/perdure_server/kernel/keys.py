@@ -24,16 +24,13 @@ def idempotency_key(namespace: str, run_id: str, node_id: str, visit: int) -> st
     First 32 characters of upper-case RFC 4648 base32 of
     SHA-256(lp("perdure/effect/v1") || lp(namespace) || lp(run_id) || lp(node_id) || uint64 visit).
     """
-    material = b"".join(
-        (
-            length_prefixed("perdure/effect/v1"),
-            length_prefixed(namespace),
-            length_prefixed(run_id),
-            length_prefixed(node_id),
-            visit.to_bytes(8, "big"),
-        )
-    )
+    material = b"".join((_run_prefix(namespace, run_id), length_prefixed(node_id), visit.to_bytes(8, "big")))
     return _base32(hashlib.sha256(material).digest()[:20])
+
+
+@lru_cache(maxsize=2048)
+def _run_prefix(namespace: str, run_id: str) -> bytes:
+    return b"".join(map(length_prefixed, ("perdure/effect/v1", namespace, run_id)))
 
 
 def _base32(data: bytes) -> str:

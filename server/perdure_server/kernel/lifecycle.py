@@ -17,7 +17,6 @@ from perdure_server.kernel.records import (
     RunStarted,
     Unpaused,
 )
-from perdure_server.kernel.vars import stored_size
 
 DEFAULT_CANCEL_REASON = "Cancelled"
 
@@ -66,7 +65,7 @@ def start_run(start: StartRun, env: Env) -> Decision:
     Raises: Rejection NODE_NOT_FOUND; VARS_TOO_LARGE if the vars grow past their limit when re-serialised.
     """
     limit = env.limits.vars_bytes
-    if stored_size(start.vars) > limit:
+    if start.vars.stored_size > limit:
         raise Rejection(Reason.VARS_TOO_LARGE, f"the vars take more than {limit} bytes", field="vars_json")
     new = begin_run(start, env, env.now)
     decision = Decision(new.run, list(new.records))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import final
 
@@ -17,8 +16,6 @@ class Missing:
 
 
 _MISSING = Missing()
-_GROWS = re.compile(rb"[0-9][eE]|[0-9]{16}\.")
-"""Numbers whose re-serialised text may be longer: 1E15 becomes 1000000000000000.0."""
 
 
 class VarsError(ValueError):
@@ -149,13 +146,6 @@ def grown_size(bound: int, added: int, root: dict[str, Json]) -> int:
     return total if total <= DEFAULT_LIMITS.vars_bytes else len(dump_json(root))
 
 
-def stored_size(value: Leaf) -> int:
-    """What a value takes in vars, which are re-serialised, in bytes: at most."""
-    if _GROWS.search(value.data) is None:
-        return value.size
-    return max(value.size, len(dump_json(value.value)))
-
-
 def as_object(value: Json) -> dict[str, Json]:
     """A value that is an object by the rules of who made it. Raises: VarsError if it is not."""
     if not isinstance(value, dict):
@@ -165,12 +155,12 @@ def as_object(value: Json) -> dict[str, Json]:
 
 def ops_size(ops: Iterable[VarsOp]) -> int:
     """What `ops` can add to the size of vars, in bytes: at most."""
-    return sum(_path_size(op.path) + (stored_size(op.value) if op.value else 0) for op in ops)
+    return sum(_path_size(op.path) + (op.value.stored_size if op.value else 0) for op in ops)
 
 
 def key_size(result_key: str, value: Leaf) -> int:
     """What storing `value` at `result_key` can add, in bytes: at most."""
-    return _path_size(result_key) + stored_size(value)
+    return _path_size(result_key) + value.stored_size
 
 
 def _path_size(path: str) -> int:

@@ -8,7 +8,7 @@ through these (`record_writer`). Field order is free: each record is encoded onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -34,6 +34,8 @@ NewSalts = Callable[[int], list[bytes]]
 _STARTED: Final = b"\xb2\x01"
 _COMPLETED: Final = b"\xc2\x01"
 _ALL_BITS: Final = (1 << 64) - 1
+_INDEXES: Final = (b"\x10", b"\x08\x01\x10", b"\x08\x02\x10")
+"""Index (left out when 0) and the tag of the size, for the three slots that these records can have."""
 
 
 def is_hot(body: r.Body) -> bool:
@@ -60,12 +62,7 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
             _run_ids(run.run_id, run.actor_id, run.session_id, run.root_run_id),
             b"\x10",
             varint(record.seq),
-            kind,
-            _name(b"\x22", record.node_id),
-            _number(b"\x28", record.visit),
-            _number(b"\x30", record.step_id),
-            _number(b"\x38", record.status),
-            _number(b"\x40", record.attempt),
+            _place(kind, record.node_id, record.visit, record.step_id, record.status, record.attempt),
             _text(b"\x4a", key) if key else b"",
             _instant(record.at),
             _name(b"\x72", record.worker_id),
@@ -75,6 +72,13 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
         )
     )
     return data, payloads
+
+
+@lru_cache(maxsize=8192)
+def _place(kind: bytes, node_id: str, visit: int, step_id: int, status: int, attempt: int) -> bytes:
+    """Where in the workflow a record stands: the same for all runs that come by there, seq and run apart."""
+    numbers = (_number(b"\x28", visit), _number(b"\x30", step_id), _number(b"\x38", status), _number(b"\x40", attempt))
+    return b"".join((kind, _name(b"\x22", node_id), *numbers))
 
 
 @lru_cache(maxsize=256)
@@ -101,30 +105,32 @@ def _step_completed(body: r.StepCompleted, new_salts: NewSalts) -> tuple[bytes, 
     ops = plans.ops_bytes(body.vars_ops) if body.vars_ops else b""
     asked = _request(effect) if effect is not None else b""
     given = result.data if result is not None else b""
-    slots = [slot for slot in (ops, asked, given) if slot]
-    payloads, refs = _seal(slots, new_salts) if slots else ((), iter(()))
+    payloads, refs = _seal([slot for slot in (ops, asked, given) if slot], new_salts)
     content = b"".join(
         (
             _name(b"\x0a", body.effect_type),
-            _message(b"\x12", next(refs)) if ops else b"",
-            _open_effect(effect, next(refs) if asked else b"") if effect is not None else b"",
+            _message(b"\x12", refs[0]) if ops else b"",
+            _open_effect(effect, refs[1 if ops else 0] if asked else b"") if effect is not None else b"",
             _node_entry(entry) if entry is not None else b"",
-            _message(b"\x2a", next(refs)) if given else b"",
+            _message(b"\x2a", refs[-1]) if given else b"",
             _name(b"\x32", body.result_key),
         )
     )
     return content, payloads
 
 
-def _seal(slots: list[bytes], new_salts: NewSalts) -> tuple[tuple[StoredPayload, ...], Iterator[bytes]]:
+def _seal(slots: list[bytes], new_salts: NewSalts) -> tuple[tuple[StoredPayload, ...], list[bytes]]:
     """Payloads, and the PayloadRef of each: index (left out when 0), size, commitment."""
+    if not slots:
+        return (), slots
     salts = new_salts(len(slots))
-    payloads = tuple(map(StoredPayload, range(len(slots)), salts, slots))
-    refs = [
-        b"".join((_number(b"\x08", index), b"\x10", varint(len(data)), b"\x1a\x20", commitment(salt, data)))
-        for index, (data, salt) in enumerate(zip(slots, salts, strict=True))
-    ]
-    return payloads, iter(refs)
+    payloads: list[StoredPayload] = []
+    refs: list[bytes] = []
+    for index, data in enumerate(slots):
+        salt = salts[index]
+        payloads.append(StoredPayload(index, salt, data))
+        refs.append(_INDEXES[index] + varint(len(data)) + b"\x1a\x20" + commitment(salt, data))
+    return tuple(payloads), refs
 
 
 def _request(effect: OpenEffect) -> bytes:
@@ -133,39 +139,67 @@ def _request(effect: OpenEffect) -> bytes:
 
 
 def _open_effect(effect: OpenEffect, payload: bytes) -> bytes:
-    bounds = effect.timeouts
+    retry, bounds = effect.retry, effect.timeouts
     data = b"".join(
         (
-            _name(b"\x0a", effect.type),
-            b"\x10\x01" if effect.server_side else b"",
-            _name(b"\x1a", effect.result_key),
-            _name(b"\x22", effect.next_node),
+            _terms(
+                effect.type,
+                effect.server_side,
+                effect.result_key,
+                effect.next_node,
+                effect.queue,
+                effect.priority,
+                effect.on_error_node,
+                effect.risk,
+            ),
             _text(b"\x2a", effect.idempotency_key),
-            _NO_RETRY if effect.retry is NO_RETRY else _message(b"\x32", _retry(effect.retry)),
+            _NO_RETRY if retry is NO_RETRY else _message(b"\x32", _retry(retry)),
             b"" if bounds is NO_TIMEOUTS else _timeouts(b"\x3a", bounds),
-            _name(b"\x42", effect.queue),
-            _number(b"\x48", effect.priority),
-            _name(b"\x52", effect.on_error_node),
-            _number(b"\x58", effect.risk),
             _message(b"\x62", payload) if payload else b"",
         )
     )
     return b"".join((b"\x1a", varint(len(data)), data))
 
 
-def _node_entry(entry: NodeEntry) -> bytes:
-    bounds = entry.timeouts
-    data = b"".join(
+@lru_cache(maxsize=4096)
+def _terms(
+    kind: str, server_side: bool, result_key: str, next_node: str, queue: str, priority: int, on_error: str, risk: int
+) -> bytes:
+    """What the effect of a workflow's node has in common in all runs."""
+    return b"".join(
         (
-            _name(b"\x0a", entry.node_id),
-            _number(b"\x10", entry.visit),
-            b"\x18\x01" if entry.server_side else b"",
-            _name(b"\x22", entry.queue),
-            _number(b"\x28", entry.priority),
-            b"" if bounds is NO_TIMEOUTS else _timeouts(b"\x32", bounds),
+            _name(b"\x0a", kind),
+            b"\x10\x01" if server_side else b"",
+            _name(b"\x1a", result_key),
+            _name(b"\x22", next_node),
+            _name(b"\x42", queue),
+            _number(b"\x48", priority),
+            _name(b"\x52", on_error),
+            _number(b"\x58", risk),
         )
     )
+
+
+def _node_entry(entry: NodeEntry) -> bytes:
+    bounds = entry.timeouts
+    data = _plain_entry(entry.node_id, entry.visit, entry.server_side, entry.queue, entry.priority)
+    if bounds is not NO_TIMEOUTS:
+        data += _timeouts(b"\x32", bounds)
     return b"".join((b"\x22", varint(len(data)), data))
+
+
+@lru_cache(maxsize=4096)
+def _plain_entry(node_id: str, visit: int, server_side: bool, queue: str, priority: int) -> bytes:
+    """The entry of a node, without timeouts."""
+    return b"".join(
+        (
+            _name(b"\x0a", node_id),
+            _number(b"\x10", visit),
+            b"\x18\x01" if server_side else b"",
+            _name(b"\x22", queue),
+            _number(b"\x28", priority),
+        )
+    )
 
 
 @lru_cache(maxsize=1024)
