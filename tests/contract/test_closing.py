@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_records": lambda store: store.read_records(RecordQuery(DEFAULT)),
     "horizon": lambda store: store.horizon(),
     "read_changes": lambda store: store.read_changes(0, 1, 1),
+    "lease_offset": lambda store: store.lease_offset(),
+    "wait_for_change": lambda store: store.wait_for_change(0),
     "list_runs": lambda store: store.list_runs(RunQuery(DEFAULT), None, 1),
     "count_runs": lambda store: store.count_runs(RunQuery(DEFAULT), 1),
     "list_waits": lambda store: store.list_waits(WaitQuery(DEFAULT), None, 1),
@@ -62,6 +66,22 @@ def test_every_call_answers_while_the_store_is_open_and_none_after(store: Store)
     for call in CALLS.values():
         with pytest.raises(StoreError, match="closed"):
             call(store)
+
+
+def test_who_waits_for_a_change_is_let_go_when_the_store_closes(store: Store) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asked, beginning = 3_600 * 1_000_000, threading.Event()
+
+        def wait() -> bool:
+            beginning.set()
+            return store.wait_for_change(asked)
+
+        waiting = pool.submit(wait)
+        assert beginning.wait(20)
+        store.close()
+        error = waiting.exception(20)
+    # The store may have been closed before the call or during it.
+    assert isinstance(error, StoreError) if error else waiting.result() is False
 
 
 def test_closing_twice_is_closing_once(store: Store) -> None:

@@ -166,6 +166,17 @@ class StoreReader(Protocol):
         for processes that follow each other's commits."""
         ...
 
+    def lease_offset(self) -> int:
+        """Microseconds from this machine's monotonic clock to the store's lease clock: 0 where one process owns the
+        store. Measured in the background every few seconds; the call itself asks nobody and never blocks."""
+        ...
+
+    def wait_for_change(self, timeout_us: int) -> bool:
+        """Blocks its thread until another process has committed something, the time is over, or the store closes.
+        True: something was committed since the last call that said so. A hint for whoever polls anyway: it may come
+        late, for nothing, or never. One caller at a time."""
+        ...
+
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
         """Runs by (created_at, run_id) descending, after that pair."""
         ...

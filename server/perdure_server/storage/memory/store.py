@@ -69,10 +69,10 @@ class MemoryStore:
         self._catalog = Catalog(self._tables)
         self._epoch = epoch
         self._max_bytes = max_bytes
-        self._closed = False
+        self._closed = threading.Event()
 
     def _open_tables(self) -> Tables:
-        if self._closed:
+        if self._closed.is_set():
             raise StoreError("the store is closed")
         return self._tables
 
@@ -157,7 +157,7 @@ class MemoryStore:
     def close(self) -> None:
         """See StoreWriter."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
 
     # The reading side.
 
@@ -214,6 +214,17 @@ class MemoryStore:
     def _summary(self, run: Run) -> RunSummary:
         identity = run.identity
         return RunSummary(identity, run.head, self._tables.tasks.get(RunKey(identity.namespace, identity.run_id)))
+
+    def lease_offset(self) -> int:
+        """See StoreReader. Leases are in the monotonic clock itself."""
+        self._open_tables()
+        return 0
+
+    def wait_for_change(self, timeout_us: int) -> bool:
+        """See StoreReader. There are no other processes: ends with the time or the store."""
+        self._open_tables()
+        self._closed.wait(timeout_us / 1_000_000)
+        return False
 
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
         """See StoreReader."""

@@ -80,7 +80,7 @@ class SqliteStore:
         self._file_lock = lock
         self._connection = writer
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
         self._events_kept = 0
         self._writes = _engine(lambda: writer, "BEGIN IMMEDIATE", readers=0)
         with self._writes.begin() as connection:
@@ -115,7 +115,7 @@ class SqliteStore:
             raise StoreError(f"{self._path}: all {READERS} readers are busy") from error
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise StoreError("the store is closed")
 
     # The writing side.
@@ -163,8 +163,8 @@ class SqliteStore:
     def close(self) -> None:
         """See StoreWriter. The last connection to close folds the write-ahead log into the file."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
+            if not self._closed.is_set():
+                self._closed.set()
                 self._reads.dispose()
                 self._writes.dispose()
                 self._connection.close()
@@ -197,6 +197,17 @@ class SqliteStore:
         """See StoreReader."""
         with self._read() as connection:
             return ledger_reads.read_changes(connection, after_position, until_position, limit)
+
+    def lease_offset(self) -> int:
+        """See StoreReader. Leases are in the monotonic clock itself."""
+        self._check_open()
+        return 0
+
+    def wait_for_change(self, timeout_us: int) -> bool:
+        """See StoreReader. There are no other processes: ends with the time or the store."""
+        self._check_open()
+        self._closed.wait(timeout_us / 1_000_000)
+        return False
 
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
         """See StoreReader."""
