@@ -167,6 +167,7 @@ async def test_the_end_of_a_half_open_connection_is_swallowed_too(proxy: FaultPr
             await caller.say(b"a")
             assert await caller.hear(1) == b"a"
             await proxy.set(SWALLOW, Way.UP)
+        assert await other.hears_nothing(0.3)
         await proxy.set(PASS)
         assert await other.hears_nothing(0.3)
         assert proxy.traffic.open == 2

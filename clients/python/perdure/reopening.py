@@ -48,12 +48,14 @@ class ReopeningStream(Generic[_Response]):
     """Reads messages over as many calls as it takes. One reader at a time.
 
     Args:
-        connection: for its rule of repeats.
-        call: makes a call that goes on where the last message left off.
+        connection: the client's; for its rule of repeats, and to call over until it is silent.
+        call: makes a call over a channel that goes on where the last message left off.
     """
 
-    def __init__(self, connection: Connection, call: Callable[[], grpc.aio.UnaryStreamCall[Any, _Response]]) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: Connection, call: Callable[[grpc.aio.Channel], grpc.aio.UnaryStreamCall[Any, _Response]]
+    ) -> None:
+        self._shared = self._connection = connection
         self._make_call = call
         self._call: grpc.aio.UnaryStreamCall[Any, _Response] | None = None
         self._messages = 0
@@ -79,11 +81,18 @@ class ReopeningStream(Generic[_Response]):
 
     async def again(self, delay: float) -> None:
         """Leaves this call; the next `read` opens another, not before `delay` seconds."""
-        self.cancel()
+        self._cancel()
         self._failures += 1
         await self._connection.sleep(delay + self._connection.retry.jitter(self._failures))
 
-    def cancel(self) -> None:
+    async def close(self) -> None:
+        """Ends the stream."""
+        self._cancel()
+        if self._connection is not self._shared:
+            await self._connection.close()
+            self._connection = self._shared
+
+    def _cancel(self) -> None:
         """Ends the call. An abandoned call would never be collected."""
         if self._call is not None:
             self._call.cancel()
@@ -105,15 +114,25 @@ class ReopeningStream(Generic[_Response]):
                 error = error_from_rpc(failure)
             except TimeoutError:
                 error = Unavailable("nothing was heard for too long")
+                self._cancel()
+                await self._change_connection()
             except asyncio.CancelledError as cancelled:
-                self.cancel()
+                self._cancel()
                 error = closed_under_us(cancelled)
-            self.cancel()
+            self._cancel()
             await self._recover(error, give_up_at)
+
+    async def _change_connection(self) -> None:
+        """A peer that hangs keeps its connection open: a new call over it would hang too."""
+        if self._shared.reopen is None:
+            return
+        silent, self._connection = self._connection, self._shared.private()
+        if silent is not self._shared:
+            await silent.close()
 
     def _current(self) -> grpc.aio.UnaryStreamCall[Any, _Response]:
         if self._call is None:
-            self._call = self._make_call()
+            self._call = self._make_call(self._connection.channel)
             self._messages = 0
         return self._call
 

@@ -71,7 +71,6 @@ class Subscription:
     def __init__(self, connection: Connection, request: pb.SubscribeLedgerRequest) -> None:
         self._connection = connection
         self._request = request
-        self._stub = LedgerServiceStub(connection.channel)
         self._stream = ReopeningStream(connection, self._call)
         self._pending: deque[LedgerEntry] = deque()
         self._pending_cursor = request.after_cursor
@@ -86,7 +85,7 @@ class Subscription:
         try:
             await self._hear(await self._stream.open())
         except BaseException:
-            self._stream.cancel()
+            await self._stream.close()
             raise
         return self
 
@@ -94,7 +93,7 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Ends the stream."""
-        self._stream.cancel()
+        await self._stream.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -146,13 +145,15 @@ class Subscription:
                 self.is_caught_up = False
                 await self._stream.again(duration_seconds(message.goodbye.reconnect_delay))
 
-    def _call(self) -> grpc.aio.UnaryStreamCall[pb.SubscribeLedgerRequest, pb.SubscribeLedgerResponse]:
+    def _call(
+        self, channel: grpc.aio.Channel
+    ) -> grpc.aio.UnaryStreamCall[pb.SubscribeLedgerRequest, pb.SubscribeLedgerResponse]:
         request = self._request
         if self._pending_cursor:
             request = pb.SubscribeLedgerRequest()
             request.CopyFrom(self._request)
             request.after_cursor = self._pending_cursor
-        return self._stub.SubscribeLedger(request, metadata=tuple(self._connection.metadata))
+        return LedgerServiceStub(channel).SubscribeLedger(request, metadata=tuple(self._connection.metadata))
 
 
 class Density:
@@ -200,7 +201,6 @@ class RunWatch:
     def __init__(self, connection: Connection, run_id: str, view: View) -> None:
         self._connection = connection
         self._request = run_service_pb2.WatchRunRequest(namespace=connection.namespace, run_id=run_id, view=VIEWS[view])
-        self._stub = RunServiceStub(connection.channel)
         self._stream = ReopeningStream(connection, self._call)
         self._stream.silence = SILENT_INTERVALS * _WATCH_HEARTBEAT_S
         self._next: RunState | None = None
@@ -216,7 +216,7 @@ class RunWatch:
         try:
             await self._hear(await self._stream.open())
         except BaseException:
-            self._stream.cancel()
+            await self._stream.close()
             raise
         return self
 
@@ -224,7 +224,7 @@ class RunWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Ends the stream."""
-        self._stream.cancel()
+        await self._stream.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -250,8 +250,10 @@ class RunWatch:
             if not self._is_complete:
                 await self._stream.again(duration_seconds(message.goodbye.reconnect_delay))
 
-    def _call(self) -> grpc.aio.UnaryStreamCall[run_service_pb2.WatchRunRequest, run_service_pb2.WatchRunResponse]:
-        return self._stub.WatchRun(self._request, metadata=tuple(self._connection.metadata))
+    def _call(
+        self, channel: grpc.aio.Channel
+    ) -> grpc.aio.UnaryStreamCall[run_service_pb2.WatchRunRequest, run_service_pb2.WatchRunResponse]:
+        return RunServiceStub(channel).WatchRun(self._request, metadata=tuple(self._connection.metadata))
 
 
 def subscribe_request(namespace: str, scope: LedgerScope | str, options: SubscribeOptions) -> pb.SubscribeLedgerRequest:
