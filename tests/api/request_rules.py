@@ -168,6 +168,7 @@ RUN_CASES = [
             on_existing=pb.ON_EXISTING_RETURN,
             entry_node="e",
             trace_context=trace(),
+            event=pb.StartEvent(name="e", payload_json="1", event_id="i", emitted_by="b"),
         ),
         run_validation.start_run,
         {
@@ -186,6 +187,10 @@ RUN_CASES = [
             "entry_node": (OPTIONAL_ID,),
             "trace_context.traceparent": (text(256),),
             "trace_context.tracestate": (text(512),),
+            "event.name": (text(128, required=True), Kind(("*",))),
+            "event.payload_json": VALUE,
+            "event.event_id": BY,
+            "event.emitted_by": BY,
         },
     ),
     Case(

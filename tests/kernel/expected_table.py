@@ -57,6 +57,7 @@ Pause: RUN_NOT_FOUND
 Unpause: RUN_NOT_FOUND
 resolves: RUN_NOT_FOUND
 budgets: RUN_NOT_FOUND
+EventOffered: RUN_NOT_FOUND
 """
 
 QUEUED_NODE: Final = """
@@ -77,6 +78,7 @@ Pause: paused > RUNNING QUEUED held | nothing
 Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 QUEUED_LAPSED: Final = """
@@ -97,6 +99,7 @@ Pause: paused > RUNNING QUEUED held | nothing
 Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 QUEUED_EFFECT: Final = QUEUED_NODE
@@ -118,6 +121,7 @@ Pause: paused > RUNNING QUEUED held | nothing
 Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 QUEUED_SERVER_NODE: Final = """
@@ -138,6 +142,7 @@ Pause: paused > RUNNING QUEUED held | nothing
 Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 LEASED_NODE: Final = """
@@ -165,6 +170,7 @@ Pause: paused > RUNNING LEASED held | nothing
 Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 LEASED_EFFECT: Final = """
@@ -192,6 +198,7 @@ Pause: paused > RUNNING LEASED held | nothing
 Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 LEASED_BEGUN: Final = """
@@ -219,6 +226,7 @@ Pause: paused > RUNNING LEASED held | nothing
 Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 BACKOFF_RETRY: Final = """
@@ -238,6 +246,7 @@ Pause: paused > RUNNING BACKOFF held | nothing
 Unpause: nothing | unpaused > RUNNING BACKOFF free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 BACKOFF_START: Final = """
@@ -256,6 +265,7 @@ Pause: paused > RUNNING BACKOFF held | nothing
 Unpause: nothing | unpaused > RUNNING BACKOFF free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 # The deadline of this wait has no node: "fails the step DEADLINE".
@@ -278,6 +288,7 @@ Pause: paused > WAITING WAITING held | nothing
 Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 WAITING_USER: Final = """
@@ -299,6 +310,7 @@ Pause: paused > WAITING WAITING held | nothing
 Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 WAITING_UNTIL: Final = """
@@ -320,6 +332,7 @@ Pause: paused > WAITING WAITING held | nothing
 Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 WAITING_CHILD: Final = """
@@ -342,6 +355,7 @@ Pause: paused > WAITING WAITING held | nothing
 Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 PARKED_POISON: Final = """
@@ -363,6 +377,7 @@ ResolveStep/completed: unparked step_completed > RUNNING QUEUED | =
 ResolveStep/failed: unparked step_completed failed > FAILED NONE | unparked step_completed failed > FAILED NONE free
 ResolveStep/other: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 PARKED_IN_DOUBT: Final = PARKED_POISON
@@ -383,6 +398,7 @@ Unpause: nothing | unpaused > RUNNING IDLE free
 resolves: STEP_NOT_PARKED | =
 TickBudget: budget_added > RUNNING QUEUED | =                      # while paused the node is entered, its task held
 TickBudget/0: nothing | =
+EventOffered: nothing | =
 """
 
 CANCELLING: Final = """
@@ -406,6 +422,7 @@ Pause: paused > RUNNING QUEUED held | nothing
 Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
 """
 
 ENDED_COMPLETED: Final = """
@@ -426,6 +443,7 @@ Pause: RUN_ENDED
 Unpause: RUN_ENDED
 resolves: RUN_ENDED
 budgets: RUN_ENDED
+EventOffered: RUN_ENDED
 """
 
 ENDED_CANCELLED: Final = """
@@ -450,6 +468,7 @@ Pause: RUN_ENDED
 Unpause: RUN_ENDED
 resolves: RUN_ENDED
 budgets: RUN_ENDED
+EventOffered: RUN_ENDED
 """
 
 ENDED_DEADLINE: Final = ENDED_CANCELLED.replace("CANCELLED NONE", "FAILED NONE")

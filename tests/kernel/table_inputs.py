@@ -15,6 +15,7 @@ from perdure_server.kernel.inputs import (
     EffectBegun,
     EffectSettled,
     EventMatched,
+    EventOffered,
     Input,
     LeaseLapsed,
     NodePlanned,
@@ -131,4 +132,5 @@ INPUTS: Final[Mapping[str, Callable[[RunState | None], Input]]] = {
     "ResolveStep/other": lambda run: ResolveStep(_present_step(run) + 1, Resolution.RERUN),
     "TickBudget": lambda _run: TickBudget(1),
     "TickBudget/0": lambda _run: TickBudget(0),
+    "EventOffered": lambda _run: EventOffered("go", Leaf(b"1"), "event-1", "somebody"),
 }

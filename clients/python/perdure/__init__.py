@@ -51,6 +51,7 @@ from perdure.runs import (
     RunFilter,
     RunReply,
     RunWait,
+    StartEvent,
     StartReply,
     TickReply,
 )
@@ -131,6 +132,7 @@ __all__ = [
     "RunWatch",
     "ServerInfo",
     "SpecProblem",
+    "StartEvent",
     "StartReply",
     "StepError",
     "StepState",

@@ -74,6 +74,8 @@ class RunCalls(Calls):
             request.deadline.CopyFrom(to_timestamp(options["deadline"]))
         if "trace_context" in options:
             request.trace_context.CopyFrom(options["trace_context"].to_wire())
+        if "event" in options:
+            request.event.CopyFrom(options["event"].to_wire())
         reply = await self._connection.unary(self._runs.StartRun, request)
         return StartReply(
             run_id=reply.run_id,
@@ -82,6 +84,9 @@ class RunCalls(Calls):
             activity=RunActivity.from_wire(reply.activity),
             created=reply.created,
             workflow_version=reply.workflow_version,
+            event_id=reply.event_id,
+            event_position=reply.event_position,
+            event_duplicate=reply.event_duplicate,
         )
 
     async def tick_run(

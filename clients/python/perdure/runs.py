@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol, Self, TypeAlias, TypedDict
 
 from perdure.instants import from_timestamp, to_timestamp
-from perdure.json_text import Json, decode
+from perdure.json_text import Json, decode, encode
 from perdure.model import TraceContext, WaitState
 from perdure.v1 import common_pb2, run_service_pb2
 from perdure.values import DriveMode, EventScope, OnExisting, RunActivity, RunStatus, WaitReason
@@ -30,6 +30,28 @@ UNTIL: Mapping[Until, run_service_pb2.WaitRunUntil.ValueType] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StartEvent:
+    """An event that goes with a start: for the run that is started, or for the live one that has the id.
+
+    A payload that is not an object is delivered as {"value": payload}, None as {}.
+    """
+
+    name: str
+    payload: Json = None
+    event_id: str = ""
+    emitted_by: str = ""
+
+    def to_wire(self) -> run_service_pb2.StartEvent:
+        """As a message."""
+        return run_service_pb2.StartEvent(
+            name=self.name,
+            payload_json="" if self.payload is None else encode(self.payload),
+            event_id=self.event_id,
+            emitted_by=self.emitted_by,
+        )
+
+
 class StartOptions(TypedDict, total=False):
     """Options of `start_run`; see the contract's StartRunRequest.
 
@@ -39,6 +61,7 @@ class StartOptions(TypedDict, total=False):
     start_at: the first step is due then.
     deadline: the run fails with RUN_DEADLINE then.
     on_existing: "fail" or "return", when the run id is taken.
+    event: appended to the run's own scope in the commit that starts it; a live run of that id gets it instead.
     request_id: the id under which a repeat returns the first reply; default: a new one.
     """
 
@@ -53,6 +76,7 @@ class StartOptions(TypedDict, total=False):
     on_existing: OnExisting | Literal["fail", "return"]
     entry_node: str
     trace_context: TraceContext
+    event: StartEvent
     request_id: str
 
 
@@ -91,10 +115,14 @@ class RunReply:
 
 @dataclass(frozen=True, slots=True)
 class StartReply(RunReply):
-    """The started run. `created` is False when the run id existed and `on_existing` was "return"."""
+    """The started run. `created` is False when the run id existed and `on_existing` was "return", or the run that
+    has the id took the event. `event_id` is empty without an event, and where an ended run took none."""
 
     created: bool
     workflow_version: str
+    event_id: str = ""
+    event_position: int = 0
+    event_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

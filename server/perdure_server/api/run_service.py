@@ -62,7 +62,14 @@ class RunService(RunServiceServicer):
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Creates a run."""
         reply = await start_run(self._engine, v.start_run(request, self._limits))
-        return pb.StartRunResponse(**_commit(reply), created=reply.created, workflow_version=reply.workflow_version)
+        return pb.StartRunResponse(
+            **_commit(reply),
+            created=reply.created,
+            workflow_version=reply.workflow_version,
+            event_id=reply.event_id,
+            event_position=reply.event_position,
+            event_duplicate=reply.event_duplicate,
+        )
 
     async def TickRun(self, request: pb.TickRunRequest, context: Context) -> pb.TickRunResponse:
         """Gives a manual run node entries."""

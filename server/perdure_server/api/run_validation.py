@@ -25,6 +25,7 @@ from perdure_server.engine.commands import (
     UnpauseRunCommand,
 )
 from perdure_server.kernel.bounds import KEY_BYTES, MAX_INT64, PAGE_TOKEN_BYTES
+from perdure_server.kernel.inputs import EventOffered
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.model import Activity, Drive, EventScope, RunStatus, WaitReason
 from perdure_server.kernel.records import Resolution
@@ -77,10 +78,24 @@ def start_run(request: pb.StartRunRequest, limits: Limits) -> StartRunCommand:
         return_existing=request.on_existing == pb.ON_EXISTING_RETURN,
         entry_node=check.id("", "entry_node", request.entry_node, optional=True),
         trace_context=terms.trace_context(request, request.trace_context, check),
+        event=start_event(check, request.event) if request.HasField("event") else None,
         request=request_id(check, request, request.request_id),
     )
     check.done()
     return command
+
+
+def start_event(check: Check, event: pb.StartEvent) -> EventOffered:
+    """The event that goes with a start."""
+    at = "event."
+    if event.name == "*":
+        check.refuse("event.name", '"*" is what a wait may name, not an event')
+    return EventOffered(
+        name=check.text(at, "name", event.name, required=True),
+        payload=check.json(at, "payload_json", event.payload_json, empty=NULL),
+        event_id=check.text(at, "event_id", event.event_id),
+        emitted_by=check.text(at, "emitted_by", event.emitted_by),
+    )
 
 
 def tick_run(request: pb.TickRunRequest, limits: Limits) -> TickRunCommand:

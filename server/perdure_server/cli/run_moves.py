@@ -50,6 +50,9 @@ class Beginning:
     deadline: Annotated[str, typer.Option(help="Fails then: an instant, or +2h.")] = ""
     entry_node: Annotated[str, typer.Option(help="Start here instead of at the entry.")] = ""
     on_existing: Annotated[Literal["fail", "return"], typer.Option(help="When the id is taken.")] = "fail"
+    event: Annotated[str, typer.Option(help="Event for the run; a live run of that id gets it instead.")] = ""
+    event_payload: Annotated[str, typer.Option(help="JSON, @FILE, or - for standard input.")] = ""
+    event_id: Annotated[str, typer.Option(help="Makes the event unique for the run.")] = ""
     request_id: RequestId = ""
 
     def variables(self) -> dict[str, Any]:
@@ -83,6 +86,11 @@ class Beginning:
             options["start_at"] = instant(self.start_at, "--start-at", now())
         if self.deadline:
             options["deadline"] = instant(self.deadline, "--deadline", now())
+        if self.event:
+            from perdure.runs import StartEvent
+
+            payload = json_value(self.event_payload, "--event-payload") if self.event_payload else None
+            options["event"] = StartEvent(self.event, payload, self.event_id)
         return options
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from perdure_server.kernel.inputs import EventOffered
 from perdure_server.kernel.model import Drive, EventScope, Failure, StepPlan, TraceContext
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
@@ -27,7 +28,7 @@ class RequestId:
 
 @dataclass(frozen=True, slots=True)
 class StartRunCommand:
-    """`workflow_version` and `run_id` empty: the default version, a new UUIDv7."""
+    """`workflow_version`, `run_id` and `event.event_id` empty: the default version, new UUIDv7s."""
 
     namespace: str
     workflow_id: str
@@ -43,6 +44,7 @@ class StartRunCommand:
     return_existing: bool = False
     entry_node: str = ""
     trace_context: TraceContext | None = None
+    event: EventOffered | None = None
     request: RequestId | None = None
 
 
@@ -138,10 +140,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StartReply(Reply):
-    """`created` False: the run existed."""
+    """`created` False: the run existed. `event_id` empty: no event was asked for, or an ended run took none."""
 
     created: bool
     workflow_version: str
+    event_id: str = ""
+    event_position: int = 0
+    event_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

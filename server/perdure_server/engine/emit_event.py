@@ -10,7 +10,7 @@ from perdure_server.engine.core import Engine
 from perdure_server.engine.requests import check_request
 from perdure_server.engine.transition import event_row
 from perdure_server.kernel.decision import EventAppend
-from perdure_server.kernel.effects import event_payload
+from perdure_server.kernel.lifecycle import event_payload
 from perdure_server.kernel.model import EventScope
 from perdure_server.storage.port import Commit, RequestRow, RunKey, VerdictKind
 
@@ -49,7 +49,7 @@ async def emit_event(engine: Engine, command: EmitEventCommand) -> EmitReply:
     )
     if verdict.kind is VerdictKind.REQUEST_KNOWN and verdict.request is not None and command.request is not None:
         kept = json.loads(check_request(verdict.request, command.request))
-        position = await _position_of(engine, command, event, kept["event_id"])
+        position = await position_of(engine, command.namespace, event, kept["event_id"])
         return EmitReply(kept["event_id"], position, duplicate=False, delivered_run_ids=())
     engine.wakeups.events_appended(command.namespace, [event])
     delivered = await _observe(engine, before)
@@ -64,13 +64,17 @@ def _request_row(command: EmitEventCommand, event: EventAppend) -> RequestRow | 
     return RequestRow(request.method, request.request_id, request.body_hash, reply, event.at)
 
 
-async def _position_of(engine: Engine, command: EmitEventCommand, event: EventAppend, event_id: str) -> int:
-    """Where the log has the event of a repeated request; 0 once retention removed it."""
+async def position_of(engine: Engine, namespace: str, event: EventAppend, event_id: str) -> int:
+    """Where the log has the event of a repeated request; 0 once retention removed it.
+
+    Args:
+        event: one of the same scope and name.
+    """
     after = 0
     while True:
         page = await engine.read(
             engine.store.read_events,
-            command.namespace,
+            namespace,
             int(event.scope),
             event.scope_id,
             event.name,

@@ -124,7 +124,11 @@ class Intake:
         if result.kind is VerdictKind.COMMITTED:
             self._engine.note_positions(result)
             t.apply_committed(self._engine, slot, work, result, self._cache.put)
-            self._resolve(slot, call, Outcome(work.run, work.ack, work.reply))
+            self._resolve(
+                slot,
+                call,
+                Outcome(work.run, work.ack, work.reply, False, result.event_positions, result.events_known),
+            )
             return
         self._give_back(work, slot)
         if result.kind is VerdictKind.REQUEST_KNOWN:

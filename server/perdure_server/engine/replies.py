@@ -33,12 +33,31 @@ def outcome_reply(outcome: Outcome) -> Reply:
     return reply_of(outcome.run)
 
 
-def start_reply(outcome: Outcome) -> StartReply:
-    """The reply of StartRun; a replayed one says `created` as the first did."""
+def encode_start_reply(run: RunState, *, created: bool, event_id: str) -> bytes:
+    """The kept form of StartRun's reply: as of any other, `created`, and the event's id."""
+    fields = [run.run_id, run.seq, int(run.status), int(run.activity), run.workflow_version, run.step_budget]
+    return json.dumps([*fields, created, event_id], separators=(",", ":")).encode()
+
+
+def start_reply(outcome: Outcome, *, created: bool, event_id: str) -> StartReply:
+    """The reply of StartRun; a replayed one says `created` and `event_id` as the first did, without the position."""
     if outcome.replayed and outcome.reply is not None:
-        run_id, seq, status, activity, version, _budget = json.loads(outcome.reply)
-        return StartReply(run_id, seq, status, activity, created=True, workflow_version=version)
-    return existing_reply(outcome.run, created=True)
+        run_id, seq, status, activity, version, _budget, *more = json.loads(outcome.reply)
+        created, event_id = more or (True, "")  # servers before 0.2 kept neither
+        return StartReply(run_id, seq, status, activity, created, version, event_id)
+    run = outcome.run
+    positions, known = outcome.event_positions, outcome.events_known
+    return StartReply(
+        run.run_id,
+        run.seq,
+        int(run.status),
+        int(run.activity),
+        created=created,
+        workflow_version=run.workflow_version,
+        event_id=event_id,
+        event_position=positions[0] if event_id else 0,
+        event_duplicate=known[0] if event_id else False,
+    )
 
 
 def existing_reply(run: RunState, *, created: bool) -> StartReply:

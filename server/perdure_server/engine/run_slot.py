@@ -27,12 +27,16 @@ class Outcome:
         ack: how a report is answered.
         reply: the reply kept under the request id; None without one.
         replayed: the request id was known; `reply` is the first one.
+        event_positions: of the events that its commit appended or found, in the decision's order.
+        events_known: parallel to them: the event existed.
     """
 
     run: RunState
     ack: Ack
     reply: bytes | None = None
     replayed: bool = False
+    event_positions: tuple[int, ...] = ()
+    events_known: tuple[bool, ...] = ()
 
 
 class Call:

@@ -1,24 +1,54 @@
-"""StartRun: a run exists, with its first step due, in one commit."""
+"""StartRun: a run exists, its first step due, in one commit; with an event, a run that exists gets it instead."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from perdure_server.engine.commands import StartReply, StartRunCommand
 from perdure_server.engine.core import Engine
-from perdure_server.engine.replies import encode_reply, existing_reply, start_reply
-from perdure_server.kernel.decision import Reason, Rejection
-from perdure_server.kernel.inputs import StartRun
+from perdure_server.engine.emit_event import position_of
+from perdure_server.engine.replies import encode_start_reply, existing_reply, start_reply
+from perdure_server.engine.run_slot import Outcome
+from perdure_server.kernel.decision import EventAppend, Reason, Rejection
+from perdure_server.kernel.inputs import EventOffered, StartRun
+from perdure_server.kernel.model import EventScope
 from perdure_server.storage.port import RunKey
 
 
 async def start_run(engine: Engine, command: StartRunCommand) -> StartReply:
     """Creates a run; with `return_existing`, an existing run of that id is the answer.
 
+    With an event, a run of that id that has not ended takes it, and that is the answer. Callers at the same time
+    meet in the store: one creates the run, each other one finds it taken and offers its event to it.
+
     Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND); EngineError (WORKFLOW_NOT_FOUND, ...).
     """
     spec = await engine.catalog.get(command.namespace, command.workflow_id, command.workflow_version)
-    event = StartRun(
+    offered = command.event
+    if offered is not None and not offered.event_id:
+        offered = replace(offered, event_id=engine.new_id())
+    event_id = offered.event_id if offered else ""
+    event = _start_input(command, command.run_id or engine.new_id(), offered)
+    make_reply = partial(encode_start_reply, created=True, event_id=event_id)
+    try:
+        outcome = await engine.start(event, spec, request=command.request, make_reply=make_reply)
+    except Rejection as rejection:
+        if rejection.reason is not Reason.RUN_EXISTS:
+            raise
+        if offered is not None:
+            return await _offer(engine, command, offered)
+        if not command.return_existing:
+            raise
+        run = await engine.load(RunKey(command.namespace, command.run_id))
+        return existing_reply(run, created=False)
+    return await _reply(engine, command, outcome, created=True, event_id=event_id)
+
+
+def _start_input(command: StartRunCommand, run_id: str, offered: EventOffered | None) -> StartRun:
+    return StartRun(
         namespace=command.namespace,
-        run_id=command.run_id or engine.new_id(),
+        run_id=run_id,
         vars=command.vars,
         actor_id=command.actor_id,
         session_id=command.session_id,
@@ -28,12 +58,34 @@ async def start_run(engine: Engine, command: StartRunCommand) -> StartReply:
         deadline_at=command.deadline_at,
         entry_node=command.entry_node,
         trace_context=command.trace_context,
+        event=offered,
     )
+
+
+async def _offer(engine: Engine, command: StartRunCommand, offered: EventOffered) -> StartReply:
+    """Gives the event to the run that has the id, if it has not ended."""
+    key = RunKey(command.namespace, command.run_id)
+    make_reply = partial(encode_start_reply, created=False, event_id=offered.event_id)
     try:
-        outcome = await engine.start(event, spec, request=command.request, make_reply=encode_reply)
+        outcome = await engine.submit(key, offered, request=command.request, make_reply=make_reply)
     except Rejection as rejection:
-        if rejection.reason is not Reason.RUN_EXISTS or not command.return_existing:
+        if rejection.reason is not Reason.RUN_ENDED:
             raise
-        run = await engine.load(RunKey(command.namespace, command.run_id))
-        return existing_reply(run, created=False)
-    return start_reply(outcome)
+        if command.return_existing:
+            return existing_reply(await engine.load(key), created=False)
+        why = f"run id {key.run_id!r} is taken by a run that has ended; a run id names one ledger for ever"
+        raise Rejection(Reason.RUN_EXISTS, why, field="run_id", **rejection.metadata) from rejection
+    return await _reply(engine, command, outcome, created=False, event_id=offered.event_id)
+
+
+async def _reply(
+    engine: Engine, command: StartRunCommand, outcome: Outcome, *, created: bool, event_id: str
+) -> StartReply:
+    reply = start_reply(outcome, created=created, event_id=event_id)
+    if not outcome.replayed or not reply.event_id or command.event is None:
+        return reply
+    like = EventAppend(
+        EventScope.RUN, reply.run_id, command.event.name, reply.event_id, command.event.payload, engine.clock.now()
+    )
+    position = await position_of(engine, command.namespace, like, reply.event_id)
+    return replace(reply, event_position=position)

@@ -81,7 +81,7 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
         chain_turns(decision, env)
         placed = lease_at_birth(decision, env, engine.placement)
     request = _request_row(engine, call, decision.run)
-    if not decision.records and request is None and not call.mail:
+    if not (decision.records or decision.events or call.mail) and request is None:
         return Transition(decision.run, decision.ack, None, decision)
     try:
         work = _prepare(engine, slot, decision, call, request)

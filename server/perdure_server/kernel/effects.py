@@ -11,7 +11,7 @@ from perdure_server.kernel.endings import VARS_TOO_LARGE, end_completed, fail_at
 from perdure_server.kernel.inputs import StartRun
 from perdure_server.kernel.instants import format_instant
 from perdure_server.kernel.keys import idempotency_key
-from perdure_server.kernel.lifecycle import begin_run
+from perdure_server.kernel.lifecycle import begin_run, event_payload
 from perdure_server.kernel.records import ChildLink, StepCompleted, StepStatus, Waiting
 from perdure_server.kernel.values import Leaf
 
@@ -130,15 +130,6 @@ def scope_id_of(run: m.RunState, scope: m.EventScope, scope_id: str) -> str:
         m.EventScope.RUN: run.run_id,
     }
     return scope_id or own[scope]
-
-
-def event_payload(payload: Leaf | None) -> Leaf:
-    """An event's payload as it is delivered: an object."""
-    if payload is None or payload.value is None:
-        return Leaf(b"{}")
-    if isinstance(payload.value, dict):
-        return payload
-    return Leaf(b'{"value":' + payload.data + b"}")
 
 
 def _wait_for_worker(draft: Draft, request: m.WaitRequest) -> None:

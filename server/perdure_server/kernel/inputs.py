@@ -35,8 +35,18 @@ class TimerKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EventOffered:
+    """An event for the run's own scope, from outside. A run that has ended does not take it."""
+
+    name: str
+    payload: Leaf
+    event_id: str
+    emitted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StartRun:
-    """Creates a run. The workflow is the environment's; `root_run_id` empty: a root."""
+    """Creates a run. The workflow is the environment's; `root_run_id` empty: a root. `event` goes with it."""
 
     namespace: str
     run_id: str
@@ -54,6 +64,7 @@ class StartRun:
     parent_step_id: int = 0
     depth: int = 0
     branch: str = ""
+    event: EventOffered | None = None
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -226,4 +237,5 @@ Input: TypeAlias = (
     | LeaseLapsed
     | ResolveStep
     | TickBudget
+    | EventOffered
 )

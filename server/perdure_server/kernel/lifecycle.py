@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from perdure_server.kernel.decision import Decision, Env, NewRun, Reason, Rejection
+from perdure_server.kernel.decision import Decision, Env, EventAppend, NewRun, Reason, Rejection
 from perdure_server.kernel.draft import Draft, node_entry
 from perdure_server.kernel.endings import deadline_passed, end_failed
 from perdure_server.kernel.evolve import evolve
-from perdure_server.kernel.inputs import Cancel, Pause, StartRun, TickBudget, Unpause
-from perdure_server.kernel.model import Drive, RunState
+from perdure_server.kernel.inputs import Cancel, EventOffered, Pause, StartRun, TickBudget, Unpause
+from perdure_server.kernel.model import Drive, EventScope, RunState
 from perdure_server.kernel.records import (
     BudgetAdded,
     Cancelled,
@@ -17,6 +17,7 @@ from perdure_server.kernel.records import (
     RunStarted,
     Unpaused,
 )
+from perdure_server.kernel.values import Leaf
 
 DEFAULT_CANCEL_REASON = "Cancelled"
 
@@ -69,11 +70,39 @@ def start_run(start: StartRun, env: Env) -> Decision:
         raise Rejection(Reason.VARS_TOO_LARGE, f"the vars take more than {limit} bytes", field="vars_json")
     new = begin_run(start, env, env.now)
     decision = Decision(new.run, list(new.records))
+    if start.event is not None:
+        decision.events.append(_own_event(new.run, start.event, env.now))
     if 0 < start.deadline_at <= env.now:
         draft = Draft(new.run, env, decision)
         end_failed(draft, deadline_passed())
         decision.run = draft.run
     return decision
+
+
+def take_event(draft: Draft, event: EventOffered) -> None:
+    """An event for the run's own scope: appended while the run can still take it, in a commit that its end refuses."""
+    draft.events.append(_own_event(draft.run, event, draft.env.now))
+
+
+def event_payload(payload: Leaf | None) -> Leaf:
+    """An event's payload as it is delivered: an object."""
+    if payload is None or payload.value is None:
+        return Leaf(b"{}")
+    if isinstance(payload.value, dict):
+        return payload
+    return Leaf(b'{"value":' + payload.data + b"}")
+
+
+def _own_event(run: RunState, event: EventOffered, now: int) -> EventAppend:
+    return EventAppend(
+        scope=EventScope.RUN,
+        scope_id=run.run_id,
+        name=event.name,
+        event_id=event.event_id,
+        payload=event_payload(event.payload),
+        at=now,
+        emitted_by=event.emitted_by,
+    )
 
 
 def pause(draft: Draft, event: Pause) -> None:

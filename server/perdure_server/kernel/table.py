@@ -74,9 +74,19 @@ def _cells() -> dict[Cell, Handler]:
     put(i.Pause, LIVE, lifecycle.pause)
     put(i.Unpause, LIVE, lifecycle.unpause)
     put(i.TickBudget, LIVE, lifecycle.tick_budget)
+    put(i.EventOffered, LIVE, lifecycle.take_event)
     put(i.Cancel, LIVE, lifecycle.cancel)
     put(i.Cancel, (Row.ENDED,), lifecycle.nothing, UNPAUSED)
-    for event in (i.Pause, i.Unpause, i.TickBudget, i.Resume, i.ResolveStep, i.StepReleased, i.EffectBegun):
+    for event in (
+        i.Pause,
+        i.Unpause,
+        i.TickBudget,
+        i.Resume,
+        i.ResolveStep,
+        i.StepReleased,
+        i.EffectBegun,
+        i.EventOffered,
+    ):
         put(event, (Row.ENDED,), lifecycle.ended, UNPAUSED)
     return table
 

@@ -172,6 +172,7 @@ async def _start(world: World) -> Message:
         on_existing=runs.ON_EXISTING_RETURN,
         entry_node="ask",
         trace_context=TRACE,
+        event=runs.StartEvent(name="go", payload_json='{"a":1}', event_id="e", emitted_by="ann"),
     )
 
 

@@ -137,6 +137,7 @@ class StartRunRequest(_message.Message):
     ON_EXISTING_FIELD_NUMBER: _builtins.int
     ENTRY_NODE_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace; empty means "default"."""
     request_id: _builtins.str
@@ -175,6 +176,18 @@ class StartRunRequest(_message.Message):
     def trace_context(self) -> _common_pb2.TraceContext:
         """Trace."""
 
+    @_builtins.property
+    def event(self) -> Global___StartEvent:
+        """An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+        run of this id, the same commit starts it: the run sees the event however early it comes. If
+        there is one that has not ended, the event is appended in a commit that its end would refuse, so
+        an accepted event always met a run that could still take it; `created` is false, no second run
+        starts, and the other fields of this request are not looked at beyond their validity. If the run
+        has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+        (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+        of all are appended. `request_id` covers both ways.
+        """
+
     def __init__(
         self,
         *,
@@ -193,18 +206,55 @@ class StartRunRequest(_message.Message):
         on_existing: Global___OnExisting.ValueType = ...,
         entry_node: _builtins.str = ...,
         trace_context: _common_pb2.TraceContext | None = ...,
+        event: Global___StartEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "start_at", b"start_at", "trace_context", b"trace_context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "event", b"event", "start_at", b"start_at", "trace_context", b"trace_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "deadline", b"deadline", "drive", b"drive", "entry_node", b"entry_node", "labels", b"labels", "namespace", b"namespace", "on_existing", b"on_existing", "request_id", b"request_id", "run_id", b"run_id", "session_id", b"session_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars_json", b"vars_json", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "deadline", b"deadline", "drive", b"drive", "entry_node", b"entry_node", "event", b"event", "labels", b"labels", "namespace", b"namespace", "on_existing", b"on_existing", "request_id", b"request_id", "run_id", b"run_id", "session_id", b"session_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars_json", b"vars_json", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartRunRequest: _TypeAlias = StartRunRequest  # noqa: Y015
 
 @_typing.final
+class StartEvent(_message.Message):
+    """An event that goes with StartRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EMITTED_BY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name; 1 to 128 bytes."""
+    payload_json: _builtins.str
+    """Any JSON value, at most 1 MiB; empty: {}. What is not an object is delivered as {"value": ...}."""
+    event_id: _builtins.str
+    """Makes the event unique within (run, name); a repeat appends nothing. Empty: a UUIDv7. At most
+    128 bytes.
+    """
+    emitted_by: _builtins.str
+    """Who emits; at most 128 bytes."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        payload_json: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        emitted_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emitted_by", b"emitted_by", "event_id", b"event_id", "name", b"name", "payload_json", b"payload_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartEvent: _TypeAlias = StartEvent  # noqa: Y015
+
+@_typing.final
 class StartRunResponse(_message.Message):
-    """The run as of its start."""
+    """The run as of its start; with an event for a run that existed, as of the event's commit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -214,6 +264,9 @@ class StartRunResponse(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_POSITION_FIELD_NUMBER: _builtins.int
+    EVENT_DUPLICATE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Run."""
     seq: _builtins.int
@@ -226,6 +279,12 @@ class StartRunResponse(_message.Message):
     """False: it existed."""
     workflow_version: _builtins.str
     """The version it is pinned to."""
+    event_id: _builtins.str
+    """The event's id; empty without an event, and where an ended run took none."""
+    event_position: _builtins.int
+    """Its position in the event log. 0 for a repeat of this request once retention removed the event."""
+    event_duplicate: _builtins.bool
+    """True: an event of this id was there before, and nothing was appended."""
     def __init__(
         self,
         *,
@@ -235,10 +294,13 @@ class StartRunResponse(_message.Message):
         activity: _common_pb2.RunActivity.ValueType = ...,
         created: _builtins.bool = ...,
         workflow_version: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        event_position: _builtins.int = ...,
+        event_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "created", b"created", "run_id", b"run_id", "seq", b"seq", "status", b"status", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "created", b"created", "event_duplicate", b"event_duplicate", "event_id", b"event_id", "event_position", b"event_position", "run_id", b"run_id", "seq", b"seq", "status", b"status", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,7 +46,9 @@ class RunServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     StartRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_service_pb2.StartRunResponse]
-    """Creates a run and, unless it is manual, starts to move it.
+    """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+    there is none of that id, and gives the event to whichever run then has it (see
+    StartRunRequest.event).
     Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
     """
     TickRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.TickRunRequest, _run_service_pb2.TickRunResponse]
@@ -117,7 +119,9 @@ class RunServiceAsyncStub(RunServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_service_pb2.StartRunResponse]  # type: ignore[assignment]
-    """Creates a run and, unless it is manual, starts to move it.
+    """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+    there is none of that id, and gives the event to whichever run then has it (see
+    StartRunRequest.event).
     Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
     """
     TickRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.TickRunRequest, _run_service_pb2.TickRunResponse]  # type: ignore[assignment]
@@ -191,7 +195,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.StartRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.StartRunResponse, _abc.Awaitable[_run_service_pb2.StartRunResponse]]:
-        """Creates a run and, unless it is manual, starts to move it.
+        """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+        there is none of that id, and gives the event to whichever run then has it (see
+        StartRunRequest.event).
         Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
         """
 

@@ -214,7 +214,16 @@ type StartRunRequest struct {
 	// Start here instead of at the workflow's entry.
 	EntryNode string `protobuf:"bytes,14,opt,name=entry_node,json=entryNode,proto3" json:"entry_node,omitempty"`
 	// Trace.
-	TraceContext  *TraceContext `protobuf:"bytes,15,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
+	TraceContext *TraceContext `protobuf:"bytes,15,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
+	// An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+	// run of this id, the same commit starts it: the run sees the event however early it comes. If
+	// there is one that has not ended, the event is appended in a commit that its end would refuse, so
+	// an accepted event always met a run that could still take it; `created` is false, no second run
+	// starts, and the other fields of this request are not looked at beyond their validity. If the run
+	// has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+	// (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+	// of all are appended. `request_id` covers both ways.
+	Event         *StartEvent `protobuf:"bytes,16,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,7 +363,88 @@ func (x *StartRunRequest) GetTraceContext() *TraceContext {
 	return nil
 }
 
-// The run as of its start.
+func (x *StartRunRequest) GetEvent() *StartEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// An event that goes with StartRun.
+type StartEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name; 1 to 128 bytes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Any JSON value, at most 1 MiB; empty: {}. What is not an object is delivered as {"value": ...}.
+	PayloadJson string `protobuf:"bytes,2,opt,name=payload_json,json=payloadJson,proto3" json:"payload_json,omitempty"`
+	// Makes the event unique within (run, name); a repeat appends nothing. Empty: a UUIDv7. At most
+	// 128 bytes.
+	EventId string `protobuf:"bytes,3,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Who emits; at most 128 bytes.
+	EmittedBy     string `protobuf:"bytes,4,opt,name=emitted_by,json=emittedBy,proto3" json:"emitted_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartEvent) Reset() {
+	*x = StartEvent{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartEvent) ProtoMessage() {}
+
+func (x *StartEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartEvent.ProtoReflect.Descriptor instead.
+func (*StartEvent) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StartEvent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StartEvent) GetPayloadJson() string {
+	if x != nil {
+		return x.PayloadJson
+	}
+	return ""
+}
+
+func (x *StartEvent) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *StartEvent) GetEmittedBy() string {
+	if x != nil {
+		return x.EmittedBy
+	}
+	return ""
+}
+
+// The run as of its start; with an event for a run that existed, as of the event's commit.
 type StartRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Run.
@@ -369,13 +459,19 @@ type StartRunResponse struct {
 	Created bool `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
 	// The version it is pinned to.
 	WorkflowVersion string `protobuf:"bytes,6,opt,name=workflow_version,json=workflowVersion,proto3" json:"workflow_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The event's id; empty without an event, and where an ended run took none.
+	EventId string `protobuf:"bytes,7,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Its position in the event log. 0 for a repeat of this request once retention removed the event.
+	EventPosition int64 `protobuf:"varint,8,opt,name=event_position,json=eventPosition,proto3" json:"event_position,omitempty"`
+	// True: an event of this id was there before, and nothing was appended.
+	EventDuplicate bool `protobuf:"varint,9,opt,name=event_duplicate,json=eventDuplicate,proto3" json:"event_duplicate,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StartRunResponse) Reset() {
 	*x = StartRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[1]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +483,7 @@ func (x *StartRunResponse) String() string {
 func (*StartRunResponse) ProtoMessage() {}
 
 func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[1]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +496,7 @@ func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunResponse.ProtoReflect.Descriptor instead.
 func (*StartRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{1}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StartRunResponse) GetRunId() string {
@@ -445,6 +541,27 @@ func (x *StartRunResponse) GetWorkflowVersion() string {
 	return ""
 }
 
+func (x *StartRunResponse) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *StartRunResponse) GetEventPosition() int64 {
+	if x != nil {
+		return x.EventPosition
+	}
+	return 0
+}
+
+func (x *StartRunResponse) GetEventDuplicate() bool {
+	if x != nil {
+		return x.EventDuplicate
+	}
+	return false
+}
+
 // Moves a manual run.
 type TickRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -464,7 +581,7 @@ type TickRunRequest struct {
 
 func (x *TickRunRequest) Reset() {
 	*x = TickRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[2]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +593,7 @@ func (x *TickRunRequest) String() string {
 func (*TickRunRequest) ProtoMessage() {}
 
 func (x *TickRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[2]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +606,7 @@ func (x *TickRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TickRunRequest.ProtoReflect.Descriptor instead.
 func (*TickRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{2}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TickRunRequest) GetNamespace() string {
@@ -546,7 +663,7 @@ type TickRunResponse struct {
 
 func (x *TickRunResponse) Reset() {
 	*x = TickRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[3]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +675,7 @@ func (x *TickRunResponse) String() string {
 func (*TickRunResponse) ProtoMessage() {}
 
 func (x *TickRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[3]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +688,7 @@ func (x *TickRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TickRunResponse.ProtoReflect.Descriptor instead.
 func (*TickRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{3}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TickRunResponse) GetRunId() string {
@@ -634,7 +751,7 @@ type ResumeRunRequest struct {
 
 func (x *ResumeRunRequest) Reset() {
 	*x = ResumeRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[4]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +763,7 @@ func (x *ResumeRunRequest) String() string {
 func (*ResumeRunRequest) ProtoMessage() {}
 
 func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[4]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +776,7 @@ func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{4}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResumeRunRequest) GetNamespace() string {
@@ -735,7 +852,7 @@ type ResumeRunResponse struct {
 
 func (x *ResumeRunResponse) Reset() {
 	*x = ResumeRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[5]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +864,7 @@ func (x *ResumeRunResponse) String() string {
 func (*ResumeRunResponse) ProtoMessage() {}
 
 func (x *ResumeRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[5]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +877,7 @@ func (x *ResumeRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunResponse.ProtoReflect.Descriptor instead.
 func (*ResumeRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{5}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResumeRunResponse) GetRunId() string {
@@ -806,7 +923,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[6]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +935,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[6]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +948,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{6}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetRunRequest) GetNamespace() string {
@@ -866,7 +983,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[7]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +995,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[7]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1008,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{7}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetRunResponse) GetRun() *RunState {
@@ -944,7 +1061,7 @@ type RunFilter struct {
 
 func (x *RunFilter) Reset() {
 	*x = RunFilter{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[8]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1073,7 @@ func (x *RunFilter) String() string {
 func (*RunFilter) ProtoMessage() {}
 
 func (x *RunFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[8]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1086,7 @@ func (x *RunFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFilter.ProtoReflect.Descriptor instead.
 func (*RunFilter) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{8}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunFilter) GetStatuses() []RunStatus {
@@ -1108,7 +1225,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[9]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1237,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[9]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1250,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{9}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRunsRequest) GetNamespace() string {
@@ -1177,7 +1294,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[10]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1306,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[10]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1319,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{10}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRunsResponse) GetRuns() []*RunState {
@@ -1232,7 +1349,7 @@ type CountRunsRequest struct {
 
 func (x *CountRunsRequest) Reset() {
 	*x = CountRunsRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[11]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1361,7 @@ func (x *CountRunsRequest) String() string {
 func (*CountRunsRequest) ProtoMessage() {}
 
 func (x *CountRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[11]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1374,7 @@ func (x *CountRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRunsRequest.ProtoReflect.Descriptor instead.
 func (*CountRunsRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{11}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CountRunsRequest) GetNamespace() string {
@@ -1287,7 +1404,7 @@ type CountRunsResponse struct {
 
 func (x *CountRunsResponse) Reset() {
 	*x = CountRunsResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[12]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1416,7 @@ func (x *CountRunsResponse) String() string {
 func (*CountRunsResponse) ProtoMessage() {}
 
 func (x *CountRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[12]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1429,7 @@ func (x *CountRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRunsResponse.ProtoReflect.Descriptor instead.
 func (*CountRunsResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{12}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CountRunsResponse) GetCount() int64 {
@@ -1354,7 +1471,7 @@ type ListWaitsRequest struct {
 
 func (x *ListWaitsRequest) Reset() {
 	*x = ListWaitsRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[13]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1483,7 @@ func (x *ListWaitsRequest) String() string {
 func (*ListWaitsRequest) ProtoMessage() {}
 
 func (x *ListWaitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[13]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1496,7 @@ func (x *ListWaitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWaitsRequest.ProtoReflect.Descriptor instead.
 func (*ListWaitsRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{13}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListWaitsRequest) GetNamespace() string {
@@ -1451,7 +1568,7 @@ type ListWaitsResponse struct {
 
 func (x *ListWaitsResponse) Reset() {
 	*x = ListWaitsResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[14]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1580,7 @@ func (x *ListWaitsResponse) String() string {
 func (*ListWaitsResponse) ProtoMessage() {}
 
 func (x *ListWaitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[14]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1593,7 @@ func (x *ListWaitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWaitsResponse.ProtoReflect.Descriptor instead.
 func (*ListWaitsResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{14}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListWaitsResponse) GetWaits() []*RunWait {
@@ -1514,7 +1631,7 @@ type RunWait struct {
 
 func (x *RunWait) Reset() {
 	*x = RunWait{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[15]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1643,7 @@ func (x *RunWait) String() string {
 func (*RunWait) ProtoMessage() {}
 
 func (x *RunWait) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[15]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1656,7 @@ func (x *RunWait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunWait.ProtoReflect.Descriptor instead.
 func (*RunWait) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{15}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunWait) GetRunId() string {
@@ -1606,7 +1723,7 @@ type WaitRunRequest struct {
 
 func (x *WaitRunRequest) Reset() {
 	*x = WaitRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[16]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1735,7 @@ func (x *WaitRunRequest) String() string {
 func (*WaitRunRequest) ProtoMessage() {}
 
 func (x *WaitRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[16]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1748,7 @@ func (x *WaitRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRunRequest.ProtoReflect.Descriptor instead.
 func (*WaitRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{16}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WaitRunRequest) GetNamespace() string {
@@ -1689,7 +1806,7 @@ type WaitRunResponse struct {
 
 func (x *WaitRunResponse) Reset() {
 	*x = WaitRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[17]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1818,7 @@ func (x *WaitRunResponse) String() string {
 func (*WaitRunResponse) ProtoMessage() {}
 
 func (x *WaitRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[17]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1831,7 @@ func (x *WaitRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRunResponse.ProtoReflect.Descriptor instead.
 func (*WaitRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{17}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WaitRunResponse) GetRun() *RunState {
@@ -1746,7 +1863,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[18]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1875,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[18]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1888,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{18}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchRunRequest) GetNamespace() string {
@@ -1812,7 +1929,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[19]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1941,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[19]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1954,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{19}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchRunResponse) GetEvent() isWatchRunResponse_Event {
@@ -1910,7 +2027,7 @@ type WatchHeartbeat struct {
 
 func (x *WatchHeartbeat) Reset() {
 	*x = WatchHeartbeat{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[20]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2039,7 @@ func (x *WatchHeartbeat) String() string {
 func (*WatchHeartbeat) ProtoMessage() {}
 
 func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[20]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2052,7 @@ func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHeartbeat.ProtoReflect.Descriptor instead.
 func (*WatchHeartbeat) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{20}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchHeartbeat) GetServerTime() *timestamppb.Timestamp {
@@ -1964,7 +2081,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[21]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2093,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[21]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2106,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{21}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CancelRunRequest) GetNamespace() string {
@@ -2044,7 +2161,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[22]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2173,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[22]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2186,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{22}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CancelRunResponse) GetRunId() string {
@@ -2119,7 +2236,7 @@ type PauseRunRequest struct {
 
 func (x *PauseRunRequest) Reset() {
 	*x = PauseRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[23]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2248,7 @@ func (x *PauseRunRequest) String() string {
 func (*PauseRunRequest) ProtoMessage() {}
 
 func (x *PauseRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[23]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2261,7 @@ func (x *PauseRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRunRequest.ProtoReflect.Descriptor instead.
 func (*PauseRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{23}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PauseRunRequest) GetNamespace() string {
@@ -2199,7 +2316,7 @@ type PauseRunResponse struct {
 
 func (x *PauseRunResponse) Reset() {
 	*x = PauseRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[24]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2328,7 @@ func (x *PauseRunResponse) String() string {
 func (*PauseRunResponse) ProtoMessage() {}
 
 func (x *PauseRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[24]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2341,7 @@ func (x *PauseRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRunResponse.ProtoReflect.Descriptor instead.
 func (*PauseRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{24}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseRunResponse) GetRunId() string {
@@ -2272,7 +2389,7 @@ type UnpauseRunRequest struct {
 
 func (x *UnpauseRunRequest) Reset() {
 	*x = UnpauseRunRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[25]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2401,7 @@ func (x *UnpauseRunRequest) String() string {
 func (*UnpauseRunRequest) ProtoMessage() {}
 
 func (x *UnpauseRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[25]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2414,7 @@ func (x *UnpauseRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpauseRunRequest.ProtoReflect.Descriptor instead.
 func (*UnpauseRunRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{25}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UnpauseRunRequest) GetNamespace() string {
@@ -2345,7 +2462,7 @@ type UnpauseRunResponse struct {
 
 func (x *UnpauseRunResponse) Reset() {
 	*x = UnpauseRunResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[26]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2474,7 @@ func (x *UnpauseRunResponse) String() string {
 func (*UnpauseRunResponse) ProtoMessage() {}
 
 func (x *UnpauseRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[26]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2487,7 @@ func (x *UnpauseRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpauseRunResponse.ProtoReflect.Descriptor instead.
 func (*UnpauseRunResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{26}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UnpauseRunResponse) GetRunId() string {
@@ -2428,7 +2545,7 @@ type ResolveStepRequest struct {
 
 func (x *ResolveStepRequest) Reset() {
 	*x = ResolveStepRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[27]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2557,7 @@ func (x *ResolveStepRequest) String() string {
 func (*ResolveStepRequest) ProtoMessage() {}
 
 func (x *ResolveStepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[27]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2570,7 @@ func (x *ResolveStepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveStepRequest.ProtoReflect.Descriptor instead.
 func (*ResolveStepRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{27}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResolveStepRequest) GetNamespace() string {
@@ -2559,7 +2676,7 @@ type RerunStep struct {
 
 func (x *RerunStep) Reset() {
 	*x = RerunStep{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[28]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2688,7 @@ func (x *RerunStep) String() string {
 func (*RerunStep) ProtoMessage() {}
 
 func (x *RerunStep) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[28]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2701,7 @@ func (x *RerunStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerunStep.ProtoReflect.Descriptor instead.
 func (*RerunStep) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{28}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{29}
 }
 
 // The step is done. result_json for an effect, plan for a node.
@@ -2603,7 +2720,7 @@ type CompletedStep struct {
 
 func (x *CompletedStep) Reset() {
 	*x = CompletedStep{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[29]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2732,7 @@ func (x *CompletedStep) String() string {
 func (*CompletedStep) ProtoMessage() {}
 
 func (x *CompletedStep) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[29]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2745,7 @@ func (x *CompletedStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompletedStep.ProtoReflect.Descriptor instead.
 func (*CompletedStep) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{29}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CompletedStep) GetOutcome() isCompletedStep_Outcome {
@@ -2691,7 +2808,7 @@ type ResolveStepResponse struct {
 
 func (x *ResolveStepResponse) Reset() {
 	*x = ResolveStepResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[30]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2820,7 @@ func (x *ResolveStepResponse) String() string {
 func (*ResolveStepResponse) ProtoMessage() {}
 
 func (x *ResolveStepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[30]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2833,7 @@ func (x *ResolveStepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveStepResponse.ProtoReflect.Descriptor instead.
 func (*ResolveStepResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{30}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResolveStepResponse) GetRunId() string {
@@ -2772,7 +2889,7 @@ type EmitEventRequest struct {
 
 func (x *EmitEventRequest) Reset() {
 	*x = EmitEventRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[31]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +2901,7 @@ func (x *EmitEventRequest) String() string {
 func (*EmitEventRequest) ProtoMessage() {}
 
 func (x *EmitEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[31]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +2914,7 @@ func (x *EmitEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitEventRequest.ProtoReflect.Descriptor instead.
 func (*EmitEventRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{31}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EmitEventRequest) GetNamespace() string {
@@ -2873,7 +2990,7 @@ type EmitEventResponse struct {
 
 func (x *EmitEventResponse) Reset() {
 	*x = EmitEventResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3002,7 @@ func (x *EmitEventResponse) String() string {
 func (*EmitEventResponse) ProtoMessage() {}
 
 func (x *EmitEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3015,7 @@ func (x *EmitEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitEventResponse.ProtoReflect.Descriptor instead.
 func (*EmitEventResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{32}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EmitEventResponse) GetEventId() string {
@@ -2950,7 +3067,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3079,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3092,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{33}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListEventsRequest) GetNamespace() string {
@@ -3033,7 +3150,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3045,7 +3162,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3058,7 +3175,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{34}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -3106,7 +3223,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3235,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3248,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{35}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Event) GetEventId() string {
@@ -3216,7 +3333,7 @@ var File_perdure_v1_run_service_proto protoreflect.FileDescriptor
 const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1cperdure/v1/run_service.proto\x12\n" +
-	"perdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x1fperdure/v1/ledger_service.proto\x1a\x16perdure/v1/model.proto\"\xb7\x05\n" +
+	"perdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x1fperdure/v1/ledger_service.proto\x1a\x16perdure/v1/model.proto\"\xe5\x05\n" +
 	"\x0fStartRunRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -3238,17 +3355,28 @@ const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"onExisting\x12\x1d\n" +
 	"\n" +
 	"entry_node\x18\x0e \x01(\tR\tentryNode\x12=\n" +
-	"\rtrace_context\x18\x0f \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x1a9\n" +
+	"\rtrace_context\x18\x0f \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x12,\n" +
+	"\x05event\x18\x10 \x01(\v2\x16.perdure.v1.StartEventR\x05event\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"}\n" +
+	"\n" +
+	"StartEvent\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fpayload_json\x18\x02 \x01(\tR\vpayloadJson\x12\x19\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x1d\n" +
+	"\n" +
+	"emitted_by\x18\x04 \x01(\tR\temittedBy\"\xcf\x02\n" +
 	"\x10StartRunResponse\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12-\n" +
 	"\x06status\x18\x03 \x01(\x0e2\x15.perdure.v1.RunStatusR\x06status\x123\n" +
 	"\bactivity\x18\x04 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\x12\x18\n" +
 	"\acreated\x18\x05 \x01(\bR\acreated\x12)\n" +
-	"\x10workflow_version\x18\x06 \x01(\tR\x0fworkflowVersion\"\xb0\x01\n" +
+	"\x10workflow_version\x18\x06 \x01(\tR\x0fworkflowVersion\x12\x19\n" +
+	"\bevent_id\x18\a \x01(\tR\aeventId\x12%\n" +
+	"\x0eevent_position\x18\b \x01(\x03R\reventPosition\x12'\n" +
+	"\x0fevent_duplicate\x18\t \x01(\bR\x0eeventDuplicate\"\xb0\x01\n" +
 	"\x0eTickRunRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -3525,154 +3653,156 @@ func file_perdure_v1_run_service_proto_rawDescGZIP() []byte {
 }
 
 var file_perdure_v1_run_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_perdure_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_perdure_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_perdure_v1_run_service_proto_goTypes = []any{
 	(OnExisting)(0),               // 0: perdure.v1.OnExisting
 	(RunView)(0),                  // 1: perdure.v1.RunView
 	(WaitRunUntil)(0),             // 2: perdure.v1.WaitRunUntil
 	(*StartRunRequest)(nil),       // 3: perdure.v1.StartRunRequest
-	(*StartRunResponse)(nil),      // 4: perdure.v1.StartRunResponse
-	(*TickRunRequest)(nil),        // 5: perdure.v1.TickRunRequest
-	(*TickRunResponse)(nil),       // 6: perdure.v1.TickRunResponse
-	(*ResumeRunRequest)(nil),      // 7: perdure.v1.ResumeRunRequest
-	(*ResumeRunResponse)(nil),     // 8: perdure.v1.ResumeRunResponse
-	(*GetRunRequest)(nil),         // 9: perdure.v1.GetRunRequest
-	(*GetRunResponse)(nil),        // 10: perdure.v1.GetRunResponse
-	(*RunFilter)(nil),             // 11: perdure.v1.RunFilter
-	(*ListRunsRequest)(nil),       // 12: perdure.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 13: perdure.v1.ListRunsResponse
-	(*CountRunsRequest)(nil),      // 14: perdure.v1.CountRunsRequest
-	(*CountRunsResponse)(nil),     // 15: perdure.v1.CountRunsResponse
-	(*ListWaitsRequest)(nil),      // 16: perdure.v1.ListWaitsRequest
-	(*ListWaitsResponse)(nil),     // 17: perdure.v1.ListWaitsResponse
-	(*RunWait)(nil),               // 18: perdure.v1.RunWait
-	(*WaitRunRequest)(nil),        // 19: perdure.v1.WaitRunRequest
-	(*WaitRunResponse)(nil),       // 20: perdure.v1.WaitRunResponse
-	(*WatchRunRequest)(nil),       // 21: perdure.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),      // 22: perdure.v1.WatchRunResponse
-	(*WatchHeartbeat)(nil),        // 23: perdure.v1.WatchHeartbeat
-	(*CancelRunRequest)(nil),      // 24: perdure.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),     // 25: perdure.v1.CancelRunResponse
-	(*PauseRunRequest)(nil),       // 26: perdure.v1.PauseRunRequest
-	(*PauseRunResponse)(nil),      // 27: perdure.v1.PauseRunResponse
-	(*UnpauseRunRequest)(nil),     // 28: perdure.v1.UnpauseRunRequest
-	(*UnpauseRunResponse)(nil),    // 29: perdure.v1.UnpauseRunResponse
-	(*ResolveStepRequest)(nil),    // 30: perdure.v1.ResolveStepRequest
-	(*RerunStep)(nil),             // 31: perdure.v1.RerunStep
-	(*CompletedStep)(nil),         // 32: perdure.v1.CompletedStep
-	(*ResolveStepResponse)(nil),   // 33: perdure.v1.ResolveStepResponse
-	(*EmitEventRequest)(nil),      // 34: perdure.v1.EmitEventRequest
-	(*EmitEventResponse)(nil),     // 35: perdure.v1.EmitEventResponse
-	(*ListEventsRequest)(nil),     // 36: perdure.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 37: perdure.v1.ListEventsResponse
-	(*Event)(nil),                 // 38: perdure.v1.Event
-	nil,                           // 39: perdure.v1.StartRunRequest.LabelsEntry
-	nil,                           // 40: perdure.v1.RunFilter.LabelsEntry
-	(DriveMode)(0),                // 41: perdure.v1.DriveMode
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
-	(*TraceContext)(nil),          // 43: perdure.v1.TraceContext
-	(RunStatus)(0),                // 44: perdure.v1.RunStatus
-	(RunActivity)(0),              // 45: perdure.v1.RunActivity
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*RunState)(nil),              // 47: perdure.v1.RunState
-	(WaitReason)(0),               // 48: perdure.v1.WaitReason
-	(*WaitState)(nil),             // 49: perdure.v1.WaitState
-	(*Goodbye)(nil),               // 50: perdure.v1.Goodbye
-	(*Failure)(nil),               // 51: perdure.v1.Failure
-	(*StepPlan)(nil),              // 52: perdure.v1.StepPlan
-	(EventScope)(0),               // 53: perdure.v1.EventScope
+	(*StartEvent)(nil),            // 4: perdure.v1.StartEvent
+	(*StartRunResponse)(nil),      // 5: perdure.v1.StartRunResponse
+	(*TickRunRequest)(nil),        // 6: perdure.v1.TickRunRequest
+	(*TickRunResponse)(nil),       // 7: perdure.v1.TickRunResponse
+	(*ResumeRunRequest)(nil),      // 8: perdure.v1.ResumeRunRequest
+	(*ResumeRunResponse)(nil),     // 9: perdure.v1.ResumeRunResponse
+	(*GetRunRequest)(nil),         // 10: perdure.v1.GetRunRequest
+	(*GetRunResponse)(nil),        // 11: perdure.v1.GetRunResponse
+	(*RunFilter)(nil),             // 12: perdure.v1.RunFilter
+	(*ListRunsRequest)(nil),       // 13: perdure.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),      // 14: perdure.v1.ListRunsResponse
+	(*CountRunsRequest)(nil),      // 15: perdure.v1.CountRunsRequest
+	(*CountRunsResponse)(nil),     // 16: perdure.v1.CountRunsResponse
+	(*ListWaitsRequest)(nil),      // 17: perdure.v1.ListWaitsRequest
+	(*ListWaitsResponse)(nil),     // 18: perdure.v1.ListWaitsResponse
+	(*RunWait)(nil),               // 19: perdure.v1.RunWait
+	(*WaitRunRequest)(nil),        // 20: perdure.v1.WaitRunRequest
+	(*WaitRunResponse)(nil),       // 21: perdure.v1.WaitRunResponse
+	(*WatchRunRequest)(nil),       // 22: perdure.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),      // 23: perdure.v1.WatchRunResponse
+	(*WatchHeartbeat)(nil),        // 24: perdure.v1.WatchHeartbeat
+	(*CancelRunRequest)(nil),      // 25: perdure.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),     // 26: perdure.v1.CancelRunResponse
+	(*PauseRunRequest)(nil),       // 27: perdure.v1.PauseRunRequest
+	(*PauseRunResponse)(nil),      // 28: perdure.v1.PauseRunResponse
+	(*UnpauseRunRequest)(nil),     // 29: perdure.v1.UnpauseRunRequest
+	(*UnpauseRunResponse)(nil),    // 30: perdure.v1.UnpauseRunResponse
+	(*ResolveStepRequest)(nil),    // 31: perdure.v1.ResolveStepRequest
+	(*RerunStep)(nil),             // 32: perdure.v1.RerunStep
+	(*CompletedStep)(nil),         // 33: perdure.v1.CompletedStep
+	(*ResolveStepResponse)(nil),   // 34: perdure.v1.ResolveStepResponse
+	(*EmitEventRequest)(nil),      // 35: perdure.v1.EmitEventRequest
+	(*EmitEventResponse)(nil),     // 36: perdure.v1.EmitEventResponse
+	(*ListEventsRequest)(nil),     // 37: perdure.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 38: perdure.v1.ListEventsResponse
+	(*Event)(nil),                 // 39: perdure.v1.Event
+	nil,                           // 40: perdure.v1.StartRunRequest.LabelsEntry
+	nil,                           // 41: perdure.v1.RunFilter.LabelsEntry
+	(DriveMode)(0),                // 42: perdure.v1.DriveMode
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*TraceContext)(nil),          // 44: perdure.v1.TraceContext
+	(RunStatus)(0),                // 45: perdure.v1.RunStatus
+	(RunActivity)(0),              // 46: perdure.v1.RunActivity
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*RunState)(nil),              // 48: perdure.v1.RunState
+	(WaitReason)(0),               // 49: perdure.v1.WaitReason
+	(*WaitState)(nil),             // 50: perdure.v1.WaitState
+	(*Goodbye)(nil),               // 51: perdure.v1.Goodbye
+	(*Failure)(nil),               // 52: perdure.v1.Failure
+	(*StepPlan)(nil),              // 53: perdure.v1.StepPlan
+	(EventScope)(0),               // 54: perdure.v1.EventScope
 }
 var file_perdure_v1_run_service_proto_depIdxs = []int32{
-	39, // 0: perdure.v1.StartRunRequest.labels:type_name -> perdure.v1.StartRunRequest.LabelsEntry
-	41, // 1: perdure.v1.StartRunRequest.drive:type_name -> perdure.v1.DriveMode
-	42, // 2: perdure.v1.StartRunRequest.start_at:type_name -> google.protobuf.Timestamp
-	42, // 3: perdure.v1.StartRunRequest.deadline:type_name -> google.protobuf.Timestamp
+	40, // 0: perdure.v1.StartRunRequest.labels:type_name -> perdure.v1.StartRunRequest.LabelsEntry
+	42, // 1: perdure.v1.StartRunRequest.drive:type_name -> perdure.v1.DriveMode
+	43, // 2: perdure.v1.StartRunRequest.start_at:type_name -> google.protobuf.Timestamp
+	43, // 3: perdure.v1.StartRunRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 4: perdure.v1.StartRunRequest.on_existing:type_name -> perdure.v1.OnExisting
-	43, // 5: perdure.v1.StartRunRequest.trace_context:type_name -> perdure.v1.TraceContext
-	44, // 6: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 7: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
-	46, // 8: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
-	44, // 9: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 10: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
-	44, // 11: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 12: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
-	1,  // 13: perdure.v1.GetRunRequest.view:type_name -> perdure.v1.RunView
-	47, // 14: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
-	44, // 15: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
-	45, // 16: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
-	40, // 17: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
-	48, // 18: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
-	42, // 19: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
-	42, // 20: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
-	42, // 21: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
-	42, // 22: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
-	11, // 23: perdure.v1.ListRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	47, // 24: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
-	11, // 25: perdure.v1.CountRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	48, // 26: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
-	18, // 27: perdure.v1.ListWaitsResponse.waits:type_name -> perdure.v1.RunWait
-	49, // 28: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
-	2,  // 29: perdure.v1.WaitRunRequest.until:type_name -> perdure.v1.WaitRunUntil
-	46, // 30: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
-	1,  // 31: perdure.v1.WaitRunRequest.view:type_name -> perdure.v1.RunView
-	47, // 32: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
-	1,  // 33: perdure.v1.WatchRunRequest.view:type_name -> perdure.v1.RunView
-	47, // 34: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
-	23, // 35: perdure.v1.WatchRunResponse.heartbeat:type_name -> perdure.v1.WatchHeartbeat
-	50, // 36: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
-	42, // 37: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
-	44, // 38: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 39: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
-	44, // 40: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 41: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
-	44, // 42: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 43: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
-	31, // 44: perdure.v1.ResolveStepRequest.rerun:type_name -> perdure.v1.RerunStep
-	32, // 45: perdure.v1.ResolveStepRequest.completed:type_name -> perdure.v1.CompletedStep
-	51, // 46: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
-	52, // 47: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
-	44, // 48: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
-	45, // 49: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
-	53, // 50: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
-	53, // 51: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
-	38, // 52: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
-	53, // 53: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
-	42, // 54: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
-	3,  // 55: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
-	5,  // 56: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
-	7,  // 57: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
-	9,  // 58: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
-	12, // 59: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
-	14, // 60: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
-	16, // 61: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
-	19, // 62: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
-	21, // 63: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
-	24, // 64: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
-	26, // 65: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
-	28, // 66: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
-	30, // 67: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
-	34, // 68: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
-	36, // 69: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
-	4,  // 70: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
-	6,  // 71: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
-	8,  // 72: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
-	10, // 73: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
-	13, // 74: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
-	15, // 75: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
-	17, // 76: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
-	20, // 77: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
-	22, // 78: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
-	25, // 79: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
-	27, // 80: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
-	29, // 81: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
-	33, // 82: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
-	35, // 83: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
-	37, // 84: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
-	70, // [70:85] is the sub-list for method output_type
-	55, // [55:70] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	44, // 5: perdure.v1.StartRunRequest.trace_context:type_name -> perdure.v1.TraceContext
+	4,  // 6: perdure.v1.StartRunRequest.event:type_name -> perdure.v1.StartEvent
+	45, // 7: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 8: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
+	47, // 9: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
+	45, // 10: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 11: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
+	45, // 12: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 13: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
+	1,  // 14: perdure.v1.GetRunRequest.view:type_name -> perdure.v1.RunView
+	48, // 15: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
+	45, // 16: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
+	46, // 17: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
+	41, // 18: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
+	49, // 19: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
+	43, // 20: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
+	43, // 21: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
+	43, // 22: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
+	43, // 23: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
+	12, // 24: perdure.v1.ListRunsRequest.filter:type_name -> perdure.v1.RunFilter
+	48, // 25: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
+	12, // 26: perdure.v1.CountRunsRequest.filter:type_name -> perdure.v1.RunFilter
+	49, // 27: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
+	19, // 28: perdure.v1.ListWaitsResponse.waits:type_name -> perdure.v1.RunWait
+	50, // 29: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
+	2,  // 30: perdure.v1.WaitRunRequest.until:type_name -> perdure.v1.WaitRunUntil
+	47, // 31: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
+	1,  // 32: perdure.v1.WaitRunRequest.view:type_name -> perdure.v1.RunView
+	48, // 33: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
+	1,  // 34: perdure.v1.WatchRunRequest.view:type_name -> perdure.v1.RunView
+	48, // 35: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
+	24, // 36: perdure.v1.WatchRunResponse.heartbeat:type_name -> perdure.v1.WatchHeartbeat
+	51, // 37: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
+	43, // 38: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
+	45, // 39: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 40: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
+	45, // 41: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 42: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	45, // 43: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 44: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	32, // 45: perdure.v1.ResolveStepRequest.rerun:type_name -> perdure.v1.RerunStep
+	33, // 46: perdure.v1.ResolveStepRequest.completed:type_name -> perdure.v1.CompletedStep
+	52, // 47: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
+	53, // 48: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
+	45, // 49: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
+	46, // 50: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
+	54, // 51: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
+	54, // 52: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
+	39, // 53: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
+	54, // 54: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
+	43, // 55: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
+	3,  // 56: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
+	6,  // 57: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
+	8,  // 58: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
+	10, // 59: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
+	13, // 60: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
+	15, // 61: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
+	17, // 62: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
+	20, // 63: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
+	22, // 64: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
+	25, // 65: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
+	27, // 66: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
+	29, // 67: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
+	31, // 68: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
+	35, // 69: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
+	37, // 70: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
+	5,  // 71: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
+	7,  // 72: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
+	9,  // 73: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
+	11, // 74: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
+	14, // 75: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
+	16, // 76: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
+	18, // 77: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
+	21, // 78: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
+	23, // 79: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
+	26, // 80: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
+	28, // 81: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
+	30, // 82: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
+	34, // 83: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
+	36, // 84: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
+	38, // 85: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
+	71, // [71:86] is the sub-list for method output_type
+	56, // [56:71] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_run_service_proto_init() }
@@ -3683,17 +3813,17 @@ func file_perdure_v1_run_service_proto_init() {
 	file_perdure_v1_common_proto_init()
 	file_perdure_v1_ledger_service_proto_init()
 	file_perdure_v1_model_proto_init()
-	file_perdure_v1_run_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_perdure_v1_run_service_proto_msgTypes[20].OneofWrappers = []any{
 		(*WatchRunResponse_Run)(nil),
 		(*WatchRunResponse_Heartbeat)(nil),
 		(*WatchRunResponse_Goodbye)(nil),
 	}
-	file_perdure_v1_run_service_proto_msgTypes[27].OneofWrappers = []any{
+	file_perdure_v1_run_service_proto_msgTypes[28].OneofWrappers = []any{
 		(*ResolveStepRequest_Rerun)(nil),
 		(*ResolveStepRequest_Completed)(nil),
 		(*ResolveStepRequest_Failed)(nil),
 	}
-	file_perdure_v1_run_service_proto_msgTypes[29].OneofWrappers = []any{
+	file_perdure_v1_run_service_proto_msgTypes[30].OneofWrappers = []any{
 		(*CompletedStep_ResultJson)(nil),
 		(*CompletedStep_Plan)(nil),
 	}
@@ -3703,7 +3833,7 @@ func file_perdure_v1_run_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_run_service_proto_rawDesc), len(file_perdure_v1_run_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,7 +53,9 @@ const (
 // every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
 // token is not bound to the request's namespace. One that was given a client CA wants a certificate.
 type RunServiceClient interface {
-	// Creates a run and, unless it is manual, starts to move it.
+	// Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+	// there is none of that id, and gives the event to whichever run then has it (see
+	// StartRunRequest.event).
 	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
 	StartRun(ctx context.Context, in *StartRunRequest, opts ...grpc.CallOption) (*StartRunResponse, error)
 	// Gives a manual run node entries, then waits until they are used, the run settles or the call's
@@ -283,7 +285,9 @@ func (c *runServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest
 // every call and stream: UNAUTHENTICATED without a token that it knows, NAMESPACE_DENIED where the
 // token is not bound to the request's namespace. One that was given a client CA wants a certificate.
 type RunServiceServer interface {
-	// Creates a run and, unless it is manual, starts to move it.
+	// Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+	// there is none of that id, and gives the event to whichever run then has it (see
+	// StartRunRequest.event).
 	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
 	StartRun(context.Context, *StartRunRequest) (*StartRunResponse, error)
 	// Gives a manual run node entries, then waits until they are used, the run settles or the call's

@@ -124,6 +124,20 @@ export declare type StartRunRequest = Message<"perdure.v1.StartRunRequest"> & {
    * @generated from field: perdure.v1.TraceContext trace_context = 15;
    */
   traceContext?: TraceContext | undefined;
+
+  /**
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   *
+   * @generated from field: perdure.v1.StartEvent event = 16;
+   */
+  event?: StartEvent | undefined;
 };
 
 /**
@@ -133,7 +147,49 @@ export declare type StartRunRequest = Message<"perdure.v1.StartRunRequest"> & {
 export declare const StartRunRequestSchema: GenMessage<StartRunRequest>;
 
 /**
- * The run as of its start.
+ * An event that goes with StartRun.
+ *
+ * @generated from message perdure.v1.StartEvent
+ */
+export declare type StartEvent = Message<"perdure.v1.StartEvent"> & {
+  /**
+   * Name; 1 to 128 bytes.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Any JSON value, at most 1 MiB; empty: {}. What is not an object is delivered as {"value": ...}.
+   *
+   * @generated from field: string payload_json = 2;
+   */
+  payloadJson: string;
+
+  /**
+   * Makes the event unique within (run, name); a repeat appends nothing. Empty: a UUIDv7. At most
+   * 128 bytes.
+   *
+   * @generated from field: string event_id = 3;
+   */
+  eventId: string;
+
+  /**
+   * Who emits; at most 128 bytes.
+   *
+   * @generated from field: string emitted_by = 4;
+   */
+  emittedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.StartEvent.
+ * Use `create(StartEventSchema)` to create a new message.
+ */
+export declare const StartEventSchema: GenMessage<StartEvent>;
+
+/**
+ * The run as of its start; with an event for a run that existed, as of the event's commit.
  *
  * @generated from message perdure.v1.StartRunResponse
  */
@@ -179,6 +235,27 @@ export declare type StartRunResponse = Message<"perdure.v1.StartRunResponse"> & 
    * @generated from field: string workflow_version = 6;
    */
   workflowVersion: string;
+
+  /**
+   * The event's id; empty without an event, and where an ended run took none.
+   *
+   * @generated from field: string event_id = 7;
+   */
+  eventId: string;
+
+  /**
+   * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+   *
+   * @generated from field: int64 event_position = 8;
+   */
+  eventPosition: bigint;
+
+  /**
+   * True: an event of this id was there before, and nothing was appended.
+   *
+   * @generated from field: bool event_duplicate = 9;
+   */
+  eventDuplicate: boolean;
 };
 
 /**
@@ -1862,7 +1939,9 @@ export declare const WaitRunUntilSchema: GenEnum<WaitRunUntil>;
  */
 export declare const RunService: GenService<{
   /**
-   * Creates a run and, unless it is manual, starts to move it.
+   * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+   * there is none of that id, and gives the event to whichever run then has it (see
+   * StartRunRequest.event).
    * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
    *
    * @generated from rpc perdure.v1.RunService.StartRun

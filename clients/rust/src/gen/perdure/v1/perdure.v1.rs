@@ -3227,8 +3227,35 @@ pub struct StartRunRequest {
     /// Trace.
     #[prost(message, optional, tag="15")]
     pub trace_context: ::core::option::Option<TraceContext>,
+    /// An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+    /// run of this id, the same commit starts it: the run sees the event however early it comes. If
+    /// there is one that has not ended, the event is appended in a commit that its end would refuse, so
+    /// an accepted event always met a run that could still take it; `created` is false, no second run
+    /// starts, and the other fields of this request are not looked at beyond their validity. If the run
+    /// has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+    /// (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+    /// of all are appended. `request_id` covers both ways.
+    #[prost(message, optional, tag="16")]
+    pub event: ::core::option::Option<StartEvent>,
 }
-/// The run as of its start.
+/// An event that goes with StartRun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartEvent {
+    /// Name; 1 to 128 bytes.
+    #[prost(string, tag="1")]
+    pub name: ::prost::alloc::string::String,
+    /// Any JSON value, at most 1 MiB; empty: {}. What is not an object is delivered as {"value": ...}.
+    #[prost(string, tag="2")]
+    pub payload_json: ::prost::alloc::string::String,
+    /// Makes the event unique within (run, name); a repeat appends nothing. Empty: a UUIDv7. At most
+    /// 128 bytes.
+    #[prost(string, tag="3")]
+    pub event_id: ::prost::alloc::string::String,
+    /// Who emits; at most 128 bytes.
+    #[prost(string, tag="4")]
+    pub emitted_by: ::prost::alloc::string::String,
+}
+/// The run as of its start; with an event for a run that existed, as of the event's commit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartRunResponse {
     /// Run.
@@ -3249,6 +3276,15 @@ pub struct StartRunResponse {
     /// The version it is pinned to.
     #[prost(string, tag="6")]
     pub workflow_version: ::prost::alloc::string::String,
+    /// The event's id; empty without an event, and where an ended run took none.
+    #[prost(string, tag="7")]
+    pub event_id: ::prost::alloc::string::String,
+    /// Its position in the event log. 0 for a repeat of this request once retention removed the event.
+    #[prost(int64, tag="8")]
+    pub event_position: i64,
+    /// True: an event of this id was there before, and nothing was appended.
+    #[prost(bool, tag="9")]
+    pub event_duplicate: bool,
 }
 /// Moves a manual run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -566,7 +566,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * Creates a run and, unless it is manual, starts to move it.
+     * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+     * there is none of that id, and gives the event to whichever run then has it (see
+     * StartRunRequest.event).
      * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
      * </pre>
      */
@@ -782,7 +784,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * Creates a run and, unless it is manual, starts to move it.
+     * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+     * there is none of that id, and gives the event to whichever run then has it (see
+     * StartRunRequest.event).
      * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
      * </pre>
      */
@@ -990,7 +994,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * Creates a run and, unless it is manual, starts to move it.
+     * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+     * there is none of that id, and gives the event to whichever run then has it (see
+     * StartRunRequest.event).
      * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
      * </pre>
      */
@@ -1185,7 +1191,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * Creates a run and, unless it is manual, starts to move it.
+     * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+     * there is none of that id, and gives the event to whichever run then has it (see
+     * StartRunRequest.event).
      * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
      * </pre>
      */
@@ -1379,7 +1387,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * Creates a run and, unless it is manual, starts to move it.
+     * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
+     * there is none of that id, and gives the event to whichever run then has it (see
+     * StartRunRequest.event).
      * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
      * </pre>
      */

@@ -37,6 +37,11 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_StartRunRequest_LabelsEntry_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_StartEvent_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_StartEvent_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_StartRunResponse_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -229,7 +234,7 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       "v1\032\036google/protobuf/duration.proto\032\037goog" +
       "le/protobuf/timestamp.proto\032\027perdure/v1/" +
       "common.proto\032\037perdure/v1/ledger_service." +
-      "proto\032\026perdure/v1/model.proto\"\267\005\n\017StartR" +
+      "proto\032\026perdure/v1/model.proto\"\345\005\n\017StartR" +
       "unRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022" +
       "\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006run_id" +
       "\030\003 \001(\tR\005runId\022\037\n\013workflow_id\030\004 \001(\tR\nwork" +
@@ -245,14 +250,21 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       "\013on_existing\030\r \001(\0162\026.perdure.v1.OnExisti" +
       "ngR\nonExisting\022\035\n\nentry_node\030\016 \001(\tR\tentr" +
       "yNode\022=\n\rtrace_context\030\017 \001(\0132\030.perdure.v" +
-      "1.TraceContextR\014traceContext\0329\n\013LabelsEn" +
-      "try\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005va" +
-      "lue:\0028\001\"\344\001\n\020StartRunResponse\022\025\n\006run_id\030\001" +
-      " \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030" +
-      "\003 \001(\0162\025.perdure.v1.RunStatusR\006status\0223\n\010" +
-      "activity\030\004 \001(\0162\027.perdure.v1.RunActivityR" +
-      "\010activity\022\030\n\007created\030\005 \001(\010R\007created\022)\n\020w" +
-      "orkflow_version\030\006 \001(\tR\017workflowVersion\"\260" +
+      "1.TraceContextR\014traceContext\022,\n\005event\030\020 " +
+      "\001(\0132\026.perdure.v1.StartEventR\005event\0329\n\013La" +
+      "belsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001" +
+      "(\tR\005value:\0028\001\"}\n\nStartEvent\022\022\n\004name\030\001 \001(" +
+      "\tR\004name\022!\n\014payload_json\030\002 \001(\tR\013payloadJs" +
+      "on\022\031\n\010event_id\030\003 \001(\tR\007eventId\022\035\n\nemitted" +
+      "_by\030\004 \001(\tR\temittedBy\"\317\002\n\020StartRunRespons" +
+      "e\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003s" +
+      "eq\022-\n\006status\030\003 \001(\0162\025.perdure.v1.RunStatu" +
+      "sR\006status\0223\n\010activity\030\004 \001(\0162\027.perdure.v1" +
+      ".RunActivityR\010activity\022\030\n\007created\030\005 \001(\010R" +
+      "\007created\022)\n\020workflow_version\030\006 \001(\tR\017work" +
+      "flowVersion\022\031\n\010event_id\030\007 \001(\tR\007eventId\022%" +
+      "\n\016event_position\030\010 \001(\003R\reventPosition\022\'\n" +
+      "\017event_duplicate\030\t \001(\010R\016eventDuplicate\"\260" +
       "\001\n\016TickRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tna" +
       "mespace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025" +
       "\n\006run_id\030\003 \001(\tR\005runId\022\033\n\tmax_steps\030\004 \001(\003" +
@@ -460,57 +472,63 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
     internal_static_perdure_v1_StartRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StartRunRequest_descriptor,
-        new java.lang.String[] { "Namespace", "RequestId", "RunId", "WorkflowId", "WorkflowVersion", "VarsJson", "ActorId", "SessionId", "Labels", "Drive", "StartAt", "Deadline", "OnExisting", "EntryNode", "TraceContext", });
+        new java.lang.String[] { "Namespace", "RequestId", "RunId", "WorkflowId", "WorkflowVersion", "VarsJson", "ActorId", "SessionId", "Labels", "Drive", "StartAt", "Deadline", "OnExisting", "EntryNode", "TraceContext", "Event", });
     internal_static_perdure_v1_StartRunRequest_LabelsEntry_descriptor =
       internal_static_perdure_v1_StartRunRequest_descriptor.getNestedType(0);
     internal_static_perdure_v1_StartRunRequest_LabelsEntry_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StartRunRequest_LabelsEntry_descriptor,
         new java.lang.String[] { "Key", "Value", });
-    internal_static_perdure_v1_StartRunResponse_descriptor =
+    internal_static_perdure_v1_StartEvent_descriptor =
       getDescriptor().getMessageType(1);
+    internal_static_perdure_v1_StartEvent_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_StartEvent_descriptor,
+        new java.lang.String[] { "Name", "PayloadJson", "EventId", "EmittedBy", });
+    internal_static_perdure_v1_StartRunResponse_descriptor =
+      getDescriptor().getMessageType(2);
     internal_static_perdure_v1_StartRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StartRunResponse_descriptor,
-        new java.lang.String[] { "RunId", "Seq", "Status", "Activity", "Created", "WorkflowVersion", });
+        new java.lang.String[] { "RunId", "Seq", "Status", "Activity", "Created", "WorkflowVersion", "EventId", "EventPosition", "EventDuplicate", });
     internal_static_perdure_v1_TickRunRequest_descriptor =
-      getDescriptor().getMessageType(2);
+      getDescriptor().getMessageType(3);
     internal_static_perdure_v1_TickRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_TickRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "MaxSteps", "Wait", });
     internal_static_perdure_v1_TickRunResponse_descriptor =
-      getDescriptor().getMessageType(3);
+      getDescriptor().getMessageType(4);
     internal_static_perdure_v1_TickRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_TickRunResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", "StepBudget", });
     internal_static_perdure_v1_ResumeRunRequest_descriptor =
-      getDescriptor().getMessageType(4);
+      getDescriptor().getMessageType(5);
     internal_static_perdure_v1_ResumeRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ResumeRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "WaitId", "AnyWait", "WaitKey", "PayloadJson", "ResumedBy", });
     internal_static_perdure_v1_ResumeRunResponse_descriptor =
-      getDescriptor().getMessageType(5);
+      getDescriptor().getMessageType(6);
     internal_static_perdure_v1_ResumeRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ResumeRunResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
     internal_static_perdure_v1_GetRunRequest_descriptor =
-      getDescriptor().getMessageType(6);
+      getDescriptor().getMessageType(7);
     internal_static_perdure_v1_GetRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_GetRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RunId", "View", });
     internal_static_perdure_v1_GetRunResponse_descriptor =
-      getDescriptor().getMessageType(7);
+      getDescriptor().getMessageType(8);
     internal_static_perdure_v1_GetRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_GetRunResponse_descriptor,
         new java.lang.String[] { "Run", });
     internal_static_perdure_v1_RunFilter_descriptor =
-      getDescriptor().getMessageType(8);
+      getDescriptor().getMessageType(9);
     internal_static_perdure_v1_RunFilter_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunFilter_descriptor,
@@ -522,163 +540,163 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
         internal_static_perdure_v1_RunFilter_LabelsEntry_descriptor,
         new java.lang.String[] { "Key", "Value", });
     internal_static_perdure_v1_ListRunsRequest_descriptor =
-      getDescriptor().getMessageType(9);
+      getDescriptor().getMessageType(10);
     internal_static_perdure_v1_ListRunsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListRunsRequest_descriptor,
         new java.lang.String[] { "Namespace", "Filter", "PageSize", "PageToken", });
     internal_static_perdure_v1_ListRunsResponse_descriptor =
-      getDescriptor().getMessageType(10);
+      getDescriptor().getMessageType(11);
     internal_static_perdure_v1_ListRunsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListRunsResponse_descriptor,
         new java.lang.String[] { "Runs", "NextPageToken", });
     internal_static_perdure_v1_CountRunsRequest_descriptor =
-      getDescriptor().getMessageType(11);
+      getDescriptor().getMessageType(12);
     internal_static_perdure_v1_CountRunsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CountRunsRequest_descriptor,
         new java.lang.String[] { "Namespace", "Filter", });
     internal_static_perdure_v1_CountRunsResponse_descriptor =
-      getDescriptor().getMessageType(12);
+      getDescriptor().getMessageType(13);
     internal_static_perdure_v1_CountRunsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CountRunsResponse_descriptor,
         new java.lang.String[] { "Count", "AtLeast", });
     internal_static_perdure_v1_ListWaitsRequest_descriptor =
-      getDescriptor().getMessageType(13);
+      getDescriptor().getMessageType(14);
     internal_static_perdure_v1_ListWaitsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListWaitsRequest_descriptor,
         new java.lang.String[] { "Namespace", "Reasons", "WaitKey", "Assignee", "WorkflowId", "SessionId", "PageSize", "PageToken", });
     internal_static_perdure_v1_ListWaitsResponse_descriptor =
-      getDescriptor().getMessageType(14);
+      getDescriptor().getMessageType(15);
     internal_static_perdure_v1_ListWaitsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListWaitsResponse_descriptor,
         new java.lang.String[] { "Waits", "NextPageToken", });
     internal_static_perdure_v1_RunWait_descriptor =
-      getDescriptor().getMessageType(15);
+      getDescriptor().getMessageType(16);
     internal_static_perdure_v1_RunWait_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunWait_descriptor,
         new java.lang.String[] { "RunId", "WorkflowId", "SessionId", "ActorId", "Wait", "Paused", });
     internal_static_perdure_v1_WaitRunRequest_descriptor =
-      getDescriptor().getMessageType(16);
+      getDescriptor().getMessageType(17);
     internal_static_perdure_v1_WaitRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RunId", "Until", "MinSeq", "Wait", "View", });
     internal_static_perdure_v1_WaitRunResponse_descriptor =
-      getDescriptor().getMessageType(17);
+      getDescriptor().getMessageType(18);
     internal_static_perdure_v1_WaitRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitRunResponse_descriptor,
         new java.lang.String[] { "Run", "Reached", });
     internal_static_perdure_v1_WatchRunRequest_descriptor =
-      getDescriptor().getMessageType(18);
+      getDescriptor().getMessageType(19);
     internal_static_perdure_v1_WatchRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WatchRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RunId", "View", });
     internal_static_perdure_v1_WatchRunResponse_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(20);
     internal_static_perdure_v1_WatchRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WatchRunResponse_descriptor,
         new java.lang.String[] { "Run", "Heartbeat", "Goodbye", "Event", });
     internal_static_perdure_v1_WatchHeartbeat_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(21);
     internal_static_perdure_v1_WatchHeartbeat_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WatchHeartbeat_descriptor,
         new java.lang.String[] { "ServerTime", });
     internal_static_perdure_v1_CancelRunRequest_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(22);
     internal_static_perdure_v1_CancelRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CancelRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "Reason", "CancelledBy", });
     internal_static_perdure_v1_CancelRunResponse_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(23);
     internal_static_perdure_v1_CancelRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CancelRunResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
     internal_static_perdure_v1_PauseRunRequest_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(24);
     internal_static_perdure_v1_PauseRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_PauseRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "Reason", "PausedBy", });
     internal_static_perdure_v1_PauseRunResponse_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(25);
     internal_static_perdure_v1_PauseRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_PauseRunResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
     internal_static_perdure_v1_UnpauseRunRequest_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(26);
     internal_static_perdure_v1_UnpauseRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_UnpauseRunRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "UnpausedBy", });
     internal_static_perdure_v1_UnpauseRunResponse_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(27);
     internal_static_perdure_v1_UnpauseRunResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_UnpauseRunResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
     internal_static_perdure_v1_ResolveStepRequest_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(28);
     internal_static_perdure_v1_ResolveStepRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ResolveStepRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "RunId", "StepId", "Rerun", "Completed", "Failed", "ResolvedBy", "Resolution", });
     internal_static_perdure_v1_RerunStep_descriptor =
-      getDescriptor().getMessageType(28);
+      getDescriptor().getMessageType(29);
     internal_static_perdure_v1_RerunStep_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RerunStep_descriptor,
         new java.lang.String[] { });
     internal_static_perdure_v1_CompletedStep_descriptor =
-      getDescriptor().getMessageType(29);
+      getDescriptor().getMessageType(30);
     internal_static_perdure_v1_CompletedStep_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CompletedStep_descriptor,
         new java.lang.String[] { "ResultJson", "Plan", "Outcome", });
     internal_static_perdure_v1_ResolveStepResponse_descriptor =
-      getDescriptor().getMessageType(30);
+      getDescriptor().getMessageType(31);
     internal_static_perdure_v1_ResolveStepResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ResolveStepResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
     internal_static_perdure_v1_EmitEventRequest_descriptor =
-      getDescriptor().getMessageType(31);
+      getDescriptor().getMessageType(32);
     internal_static_perdure_v1_EmitEventRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EmitEventRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "Scope", "ScopeId", "Name", "PayloadJson", "EventId", "EmittedBy", });
     internal_static_perdure_v1_EmitEventResponse_descriptor =
-      getDescriptor().getMessageType(32);
+      getDescriptor().getMessageType(33);
     internal_static_perdure_v1_EmitEventResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EmitEventResponse_descriptor,
         new java.lang.String[] { "EventId", "Position", "Duplicate", "DeliveredRunIds", });
     internal_static_perdure_v1_ListEventsRequest_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(34);
     internal_static_perdure_v1_ListEventsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListEventsRequest_descriptor,
         new java.lang.String[] { "Namespace", "Scope", "ScopeId", "Name", "PageSize", "PageToken", });
     internal_static_perdure_v1_ListEventsResponse_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(35);
     internal_static_perdure_v1_ListEventsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListEventsResponse_descriptor,
         new java.lang.String[] { "Events", "NextPageToken", });
     internal_static_perdure_v1_Event_descriptor =
-      getDescriptor().getMessageType(35);
+      getDescriptor().getMessageType(36);
     internal_static_perdure_v1_Event_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Event_descriptor,

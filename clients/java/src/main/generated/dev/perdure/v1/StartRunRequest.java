@@ -755,6 +755,65 @@ java.lang.String defaultValue) {
     return traceContext_ == null ? dev.perdure.v1.TraceContext.getDefaultInstance() : traceContext_;
   }
 
+  public static final int EVENT_FIELD_NUMBER = 16;
+  private dev.perdure.v1.StartEvent event_;
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   * @return Whether the event field is set.
+   */
+  @java.lang.Override
+  public boolean hasEvent() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   * @return The event.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.StartEvent getEvent() {
+    return event_ == null ? dev.perdure.v1.StartEvent.getDefaultInstance() : event_;
+  }
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.StartEventOrBuilder getEventOrBuilder() {
+    return event_ == null ? dev.perdure.v1.StartEvent.getDefaultInstance() : event_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -816,6 +875,9 @@ java.lang.String defaultValue) {
     }
     if (((bitField0_ & 0x00000004) != 0)) {
       output.writeMessage(15, getTraceContext());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(16, getEvent());
     }
     getUnknownFields().writeTo(output);
   }
@@ -883,6 +945,10 @@ java.lang.String defaultValue) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(15, getTraceContext());
     }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(16, getEvent());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -935,6 +1001,11 @@ java.lang.String defaultValue) {
       if (!getTraceContext()
           .equals(other.getTraceContext())) return false;
     }
+    if (hasEvent() != other.hasEvent()) return false;
+    if (hasEvent()) {
+      if (!getEvent()
+          .equals(other.getEvent())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -983,6 +1054,10 @@ java.lang.String defaultValue) {
     if (hasTraceContext()) {
       hash = (37 * hash) + TRACE_CONTEXT_FIELD_NUMBER;
       hash = (53 * hash) + getTraceContext().hashCode();
+    }
+    if (hasEvent()) {
+      hash = (37 * hash) + EVENT_FIELD_NUMBER;
+      hash = (53 * hash) + getEvent().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -1143,6 +1218,7 @@ java.lang.String defaultValue) {
         internalGetStartAtFieldBuilder();
         internalGetDeadlineFieldBuilder();
         internalGetTraceContextFieldBuilder();
+        internalGetEventFieldBuilder();
       }
     }
     @java.lang.Override
@@ -1175,6 +1251,11 @@ java.lang.String defaultValue) {
       if (traceContextBuilder_ != null) {
         traceContextBuilder_.dispose();
         traceContextBuilder_ = null;
+      }
+      event_ = null;
+      if (eventBuilder_ != null) {
+        eventBuilder_.dispose();
+        eventBuilder_ = null;
       }
       return this;
     }
@@ -1265,6 +1346,12 @@ java.lang.String defaultValue) {
             : traceContextBuilder_.build();
         to_bitField0_ |= 0x00000004;
       }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.event_ = eventBuilder_ == null
+            ? event_
+            : eventBuilder_.build();
+        to_bitField0_ |= 0x00000008;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1342,6 +1429,9 @@ java.lang.String defaultValue) {
       }
       if (other.hasTraceContext()) {
         mergeTraceContext(other.getTraceContext());
+      }
+      if (other.hasEvent()) {
+        mergeEvent(other.getEvent());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1454,6 +1544,13 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00004000;
               break;
             } // case 122
+            case 130: {
+              input.readMessage(
+                  internalGetEventFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 130
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -3065,6 +3162,226 @@ java.lang.String defaultValue) {
         traceContext_ = null;
       }
       return traceContextBuilder_;
+    }
+
+    private dev.perdure.v1.StartEvent event_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.StartEvent, dev.perdure.v1.StartEvent.Builder, dev.perdure.v1.StartEventOrBuilder> eventBuilder_;
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     * @return Whether the event field is set.
+     */
+    public boolean hasEvent() {
+      return ((bitField0_ & 0x00008000) != 0);
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     * @return The event.
+     */
+    public dev.perdure.v1.StartEvent getEvent() {
+      if (eventBuilder_ == null) {
+        return event_ == null ? dev.perdure.v1.StartEvent.getDefaultInstance() : event_;
+      } else {
+        return eventBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public Builder setEvent(dev.perdure.v1.StartEvent value) {
+      if (eventBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        event_ = value;
+      } else {
+        eventBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public Builder setEvent(
+        dev.perdure.v1.StartEvent.Builder builderForValue) {
+      if (eventBuilder_ == null) {
+        event_ = builderForValue.build();
+      } else {
+        eventBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public Builder mergeEvent(dev.perdure.v1.StartEvent value) {
+      if (eventBuilder_ == null) {
+        if (((bitField0_ & 0x00008000) != 0) &&
+          event_ != null &&
+          event_ != dev.perdure.v1.StartEvent.getDefaultInstance()) {
+          getEventBuilder().mergeFrom(value);
+        } else {
+          event_ = value;
+        }
+      } else {
+        eventBuilder_.mergeFrom(value);
+      }
+      if (event_ != null) {
+        bitField0_ |= 0x00008000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public Builder clearEvent() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      event_ = null;
+      if (eventBuilder_ != null) {
+        eventBuilder_.dispose();
+        eventBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public dev.perdure.v1.StartEvent.Builder getEventBuilder() {
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return internalGetEventFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    public dev.perdure.v1.StartEventOrBuilder getEventOrBuilder() {
+      if (eventBuilder_ != null) {
+        return eventBuilder_.getMessageOrBuilder();
+      } else {
+        return event_ == null ?
+            dev.perdure.v1.StartEvent.getDefaultInstance() : event_;
+      }
+    }
+    /**
+     * <pre>
+     * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+     * run of this id, the same commit starts it: the run sees the event however early it comes. If
+     * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+     * an accepted event always met a run that could still take it; `created` is false, no second run
+     * starts, and the other fields of this request are not looked at beyond their validity. If the run
+     * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+     * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+     * of all are appended. `request_id` covers both ways.
+     * </pre>
+     *
+     * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.StartEvent, dev.perdure.v1.StartEvent.Builder, dev.perdure.v1.StartEventOrBuilder> 
+        internalGetEventFieldBuilder() {
+      if (eventBuilder_ == null) {
+        eventBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.StartEvent, dev.perdure.v1.StartEvent.Builder, dev.perdure.v1.StartEventOrBuilder>(
+                getEvent(),
+                getParentForChildren(),
+                isClean());
+        event_ = null;
+      }
+      return eventBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.StartRunRequest)

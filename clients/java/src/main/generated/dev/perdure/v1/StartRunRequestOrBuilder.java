@@ -362,4 +362,52 @@ java.lang.String defaultValue);
    * <code>.perdure.v1.TraceContext trace_context = 15 [json_name = "traceContext"];</code>
    */
   dev.perdure.v1.TraceContextOrBuilder getTraceContextOrBuilder();
+
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   * @return Whether the event field is set.
+   */
+  boolean hasEvent();
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   * @return The event.
+   */
+  dev.perdure.v1.StartEvent getEvent();
+  /**
+   * <pre>
+   * An event for the run, appended to the event log in scope RUN with the run's id. If there is no
+   * run of this id, the same commit starts it: the run sees the event however early it comes. If
+   * there is one that has not ended, the event is appended in a commit that its end would refuse, so
+   * an accepted event always met a run that could still take it; `created` is false, no second run
+   * starts, and the other fields of this request are not looked at beyond their validity. If the run
+   * has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
+   * (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
+   * of all are appended. `request_id` covers both ways.
+   * </pre>
+   *
+   * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
+   */
+  dev.perdure.v1.StartEventOrBuilder getEventOrBuilder();
 }

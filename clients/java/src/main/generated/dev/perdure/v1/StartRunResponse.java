@@ -7,7 +7,7 @@ package dev.perdure.v1;
 
 /**
  * <pre>
- * The run as of its start.
+ * The run as of its start; with an event for a run that existed, as of the event's commit.
  * </pre>
  *
  * Protobuf type {@code perdure.v1.StartRunResponse}
@@ -36,6 +36,7 @@ private static final long serialVersionUID = 0L;
     status_ = 0;
     activity_ = 0;
     workflowVersion_ = "";
+    eventId_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -227,6 +228,83 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int EVENT_ID_FIELD_NUMBER = 7;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object eventId_ = "";
+  /**
+   * <pre>
+   * The event's id; empty without an event, and where an ended run took none.
+   * </pre>
+   *
+   * <code>string event_id = 7 [json_name = "eventId"];</code>
+   * @return The eventId.
+   */
+  @java.lang.Override
+  public java.lang.String getEventId() {
+    java.lang.Object ref = eventId_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      eventId_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * The event's id; empty without an event, and where an ended run took none.
+   * </pre>
+   *
+   * <code>string event_id = 7 [json_name = "eventId"];</code>
+   * @return The bytes for eventId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getEventIdBytes() {
+    java.lang.Object ref = eventId_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      eventId_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
+  public static final int EVENT_POSITION_FIELD_NUMBER = 8;
+  private long eventPosition_ = 0L;
+  /**
+   * <pre>
+   * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+   * </pre>
+   *
+   * <code>int64 event_position = 8 [json_name = "eventPosition"];</code>
+   * @return The eventPosition.
+   */
+  @java.lang.Override
+  public long getEventPosition() {
+    return eventPosition_;
+  }
+
+  public static final int EVENT_DUPLICATE_FIELD_NUMBER = 9;
+  private boolean eventDuplicate_ = false;
+  /**
+   * <pre>
+   * True: an event of this id was there before, and nothing was appended.
+   * </pre>
+   *
+   * <code>bool event_duplicate = 9 [json_name = "eventDuplicate"];</code>
+   * @return The eventDuplicate.
+   */
+  @java.lang.Override
+  public boolean getEventDuplicate() {
+    return eventDuplicate_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -259,6 +337,15 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(workflowVersion_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 6, workflowVersion_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(eventId_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 7, eventId_);
+    }
+    if (eventPosition_ != 0L) {
+      output.writeInt64(8, eventPosition_);
+    }
+    if (eventDuplicate_ != false) {
+      output.writeBool(9, eventDuplicate_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -290,6 +377,17 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(workflowVersion_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(6, workflowVersion_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(eventId_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(7, eventId_);
+    }
+    if (eventPosition_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt64Size(8, eventPosition_);
+    }
+    if (eventDuplicate_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(9, eventDuplicate_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -315,6 +413,12 @@ private static final long serialVersionUID = 0L;
         != other.getCreated()) return false;
     if (!getWorkflowVersion()
         .equals(other.getWorkflowVersion())) return false;
+    if (!getEventId()
+        .equals(other.getEventId())) return false;
+    if (getEventPosition()
+        != other.getEventPosition()) return false;
+    if (getEventDuplicate()
+        != other.getEventDuplicate()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -340,6 +444,14 @@ private static final long serialVersionUID = 0L;
         getCreated());
     hash = (37 * hash) + WORKFLOW_VERSION_FIELD_NUMBER;
     hash = (53 * hash) + getWorkflowVersion().hashCode();
+    hash = (37 * hash) + EVENT_ID_FIELD_NUMBER;
+    hash = (53 * hash) + getEventId().hashCode();
+    hash = (37 * hash) + EVENT_POSITION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getEventPosition());
+    hash = (37 * hash) + EVENT_DUPLICATE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getEventDuplicate());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -439,7 +551,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The run as of its start.
+   * The run as of its start; with an event for a run that existed, as of the event's commit.
    * </pre>
    *
    * Protobuf type {@code perdure.v1.StartRunResponse}
@@ -481,6 +593,9 @@ private static final long serialVersionUID = 0L;
       activity_ = 0;
       created_ = false;
       workflowVersion_ = "";
+      eventId_ = "";
+      eventPosition_ = 0L;
+      eventDuplicate_ = false;
       return this;
     }
 
@@ -532,6 +647,15 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000020) != 0)) {
         result.workflowVersion_ = workflowVersion_;
       }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.eventId_ = eventId_;
+      }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.eventPosition_ = eventPosition_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.eventDuplicate_ = eventDuplicate_;
+      }
     }
 
     @java.lang.Override
@@ -567,6 +691,17 @@ private static final long serialVersionUID = 0L;
         workflowVersion_ = other.workflowVersion_;
         bitField0_ |= 0x00000020;
         onChanged();
+      }
+      if (!other.getEventId().isEmpty()) {
+        eventId_ = other.eventId_;
+        bitField0_ |= 0x00000040;
+        onChanged();
+      }
+      if (other.getEventPosition() != 0L) {
+        setEventPosition(other.getEventPosition());
+      }
+      if (other.getEventDuplicate() != false) {
+        setEventDuplicate(other.getEventDuplicate());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -624,6 +759,21 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000020;
               break;
             } // case 50
+            case 58: {
+              eventId_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 58
+            case 64: {
+              eventPosition_ = input.readInt64();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 72: {
+              eventDuplicate_ = input.readBool();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 72
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1051,6 +1201,186 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       workflowVersion_ = value;
       bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object eventId_ = "";
+    /**
+     * <pre>
+     * The event's id; empty without an event, and where an ended run took none.
+     * </pre>
+     *
+     * <code>string event_id = 7 [json_name = "eventId"];</code>
+     * @return The eventId.
+     */
+    public java.lang.String getEventId() {
+      java.lang.Object ref = eventId_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        eventId_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The event's id; empty without an event, and where an ended run took none.
+     * </pre>
+     *
+     * <code>string event_id = 7 [json_name = "eventId"];</code>
+     * @return The bytes for eventId.
+     */
+    public com.google.protobuf.ByteString
+        getEventIdBytes() {
+      java.lang.Object ref = eventId_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        eventId_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * The event's id; empty without an event, and where an ended run took none.
+     * </pre>
+     *
+     * <code>string event_id = 7 [json_name = "eventId"];</code>
+     * @param value The eventId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEventId(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      eventId_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The event's id; empty without an event, and where an ended run took none.
+     * </pre>
+     *
+     * <code>string event_id = 7 [json_name = "eventId"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearEventId() {
+      eventId_ = getDefaultInstance().getEventId();
+      bitField0_ = (bitField0_ & ~0x00000040);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The event's id; empty without an event, and where an ended run took none.
+     * </pre>
+     *
+     * <code>string event_id = 7 [json_name = "eventId"];</code>
+     * @param value The bytes for eventId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEventIdBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      eventId_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+
+    private long eventPosition_ ;
+    /**
+     * <pre>
+     * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+     * </pre>
+     *
+     * <code>int64 event_position = 8 [json_name = "eventPosition"];</code>
+     * @return The eventPosition.
+     */
+    @java.lang.Override
+    public long getEventPosition() {
+      return eventPosition_;
+    }
+    /**
+     * <pre>
+     * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+     * </pre>
+     *
+     * <code>int64 event_position = 8 [json_name = "eventPosition"];</code>
+     * @param value The eventPosition to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEventPosition(long value) {
+
+      eventPosition_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+     * </pre>
+     *
+     * <code>int64 event_position = 8 [json_name = "eventPosition"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearEventPosition() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      eventPosition_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private boolean eventDuplicate_ ;
+    /**
+     * <pre>
+     * True: an event of this id was there before, and nothing was appended.
+     * </pre>
+     *
+     * <code>bool event_duplicate = 9 [json_name = "eventDuplicate"];</code>
+     * @return The eventDuplicate.
+     */
+    @java.lang.Override
+    public boolean getEventDuplicate() {
+      return eventDuplicate_;
+    }
+    /**
+     * <pre>
+     * True: an event of this id was there before, and nothing was appended.
+     * </pre>
+     *
+     * <code>bool event_duplicate = 9 [json_name = "eventDuplicate"];</code>
+     * @param value The eventDuplicate to set.
+     * @return This builder for chaining.
+     */
+    public Builder setEventDuplicate(boolean value) {
+
+      eventDuplicate_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * True: an event of this id was there before, and nothing was appended.
+     * </pre>
+     *
+     * <code>bool event_duplicate = 9 [json_name = "eventDuplicate"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearEventDuplicate() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      eventDuplicate_ = false;
       onChanged();
       return this;
     }

@@ -107,4 +107,44 @@ public interface StartRunResponseOrBuilder extends
    */
   com.google.protobuf.ByteString
       getWorkflowVersionBytes();
+
+  /**
+   * <pre>
+   * The event's id; empty without an event, and where an ended run took none.
+   * </pre>
+   *
+   * <code>string event_id = 7 [json_name = "eventId"];</code>
+   * @return The eventId.
+   */
+  java.lang.String getEventId();
+  /**
+   * <pre>
+   * The event's id; empty without an event, and where an ended run took none.
+   * </pre>
+   *
+   * <code>string event_id = 7 [json_name = "eventId"];</code>
+   * @return The bytes for eventId.
+   */
+  com.google.protobuf.ByteString
+      getEventIdBytes();
+
+  /**
+   * <pre>
+   * Its position in the event log. 0 for a repeat of this request once retention removed the event.
+   * </pre>
+   *
+   * <code>int64 event_position = 8 [json_name = "eventPosition"];</code>
+   * @return The eventPosition.
+   */
+  long getEventPosition();
+
+  /**
+   * <pre>
+   * True: an event of this id was there before, and nothing was appended.
+   * </pre>
+   *
+   * <code>bool event_duplicate = 9 [json_name = "eventDuplicate"];</code>
+   * @return The eventDuplicate.
+   */
+  boolean getEventDuplicate();
 }
