@@ -39,11 +39,15 @@ run: setup ## A server, a demo worker and the live ledger in one terminal
 
 .PHONY: test
 test: setup ## The tests that need nothing but Python
-	$(PYTEST) -m "not long and not node" --ignore=tests/conformance --ignore=tests/robustness $(PYTEST_ARGS)
+	$(PYTEST) -m "not long and not node and not postgres" --ignore=tests/conformance --ignore=tests/robustness $(PYTEST_ARGS)
 
 .PHONY: contract
 contract: setup ## The suite that defines a storage backend, on every store
 	$(PYTEST) tests/contract -m "not long" $(PYTEST_ARGS)
+
+.PHONY: postgres
+postgres: setup ## What needs a PostgreSQL: the store, replicas, restarts of the database
+	$(PYTEST) tests -m "postgres and not long and not node" --ignore=tests/robustness $(PYTEST_ARGS)
 
 .PHONY: conformance
 conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages against a real server
@@ -109,7 +113,7 @@ gen-tools: $(TOOLS)/node/.installed $(TOOLS)/codegen/.installed $(TOOLS)/bin/.go
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,test,dev]'
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server,postgres,test,dev]'
 	touch $@
 
 $(TOOLS)/node/.installed: tools/package.json

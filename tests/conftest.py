@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import settings
 
+from tests.postgres import missing as missing_postgres
+
 PROMISES = tuple(f"P{number}" for number in range(1, 11))
 
 settings.register_profile("local", deadline=None, print_blob=True)
@@ -30,7 +32,9 @@ def check_promises(test: str, names: Sequence[object]) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuses a promise marker that names no promise."""
+    """Refuses a promise marker that names no promise; skips what needs PostgreSQL where there is none."""
     for item in items:
+        if item.get_closest_marker("postgres") and (reason := missing_postgres()):
+            item.add_marker(pytest.mark.skip(reason=reason))
         for mark in item.iter_markers("promise"):
             check_promises(item.nodeid, mark.args)
