@@ -25,6 +25,7 @@ from perdure_server.config import Config, ConfigError
 from perdure_server.engine.sealing import genesis_hash
 from perdure_server.ids import new_epoch
 from perdure_server.kernel.limits import SECOND_US
+from perdure_server.metrics.monitor import Monitor
 from perdure_server.runtime import Runtime
 from perdure_server.storage.faults import FaultPlan
 from perdure_server.storage.memory.store import MemoryStore
@@ -81,16 +82,19 @@ class App:
         runtime: engine, dispatch, scheduler, ledger.
         edge: the gRPC server over them.
         config: how it was set up.
+        monitor: its metrics and probes over HTTP, if they are wanted.
     """
 
-    def __init__(self, runtime: Runtime, edge: Edge, config: Config) -> None:
+    def __init__(self, runtime: Runtime, edge: Edge, config: Config, monitor: Monitor | None = None) -> None:
         self.runtime = runtime
         self.edge = edge
         self.config = config
+        self.monitor = monitor
         self.address = ""
 
     async def start(self) -> None:
-        """Recovers, then listens."""
+        """Recovers, then listens. Raises: BindError."""
+        await self._start_monitor()
         await self.runtime.start()
         port = await self.edge.start()
         host, _ = self.config.address()
@@ -107,6 +111,23 @@ class App:
         finally:
             goodbye.cancel()
         await self.runtime.stop()
+        if self.monitor is not None:
+            await self.monitor.stop()
+
+    @property
+    def metrics_address(self) -> str:
+        """HOST:PORT of metrics and probes; "" if there are none."""
+        address = self.config.metrics_address()
+        return f"{address[0]}:{self.monitor.http.port}" if self.monitor is not None and address is not None else ""
+
+    async def _start_monitor(self) -> None:
+        if self.monitor is None:
+            return
+        try:
+            await self.monitor.start()
+        except OSError as error:
+            where = self.config.metrics_listen
+            raise BindError(f"cannot serve metrics on {where}: {error.strerror}; choose another port") from error
 
 
 @asynccontextmanager
@@ -136,7 +157,9 @@ async def open_server(config: Config, clock: Clock | None = None) -> AsyncGenera
         authenticator=authenticator,
         with_reflection=config.reflection,
     )
-    app = App(runtime, edge, config)
+    address = config.metrics_address()
+    monitor = Monitor(runtime, edge, server_version(), *address) if address is not None else None
+    app = App(runtime, edge, config, monitor)
     try:
         await app.start()
         yield app
@@ -162,6 +185,8 @@ async def serve(config: Config) -> None:
         log.info(
             "perdure %s listening on %s, store %s, pid %s", server_version(), app.address, config.store, os.getpid()
         )
+        if app.metrics_address:
+            log.info("metrics and probes on http://%s", app.metrics_address)
         await stopping.wait()
         log.info("draining")
     log.info("stopped")

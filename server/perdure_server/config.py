@@ -29,6 +29,8 @@ class Config:
         client_ca: PEM file; clients must then show a certificate it signed.
         token_file: bearer tokens and the namespaces that each is bound to.
         insecure: serve another address than loopback without authentication.
+        metrics_listen: HOST:PORT for Prometheus and probes over HTTP; "" for none. Loopback unless `metrics_open`.
+        metrics_open: serve metrics, which nobody has to authenticate for, on another address than loopback.
         reflection: serve grpc.reflection.
         log_format, log_level: of the process's log on standard error.
         lease_seconds: how long a task's lease lasts without renewal.
@@ -43,6 +45,8 @@ class Config:
     client_ca: Path | None = None
     token_file: Path | None = None
     insecure: bool = False
+    metrics_listen: str = ""
+    metrics_open: bool = False
     reflection: bool = True
     log_format: Literal["text", "json"] = "text"
     log_level: str = "INFO"
@@ -73,6 +77,7 @@ class Config:
                 f"{host} is not a loopback address, and nobody would be asked who they are: give --token-file or"
                 " --client-ca, or say --insecure if that is meant"
             )
+        self._check_metrics()
         if not 0.1 <= self.lease_seconds <= 86_400:
             raise ConfigError("--lease-seconds must be from 0.1 to 86400")
         if self.limits.json_depth > DEFAULT_LIMITS.json_depth:
@@ -100,10 +105,26 @@ class Config:
 
     def address(self) -> tuple[str, int]:
         """Host and port of `listen`. Raises: ConfigError."""
-        host, separator, port = self.listen.rpartition(":")
-        if not separator or not host or not port.isdigit() or int(port) > 65_535:
-            raise ConfigError(f"--listen takes HOST:PORT, not {self.listen!r}")
-        return host.strip("[]"), int(port)
+        return _host_and_port("--listen", self.listen)
+
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of `metrics_listen`; None for none. Raises: ConfigError."""
+        return _host_and_port("--metrics-listen", self.metrics_listen) if self.metrics_listen else None
+
+    def _check_metrics(self) -> None:
+        address = self.metrics_address()
+        if address is not None and not self.metrics_open and not _is_loopback(address[0]):
+            raise ConfigError(
+                f"--metrics-listen: {address[0]} is not a loopback address, and whoever reaches it reads the metrics:"
+                " keep strangers away from the port, and say --metrics-open"
+            )
+
+
+def _host_and_port(option: str, text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"{option} takes HOST:PORT, not {text!r}")
+    return host.strip("[]"), int(port)
 
 
 def _ssl_reason(error: Exception) -> str:

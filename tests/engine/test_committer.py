@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from perdure_server.clock import SystemClock
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.sealing import genesis_hash
 from perdure_server.ids import new_epoch
+from perdure_server.measures import Measures
 from perdure_server.storage.memory import MemoryStore
 from perdure_server.storage.port import Commit, StoreError, Verdict, VerdictKind
 
@@ -18,7 +20,7 @@ WITHIN_S = 10.0
 async def committer() -> AsyncGenerator[Committer]:
     """A committer that has to stop at the end."""
     counters: dict[str, int] = {"commits": 0, "commit_batches": 0, "records": 0, "store_errors": 0}
-    committer = Committer(MemoryStore(genesis=genesis_hash, epoch=new_epoch()), counters)
+    committer = Committer(MemoryStore(genesis=genesis_hash, epoch=new_epoch()), counters, Measures(), SystemClock())
     yield committer
     async with asyncio.timeout(WITHIN_S):
         await committer.stop()

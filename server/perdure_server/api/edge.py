@@ -53,7 +53,7 @@ class Edge:
         with_reflection: bool = True,
     ) -> None:
         limits = engine.limits
-        self.guard = Guard(authenticator or Anybody(), limits, engine.new_id)
+        self.guard = Guard(authenticator or Anybody(), limits, engine.new_id, engine.clock.monotonic)
         self._runs = RunService(engine, dispatcher.blocked_run, dispatcher.blocked_task)
         workers = WorkerService(dispatcher, limits, current_caller, version)
         records = LedgerService(ledger, limits, current_caller, engine.catalog.require_namespace)

@@ -22,7 +22,9 @@ from grpc.aio import AbortError, ServicerContext
 from perdure_server.api.auth import Authenticator, Caller
 from perdure_server.api.errors import PublicError, defect, public_error, status_of
 from perdure_server.api.problems import EdgeError
+from perdure_server.clock import SystemClock
 from perdure_server.kernel.limits import SECOND_US, Limits
+from perdure_server.measures import CallMeasures
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +33,15 @@ Behavior: TypeAlias = Callable[[Any, Context], Any]
 
 LONG_POLLS: Final = frozenset({"TickRun", "WaitRun", "PollTasks"})
 """Calls that wait by design: admitted by themselves, so that they do not keep others out."""
+UNKNOWN_METHOD: Final = "(unknown)"
+"""Calls of methods that nobody registered are counted under this name: theirs are the caller's to invent."""
 OPEN_SERVICES: Final = ("grpc.health.",)
 """Services that anybody may call: probes have no tokens."""
 DETAILS_KEY: Final = "grpc-status-details-bin"
 LOGGED: Final = ("namespace", "run_id", "worker_id")
 RETRY_CALL_US: Final = SECOND_US // 4
+
+_CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 _CALLER: ContextVar[Caller | None] = ContextVar("perdure_caller", default=None)
 
@@ -60,9 +66,16 @@ class Guard:
         authenticator: finds out who calls.
         limits: `calls_at_once` in force.
         new_error_id: makes the ids under which defects are logged.
+        monotonic: microseconds that never jump, to time calls; the machine's by default.
     """
 
-    def __init__(self, authenticator: Authenticator, limits: Limits, new_error_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limits: Limits,
+        new_error_id: Callable[[], str],
+        monotonic: Callable[[], int] | None = None,
+    ) -> None:
         self.draining = False
         self.defects = 0
         self.refused_calls = 0
@@ -71,22 +84,32 @@ class Guard:
         self._authenticator = authenticator
         self._limits = limits
         self._new_error_id = new_error_id
+        self.calls: dict[str, CallMeasures] = {}
+        """By full name of the method; those that nobody registered together as UNKNOWN_METHOD."""
+        self._monotonic = monotonic or SystemClock().monotonic
         self._calls: dict[bool, int] = {False: 0, True: 0}
 
-    def protect(self, service: str, method: str, handler: Any) -> Any:
-        """The handler (grpc.RpcMethodHandler) behind the guard."""
+    def protect(self, service: str, method: str, handler: Any, *, is_known: bool = True) -> Any:
+        """The handler (grpc.RpcMethodHandler) behind the guard.
+
+        Args:
+            is_known: the method was registered, its name is not just what a caller sent.
+        """
         name = f"{service}/{method}"
+        timed = handler.unary_unary is not None and method not in LONG_POLLS
+        counted = self.calls.setdefault(name if is_known else UNKNOWN_METHOD, CallMeasures(timed=timed))
         is_open = service.startswith(OPEN_SERVICES)
         deserialize = _tolerant(handler.request_deserializer)
         serialize = _bytes_pass(handler.response_serializer)
         if handler.unary_unary is not None:
             call = self._unary(name, handler.unary_unary, is_open, method in LONG_POLLS)
+            call = self._counted(counted, call)
             return grpc.unary_unary_rpc_method_handler(call, deserialize, serialize)
         if handler.unary_stream is not None:
-            stream = self._stream(name, handler.unary_stream, is_open)
+            stream = self._counted(counted, self._stream(name, handler.unary_stream, is_open))
             return grpc.unary_stream_rpc_method_handler(stream, deserialize, serialize)
         if handler.stream_stream is not None:
-            stream = self._stream(name, handler.stream_stream, is_open)
+            stream = self._counted(counted, self._stream(name, handler.stream_stream, is_open))
             return grpc.stream_stream_rpc_method_handler(stream, deserialize, serialize)
         raise TypeError(f"{name} streams requests only, which the guard does not know")
 
@@ -94,6 +117,23 @@ class Guard:
     def calls_under_way(self) -> int:
         """Unary calls being handled."""
         return self._calls[False] + self._calls[True]
+
+    def _counted(self, measures: CallMeasures, call: Behavior) -> Behavior:
+        """The call, counted by how it ended."""
+
+        async def counted(request: Any, context: Context) -> Any:
+            begun, code = self._monotonic(), "CANCELLED"
+            try:
+                reply = await call(request, context)
+                code = "OK"
+                return reply
+            except AbortError:
+                code = _code_name(context)
+                raise
+            finally:
+                measures.add(code, self._monotonic() - begun)
+
+        return counted
 
     def _unary(self, name: str, behavior: Behavior, is_open: bool, is_long: bool) -> Behavior:
         async def handle(request: Any, context: Context) -> Any:
@@ -190,7 +230,7 @@ class UnknownMethods(grpc.GenericRpcHandler):
             raise EdgeError("UNIMPLEMENTED", "this version has no such method; see the contract it was built from")
 
         service, _, method = handler_call_details.method.lstrip("/").partition("/")
-        return self._guard.protect(service, method, grpc.stream_stream_rpc_method_handler(refuse))
+        return self._guard.protect(service, method, grpc.stream_stream_rpc_method_handler(refuse), is_known=False)
 
 
 class GuardedServer:
@@ -216,6 +256,12 @@ class GuardedServer:
     def as_server(self) -> grpc.aio.Server:
         """Itself, for generated code that asks for a server by type."""
         return cast(grpc.aio.Server, self)
+
+
+def _code_name(context: Context) -> str:
+    """Name of the status with which a call was aborted; the context knows it as a number."""
+    code: Any = context.code()
+    return code.name if isinstance(code, grpc.StatusCode) else _CODE_NAMES.get(code, "UNKNOWN")
 
 
 async def _run_stream(behavior: Behavior, request: Any, context: Context) -> None:

@@ -36,6 +36,17 @@ class Served:
         bool,
         typer.Option("--insecure", help="Let anybody in on an address that is not loopback."),
     ] = False
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            envvar="PERDURE_METRICS_LISTEN",
+            help="HOST:PORT of /metrics, /healthz and /readyz over HTTP; none by default.",
+            show_default=False,
+        ),
+    ] = ""
+    metrics_open: Annotated[
+        bool, typer.Option("--metrics-open", help="Let anybody read them on an address that is not loopback.")
+    ] = False
     reflection: Annotated[bool, typer.Option("--reflection/--no-reflection", help="For grpcurl and the like.")] = True
     log_format: Annotated[
         Literal["text", "json"], typer.Option(envvar="PERDURE_LOG_FORMAT", help="Of the log on standard error.")
@@ -73,6 +84,8 @@ class Served:
             client_ca=self.client_ca,
             token_file=self.token_file,
             insecure=self.insecure,
+            metrics_listen=self.metrics_listen,
+            metrics_open=self.metrics_open,
             reflection=self.reflection,
             log_format=self.log_format,
             log_level=self.log_level.upper(),

@@ -12,6 +12,7 @@ from typing import Final
 from perdure_server.dispatch.claims import Claims
 from perdure_server.dispatch.errors import WorkerSupersededError
 from perdure_server.dispatch.leases import Leases
+from perdure_server.dispatch.load import Load, read_load
 from perdure_server.dispatch.messages import (
     Acked,
     Begin,
@@ -95,6 +96,11 @@ class Dispatcher:
         await self._claims.loop.stop()
         await self._pulse.stop()
         await self._reports.stop()
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """All loops."""
+        return self._claims.loop, self._pulse
 
     async def settle(self) -> None:
         """For tests: returns when there is nothing to claim and nothing to look up."""
@@ -200,6 +206,10 @@ class Dispatcher:
         """Workers connected to this process, and those seen within the last minute."""
         return self._registry.views(namespace)
 
+    def load(self) -> Load:
+        """What waits and what is held, for operators."""
+        return read_load(self._registry, self._engine.clock.now(), self._engine.limits.no_worker_us)
+
     def blocked_run(self, run: RunState) -> bool:
         """NO_WORKER: the run's task has been due for a minute and nobody connected can take it."""
         if run.activity is not Activity.QUEUED or run.paused or run.step is None or run.step.server_side:
@@ -225,6 +235,8 @@ class Dispatcher:
         if before.activity is Activity.LEASED:
             after = run.step
             goes_on = run.activity is Activity.LEASED and after is not None
+            if after is not None and after.step_id == step.step_id and after.lapses > step.lapses:
+                self._engine.counters["lapses"] += 1
             if not goes_on or after is None or (after.step_id, after.attempt) != (step.step_id, step.attempt):
                 self._registry.lease_ended(before, run)
         elif before.activity is Activity.QUEUED and not step.server_side and not _ready(run):

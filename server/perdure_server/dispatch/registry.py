@@ -6,6 +6,7 @@ that the task is born leased (DESIGN 6). Everything `place` does is a look-up.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from perdure_server.clock import Clock
@@ -186,6 +187,14 @@ class Registry:
         chosen = [worker for (space, _), worker in sorted(self._workers.items()) if space == namespace]
         since = self._clock.now() - KEEP_US
         return [_view(worker) for worker in chosen if worker.seats or worker.seen_at > since]
+
+    def known_workers(self) -> Collection[Worker]:
+        """All workers of the process, those without a seat too."""
+        return self._workers.values()
+
+    def known_routes(self) -> Collection[Route]:
+        """All kinds of tasks that are remembered."""
+        return self._routes.values()
 
     def profiles(self) -> list[Profile]:
         """What is served now, by seats that can still take a task."""

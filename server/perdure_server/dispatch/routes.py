@@ -102,6 +102,10 @@ class Route:
         """Tasks that are known to wait."""
         return len(self._known)
 
+    def queued_at(self) -> list[int]:
+        """Since when each of them waits, Unix microseconds."""
+        return [task.queued_at for task in self._known.values()]
+
     def add(self, task: ReadyTask) -> None:
         """A task waits; the newest word about a run counts."""
         if self._known.get(task.run_id) == task:

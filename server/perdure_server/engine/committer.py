@@ -10,9 +10,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from perdure_server.clock import Clock
+from perdure_server.measures import Measures
 from perdure_server.storage.port import Commit, Store, StoreError, Verdict
 
 log = logging.getLogger(__name__)
@@ -29,11 +32,15 @@ class Committer:
     Args:
         store: where they go.
         counters: `commits`, `commit_batches`, `records` and `store_errors` are counted here.
+        measures: sizes and times of transactions.
+        clock: measures them.
     """
 
-    def __init__(self, store: Store, counters: dict[str, int]) -> None:
+    def __init__(self, store: Store, counters: dict[str, int], measures: Measures, clock: Clock) -> None:
         self._store = store
         self._counters = counters
+        self._measures = measures
+        self._clock = clock
         self._pending: deque[tuple[Commit, Done]] = deque()
         self._busy = False
         self._scheduled = False
@@ -96,7 +103,15 @@ class Committer:
             size += _size(entry[0])
         self._busy = True
         commits = [commit for commit, _ in batch]
-        self._jobs.put((lambda: self._store.commit(commits), lambda result: self._answer(batch, result)))
+        self._jobs.put((partial(self._commit, commits), lambda result: self._answer(batch, result)))
+
+    def _commit(self, commits: list[Commit]) -> list[Verdict]:
+        """One transaction, on the writing thread."""
+        begun = self._clock.monotonic()
+        try:
+            return self._store.commit(commits)
+        finally:
+            self._measures.commit_us.add(self._clock.monotonic() - begun)
 
     def _answer(self, batch: list[tuple[Commit, Done]], result: list[Verdict] | Exception) -> None:
         self._busy = False
@@ -108,6 +123,7 @@ class Committer:
         else:
             self._counters["commit_batches"] += 1
             self._counters["commits"] += len(batch)
+            self._measures.commit_batch.add(len(batch))
             for (_, done), verdict in zip(batch, result, strict=True):
                 _tell(done, verdict)
         if self._pending:

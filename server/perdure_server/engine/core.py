@@ -30,6 +30,7 @@ from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.model import RunState, WorkflowSpec
+from perdure_server.measures import Measures
 from perdure_server.storage.port import Commit, LeaseRenewal, RunKey, Store, StoreError, Verdict
 
 T = TypeVar("T")
@@ -67,11 +68,14 @@ class Engine:
         self.placement = placement
         self.wakeups = wakeups
         self.counters: Counter[str] = Counter()
+        self.measures = Measures()
         self.watchers = Watchers()
         self.info = store.info()
-        self.committer = Committer(store, self.counters)
+        self.committer = Committer(store, self.counters, self.measures, clock)
         self.catalog = Catalog(store, codec, self.read, shared=self.info.shared)
         self.horizon = store.horizon()
+        self.last_position = self.horizon
+        """The highest position that this process has committed; the horizon may be behind it."""
         self._cache = RunCache()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
         self._loop = asyncio.get_running_loop()
@@ -249,8 +253,9 @@ class Engine:
 
     def note_positions(self, verdict: Verdict) -> None:
         """Records and events up to here are committed."""
+        self.last_position = max(self.last_position, *verdict.positions, *verdict.event_positions, 0)
         if not self.info.shared:
-            self.horizon = max(self.horizon, *verdict.positions, *verdict.event_positions, 0)
+            self.horizon = self.last_position
 
     def _check_open(self) -> None:
         if self.closing:

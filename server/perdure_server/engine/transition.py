@@ -137,6 +137,8 @@ def apply_committed(
         count += size
         keep(_slot_of(engine, new))
     engine.counters["records"] += len(stored)
+    for record in stored:
+        engine.measures.record_kinds[record.kind] += 1
     keep(slot)
     _wake(engine, slot, before, work, stored)
 

@@ -23,6 +23,7 @@ from perdure_server.ledger.subscription import (
 )
 from perdure_server.ledger.tailer import RingBounds, Tailer
 from perdure_server.ledger.verification import RunVerification, verify_run
+from perdure_server.loop import Loop
 from perdure_server.storage.port import RunKey, StoredRecord
 
 
@@ -71,6 +72,11 @@ class Ledger:
     def open_streams(self) -> int:
         """Subscriptions that are open."""
         return len(self._open)
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """All loops."""
+        return self.feed.loop, self._parts.deadlines.loop
 
     async def start(self) -> None:
         """Begins to follow the store, from its horizon. Before the first commit of this process."""

@@ -98,6 +98,10 @@ class Tailer:
         """Bytes of their frames."""
         return self._ring_bytes
 
+    def lag(self, horizon: int) -> int:
+        """How many final positions subscribers could not be shown yet; 0 while nobody watches."""
+        return max(horizon - self.position, 0) if self._lines else 0
+
     def watched_namespaces(self) -> list[str]:
         """Namespaces that have a line, sorted."""
         return sorted(self._watched)

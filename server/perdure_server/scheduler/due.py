@@ -131,7 +131,10 @@ class DueLoop:
 
     def _fire(self, timer: DueTimer) -> bool:
         event = TimerFired(TimerKind(timer.kind), timer.due_at)
-        return self._give(("timer", timer.key, timer.kind, timer.due_at), timer.key, event)
+        started = self._give(("timer", timer.key, timer.kind, timer.due_at), timer.key, event)
+        if started:
+            self._engine.measures.timer_lateness_us.add(self._engine.clock.now() - timer.due_at)
+        return started
 
     def _lapse(self, lease: DueLease) -> bool:
         step_id, attempt = lease.step_id, lease.attempt
