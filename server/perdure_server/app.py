@@ -31,6 +31,7 @@ from perdure_server.storage.faults import FaultPlan
 from perdure_server.storage.memory.store import MemoryStore
 from perdure_server.storage.port import Store, StoreError
 from perdure_server.storage.sql.sqlite import open_sqlite
+from perdure_server.storage.sql.sqlite_copy import CopyFacts, Progress, change_epoch, put_in_place, take_copy
 from perdure_server.telemetry import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,31 @@ def open_store(url: str, now: int) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         return open_sqlite(path, genesis=genesis_hash, epoch=new_epoch(), now=now)
     raise ConfigError(f"--store takes memory: or sqlite:///FILE, not {url!r}")
+
+
+def back_up(url: str, target: Path, progress: Progress) -> CopyFacts:
+    """Copies the store of a URL, which a server may be using, into a new file.
+
+    Raises: ConfigError for a store that is copied by other means; StoreError.
+    """
+    return take_copy(_sqlite_file(url, "copied"), target, progress)
+
+
+def put_back(url: str, copy: Path | None, progress: Progress, *, replace: bool) -> CopyFacts:
+    """Makes a copy the store of a URL, or (None) gives the data that is there another epoch.
+
+    Raises: ConfigError for a store that is restored by other means; StoreError.
+    """
+    target = _sqlite_file(url, "restored")
+    if copy is None:
+        return change_epoch(target, new_epoch())
+    return put_in_place(copy, target, new_epoch(), progress, replace=replace)
+
+
+def _sqlite_file(url: str, done: str) -> Path:
+    if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
+        return Path(url.removeprefix(SQLITE_PREFIX))
+    raise ConfigError(f"--store takes sqlite:///FILE here, not {url!r}; docs/backup.md says how others are {done}")
 
 
 class App:

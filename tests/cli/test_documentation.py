@@ -46,7 +46,7 @@ def test_documented_commands_exist() -> None:
 
 
 def test_documented_options_exist() -> None:
-    paths = [("serve",), ("dev",), ("doctor",), ("inbox",), ()]
+    paths = [("serve",), ("backup",), ("restore",), ("dev",), ("doctor",), ("inbox",), ()]
     paths += [(group, name) for group, names in GROUPS.items() for name in names]
     known = set(re.findall(r"--[a-z][a-z-]*", " ".join(help_of(*path) for path in paths)))
     documented = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE))

@@ -8,6 +8,7 @@ import typer
 
 from perdure_server.cli import (
     admin_commands,
+    backup_commands,
     dev_command,
     doctor,
     ledger_commands,
@@ -56,6 +57,8 @@ def _group(name: str, text: str) -> typer.Typer:
 program.command("serve")(serve_command.serve)
 program.command("dev")(dev_command.dev)
 program.command("doctor")(doctor.doctor)
+program.command("backup")(backup_commands.backup)
+program.command("restore")(backup_commands.restore)
 program.command("inbox")(run_reads.inbox)
 
 _run = _group("run", "Start, read and move runs.")
