@@ -58,6 +58,7 @@ Unpause: RUN_NOT_FOUND
 resolves: RUN_NOT_FOUND
 budgets: RUN_NOT_FOUND
 EventOffered: RUN_NOT_FOUND
+SlotGranted: RUN_NOT_FOUND
 """
 
 QUEUED_NODE: Final = """
@@ -79,6 +80,7 @@ Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 QUEUED_LAPSED: Final = """
@@ -100,6 +102,7 @@ Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 QUEUED_EFFECT: Final = QUEUED_NODE
@@ -122,6 +125,7 @@ Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 QUEUED_SERVER_NODE: Final = """
@@ -143,6 +147,7 @@ Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 LEASED_NODE: Final = """
@@ -171,6 +176,7 @@ Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 LEASED_EFFECT: Final = """
@@ -199,6 +205,7 @@ Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 LEASED_BEGUN: Final = """
@@ -227,6 +234,7 @@ Unpause: nothing | unpaused > RUNNING LEASED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 BACKOFF_RETRY: Final = """
@@ -247,6 +255,7 @@ Unpause: nothing | unpaused > RUNNING BACKOFF free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 BACKOFF_START: Final = """
@@ -266,6 +275,27 @@ Unpause: nothing | unpaused > RUNNING BACKOFF free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
+"""
+
+# In line for a slot of its concurrency key: no timer but the deadline.
+BACKOFF_SLOT: Final = """
+StartRun: RUN_EXISTS | =
+turns: NOT_DUE | =
+leases: NOT_DUE | =
+reports: STALE_ATTEMPT | =
+resumes: RUN_NOT_WAITING | =
+EventMatched: NOT_DUE | =
+timers: NOT_DUE | =
+TimerFired/run_deadline: failed > FAILED NONE | failed > FAILED NONE free
+children: NOT_DUE | =
+Cancel: cancelled > CANCELLED NONE | cancelled > CANCELLED NONE free
+Pause: paused > RUNNING BACKOFF held | nothing
+Unpause: nothing | unpaused > RUNNING BACKOFF free
+resolves: STEP_NOT_PARKED | =
+budgets: RUN_NOT_MANUAL | =
+EventOffered: nothing | =
+SlotGranted: requeued > RUNNING QUEUED | NOT_DUE                 # while paused, others pass it
 """
 
 # The deadline of this wait has no node: "fails the step DEADLINE".
@@ -289,6 +319,7 @@ Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 WAITING_USER: Final = """
@@ -311,6 +342,7 @@ Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 WAITING_UNTIL: Final = """
@@ -333,6 +365,7 @@ Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 WAITING_CHILD: Final = """
@@ -356,6 +389,7 @@ Unpause: nothing | unpaused > WAITING WAITING free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 PARKED_POISON: Final = """
@@ -378,6 +412,7 @@ ResolveStep/failed: unparked step_completed failed > FAILED NONE | unparked step
 ResolveStep/other: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 PARKED_IN_DOUBT: Final = PARKED_POISON
@@ -399,6 +434,7 @@ resolves: STEP_NOT_PARKED | =
 TickBudget: budget_added > RUNNING QUEUED | =                      # while paused the node is entered, its task held
 TickBudget/0: nothing | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 CANCELLING: Final = """
@@ -423,6 +459,7 @@ Unpause: nothing | unpaused > RUNNING QUEUED free
 resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
+SlotGranted: NOT_DUE | =
 """
 
 ENDED_COMPLETED: Final = """
@@ -444,6 +481,7 @@ Unpause: RUN_ENDED
 resolves: RUN_ENDED
 budgets: RUN_ENDED
 EventOffered: RUN_ENDED
+SlotGranted: NOT_DUE
 """
 
 ENDED_CANCELLED: Final = """
@@ -469,6 +507,7 @@ Unpause: RUN_ENDED
 resolves: RUN_ENDED
 budgets: RUN_ENDED
 EventOffered: RUN_ENDED
+SlotGranted: NOT_DUE
 """
 
 ENDED_DEADLINE: Final = ENDED_CANCELLED.replace("CANCELLED NONE", "FAILED NONE")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perdure_server.kernel.inputs import TimerKind
-from perdure_server.kernel.model import Activity, Drive, NodeEntry, RunState, RunStatus, WaitReason
+from perdure_server.kernel.model import Activity, Drive, NodeEntry, RunState, RunStatus, SlotState, WaitReason
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import (
     CancelRequested,
@@ -150,7 +150,12 @@ def _check_activity(run: RunState) -> None:
         assert due.turn == run.paused
     assert (step.park_reason is not None) == (run.activity is Activity.PARKED)
     backoff = due.timers.keys() & {TimerKind.START, TimerKind.RETRY}
-    assert bool(backoff) == (run.activity is Activity.BACKOFF), "a retry or a start in the future, and only then"
+    in_line = run.slot is SlotState.IN_LINE
+    assert bool(backoff) + in_line == (run.activity is Activity.BACKOFF), "a retry, a start in the future, or a line"
+    assert (due.slot is not None) == (run.slot is not SlotState.NONE)
+    if due.slot is not None:
+        assert (due.slot.concurrency, due.slot.held) == (run.concurrency, not in_line)
+        assert due.slot.aside == (run.paused and in_line)
     if run.activity is Activity.IDLE:
         assert run.drive is Drive.MANUAL
         assert run.step_budget == 0

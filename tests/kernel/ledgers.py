@@ -1,7 +1,7 @@
 """Ledgers written by hand, one for each state a run can be in, and the workflow they belong to.
 
 They are written as a reader of the contract would write them and folded through `evolve`; `decide` has no
-part in them. Every run but those of BACKOFF_START and IDLE first started a child, "beside", that runs on
+part in them. Every run but those of BACKOFF_START, BACKOFF_SLOT and IDLE first started a child, "beside", that runs on
 beside it.
 """
 
@@ -17,6 +17,7 @@ from perdure_server.kernel.model import (
     AnswerUser,
     AskUser,
     ChildPolicy,
+    Concurrency,
     Drive,
     EffectRequest,
     EventScope,
@@ -153,6 +154,12 @@ def run_started(
         event_floor=FLOOR,
     )
     return Record(1, AT, body, node_id=first, visit=1, step_id=1)
+
+
+def in_line(record: Record) -> Record:
+    """The same start with a concurrency key that has no slot."""
+    assert isinstance(record.body, RunStarted)
+    return replace(record, body=replace(record.body, concurrency=Concurrency("key", 1), in_line=True))
 
 
 class Ledger:
@@ -302,6 +309,7 @@ def _canonical() -> dict[str, Ledger]:
         .leased()
         .add(StepCompleted(failure=failure, retry_at=RETRY_AT), StepStatus.FAILED, 1),
         "BACKOFF_START": Ledger(run_started("work", start_at=START_AT)),
+        "BACKOFF_SLOT": Ledger(in_line(run_started("work"))),
         **_waits(),
         "PARKED_POISON": at_work().leased().add(Parked(ParkReason.POISON, 5), attempt=1),
         "PARKED_IN_DOUBT": at_work()

@@ -22,6 +22,7 @@ from perdure_server.kernel.inputs import (
     Pause,
     ResolveStep,
     Resume,
+    SlotGranted,
     StartRun,
     StepLeased,
     StepReleased,
@@ -132,5 +133,6 @@ INPUTS: Final[Mapping[str, Callable[[RunState | None], Input]]] = {
     "ResolveStep/other": lambda run: ResolveStep(_present_step(run) + 1, Resolution.RERUN),
     "TickBudget": lambda _run: TickBudget(1),
     "TickBudget/0": lambda _run: TickBudget(0),
+    "SlotGranted": lambda _run: SlotGranted(),
     "EventOffered": lambda _run: EventOffered("go", Leaf(b"1"), "event-1", "somebody"),
 }

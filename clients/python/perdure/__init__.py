@@ -45,6 +45,7 @@ from perdure.policies import RetryPolicy, Timeouts
 from perdure.run_handle import RunCancelled, RunFailed, RunHandle
 from perdure.runs import (
     CompletedEffect,
+    Concurrency,
     EmittedEvent,
     Event,
     RunCount,
@@ -83,6 +84,7 @@ __all__ = [
     "ChildCancelPolicy",
     "Client",
     "CompletedEffect",
+    "Concurrency",
     "DataLoss",
     "DeadlineExceeded",
     "DriveMode",

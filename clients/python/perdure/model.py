@@ -21,8 +21,10 @@ from perdure.values import (
     ChildCancelPolicy,
     DriveMode,
     EventScope,
+    OnLimit,
     RunActivity,
     RunStatus,
+    SlotState,
     WaitReason,
 )
 
@@ -199,6 +201,31 @@ class ConsumedMark:
 
 
 @dataclass(frozen=True, slots=True)
+class RunConcurrency:
+    """A run's concurrency key. `ahead` and `holder_run_id` are told of a run in line, not in lists."""
+
+    key: str
+    limit: int
+    on_limit: OnLimit
+    state: SlotState
+    ahead: int
+    holder_run_id: str
+
+    @classmethod
+    def from_wire(cls, message: model_pb2.RunConcurrency) -> Self:
+        """From the contract's RunConcurrency."""
+        wanted = message.concurrency
+        return cls(
+            wanted.key,
+            wanted.limit,
+            OnLimit.from_wire(wanted.on_limit),
+            SlotState.from_wire(message.state),
+            message.ahead,
+            message.holder_run_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """A run as of `seq`. `vars` and `output` are None where the call leaves them out (lists, view "basic")."""
 
@@ -237,6 +264,7 @@ class RunState:
     event_floor: int
     children: tuple[ChildState, ...]
     trace_context: TraceContext = field(default_factory=TraceContext)
+    concurrency: RunConcurrency | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -293,4 +321,5 @@ class RunState:
                 for child in message.children
             ),
             trace_context=TraceContext.from_wire(message.trace_context),
+            concurrency=RunConcurrency.from_wire(message.concurrency) if message.HasField("concurrency") else None,
         )

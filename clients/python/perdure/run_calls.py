@@ -52,6 +52,7 @@ class RunCalls(Calls):
         Raises:
             NotFound: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND.
             AlreadyExists: RUN_EXISTS.
+            ResourceExhausted: CONCURRENCY_LIMIT, LIMIT_REACHED.
             UnserialisableError: `vars` is not JSON.
         """
         request = pb.StartRunRequest(
@@ -74,6 +75,8 @@ class RunCalls(Calls):
             request.deadline.CopyFrom(to_timestamp(options["deadline"]))
         if "trace_context" in options:
             request.trace_context.CopyFrom(options["trace_context"].to_wire())
+        if "concurrency" in options:
+            request.concurrency.CopyFrom(options["concurrency"].to_wire())
         if "event" in options:
             request.event.CopyFrom(options["event"].to_wire())
         reply = await self._connection.unary(self._runs.StartRun, request)

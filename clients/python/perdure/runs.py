@@ -11,7 +11,7 @@ from perdure.instants import from_timestamp, to_timestamp
 from perdure.json_text import Json, decode, encode
 from perdure.model import TraceContext, WaitState
 from perdure.v1 import common_pb2, run_service_pb2
-from perdure.values import DriveMode, EventScope, OnExisting, RunActivity, RunStatus, WaitReason
+from perdure.values import DriveMode, EventScope, OnExisting, OnLimit, RunActivity, RunStatus, WaitReason
 
 View: TypeAlias = Literal["full", "basic"]
 """How much of a run to return; "basic" leaves out vars and output."""
@@ -52,6 +52,19 @@ class StartEvent:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most `limit` runs of the namespace with the same key move at a time; see the contract's Concurrency."""
+
+    key: str
+    limit: int = 1
+    on_limit: OnLimit | Literal["queue", "reject", "cancel_oldest"] = OnLimit.QUEUE
+
+    def to_wire(self) -> common_pb2.Concurrency:
+        """As a message."""
+        return common_pb2.Concurrency(key=self.key, limit=self.limit, on_limit=OnLimit(self.on_limit).wire)
+
+
 class StartOptions(TypedDict, total=False):
     """Options of `start_run`; see the contract's StartRunRequest.
 
@@ -62,6 +75,7 @@ class StartOptions(TypedDict, total=False):
     deadline: the run fails with RUN_DEADLINE then.
     on_existing: "fail" or "return", when the run id is taken.
     event: appended to the run's own scope in the commit that starts it; a live run of that id gets it instead.
+    concurrency: the key whose slots the run competes for.
     request_id: the id under which a repeat returns the first reply; default: a new one.
     """
 
@@ -77,6 +91,7 @@ class StartOptions(TypedDict, total=False):
     entry_node: str
     trace_context: TraceContext
     event: StartEvent
+    concurrency: Concurrency
     request_id: str
 
 

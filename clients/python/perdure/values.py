@@ -153,6 +153,23 @@ class OnExisting(ContractEnum):
     RETURN = "return"
 
 
+class OnLimit(ContractEnum):
+    """What becomes of a run for which its concurrency key has no slot."""
+
+    UNSPECIFIED = "unspecified"
+    QUEUE = "queue"
+    REJECT = "reject"
+    CANCEL_OLDEST = "cancel_oldest"
+
+
+class SlotState(ContractEnum):
+    """Whether a run has a slot of its concurrency key; UNSPECIFIED: it needs none (now)."""
+
+    UNSPECIFIED = "unspecified"
+    IN_LINE = "in_line"
+    HELD = "held"
+
+
 class NodeKind(ContractEnum):
     """Where a node's plan comes from."""
 

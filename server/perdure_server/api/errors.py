@@ -88,6 +88,7 @@ ERRORS: Final[Mapping[str, ErrorRule]] = {
     "UNIMPLEMENTED": ErrorRule(StatusCode.UNIMPLEMENTED, False, "This version has no such method."),
     "LIMIT_REACHED": ErrorRule(_LIMIT, False, "A limit on runs is reached."),
     "STALE_ATTEMPT": ErrorRule(StatusCode.ABORTED, False, "A later attempt has the step."),
+    "CONCURRENCY_LIMIT": ErrorRule(_LIMIT, False, "All slots of the concurrency key are taken."),
     "BAD_REPORT": ErrorRule(_INVALID, False, "The report does not fit its task."),
 }
 

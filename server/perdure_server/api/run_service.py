@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -30,9 +30,12 @@ from perdure_server.engine.start_run import start_run
 from perdure_server.engine.tick_run import tick_run
 from perdure_server.engine.unpause_run import unpause_run
 from perdure_server.engine.wait_run import wait_run, watch_run
-from perdure_server.kernel.model import RunState
+from perdure_server.kernel.model import RunState, SlotState
 from perdure_server.ledger.slots import StreamSlots
 from perdure_server.storage.port import RecordQuery, RunKey, RunSummary, StoredEvent, TaskRow
+
+LINE_SEEN: Final = 1_000
+"""Runs in line that are looked at to tell a run's place."""
 
 
 class RunService(RunServiceServicer):
@@ -230,11 +233,22 @@ class RunService(RunServiceServicer):
             query = RecordQuery(run.namespace, run_id=run.run_id, after_seq=run.seq - 1, limit=1)
             last = await self._engine.read(self._engine.store.read_records, query)
             head_hash = last[0].record_hash if last else b""
-        state = runs.run_state(run, head_hash, full=full, blocked=self._blocked_run(run))
+        line = await self._line(run) if run.slot is SlotState.IN_LINE else runs.NOT_IN_LINE
+        state = runs.run_state(run, head_hash, full=full, blocked=self._blocked_run(run), line=line)
         if full and state.ByteSize() > self._limits.message_bytes:
             why = "the whole run is larger than a message: ask for BASIC, and read values from the ledger"
             raise EdgeError("PAYLOAD_TOO_LARGE", why, (FieldViolation("view", why),), run_id=run.run_id)
         return state
+
+    async def _line(self, run: RunState) -> runs.InLine:
+        """Who is before a run that is in line for a slot."""
+        if run.concurrency is None:
+            return runs.NOT_IN_LINE
+        query = self._engine.store.slot_line
+        line = await self._engine.read(query, run.namespace, run.concurrency.key, LINE_SEEN)
+        waiting = [place.run_id for place in line.line]
+        ahead = waiting.index(run.run_id) if run.run_id in waiting else len(waiting)
+        return runs.InLine(ahead, line.holders[0].run_id if line.holders else "")
 
     def _listed(self, row: RunSummary) -> model_pb2.RunState:
         wait = self._engine.codec.decode_wait(row.head.wait.detail) if row.head.wait else None

@@ -10,6 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from perdure.v1 import common_pb2
 from perdure.v1 import run_service_pb2 as pb
 from perdure_server.api.codec import plans, terms
 from perdure_server.api.fields import EMPTY_OBJECT, NULL, Check
@@ -24,10 +25,10 @@ from perdure_server.engine.commands import (
     TickRunCommand,
     UnpauseRunCommand,
 )
-from perdure_server.kernel.bounds import KEY_BYTES, MAX_INT64, PAGE_TOKEN_BYTES
+from perdure_server.kernel.bounds import KEY_BYTES, MAX_CONCURRENCY, MAX_INT64, PAGE_TOKEN_BYTES
 from perdure_server.kernel.inputs import EventOffered
 from perdure_server.kernel.limits import Limits
-from perdure_server.kernel.model import Activity, Drive, EventScope, RunStatus, WaitReason
+from perdure_server.kernel.model import Activity, Concurrency, Drive, EventScope, OnLimit, RunStatus, WaitReason
 from perdure_server.kernel.records import Resolution
 from perdure_server.storage.port import RunKey, RunQuery, WaitQuery
 
@@ -79,10 +80,23 @@ def start_run(request: pb.StartRunRequest, limits: Limits) -> StartRunCommand:
         entry_node=check.id("", "entry_node", request.entry_node, optional=True),
         trace_context=terms.trace_context(request, request.trace_context, check),
         event=start_event(check, request.event) if request.HasField("event") else None,
+        concurrency=concurrency(check, request.concurrency) if request.HasField("concurrency") else None,
         request=request_id(check, request, request.request_id),
     )
+    surplus = command.concurrency.on_limit if command.concurrency else OnLimit.QUEUE
+    if command.start_at and surplus is not OnLimit.QUEUE:
+        check.refuse("concurrency.on_limit", "must be QUEUE with start_at: the slot is asked for only then")
     check.done()
     return command
+
+
+def concurrency(check: Check, wanted: common_pb2.Concurrency, at: str = "concurrency.") -> Concurrency:
+    """A concurrency key."""
+    return Concurrency(
+        key=check.text(at, "key", wanted.key, required=True),
+        limit=check.integer(at, "limit", wanted.limit, 1, MAX_CONCURRENCY),
+        on_limit=check.choice(at, "on_limit", wanted.on_limit, OnLimit, OnLimit.QUEUE),
+    )
 
 
 def start_event(check: Check, event: pb.StartEvent) -> EventOffered:

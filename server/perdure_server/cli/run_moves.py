@@ -50,6 +50,11 @@ class Beginning:
     deadline: Annotated[str, typer.Option(help="Fails then: an instant, or +2h.")] = ""
     entry_node: Annotated[str, typer.Option(help="Start here instead of at the entry.")] = ""
     on_existing: Annotated[Literal["fail", "return"], typer.Option(help="When the id is taken.")] = "fail"
+    concurrency_key: Annotated[str, typer.Option("--key", help="Compete for the slots of this key.")] = ""
+    concurrency_limit: Annotated[int, typer.Option("--key-limit", help="Slots of the key.")] = 1
+    on_limit: Annotated[Literal["queue", "reject", "cancel_oldest"], typer.Option(help="When the key has no slot.")] = (
+        "queue"
+    )
     event: Annotated[str, typer.Option(help="Event for the run; a live run of that id gets it instead.")] = ""
     event_payload: Annotated[str, typer.Option(help="JSON, @FILE, or - for standard input.")] = ""
     event_id: Annotated[str, typer.Option(help="Makes the event unique for the run.")] = ""
@@ -86,6 +91,10 @@ class Beginning:
             options["start_at"] = instant(self.start_at, "--start-at", now())
         if self.deadline:
             options["deadline"] = instant(self.deadline, "--deadline", now())
+        if self.concurrency_key:
+            from perdure.runs import Concurrency
+
+            options["concurrency"] = Concurrency(self.concurrency_key, self.concurrency_limit, self.on_limit)
         if self.event:
             from perdure.runs import StartEvent
 

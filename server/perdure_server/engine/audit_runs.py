@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from perdure_server.engine.core import Engine
 from perdure_server.engine.rows import rows_differ
 from perdure_server.engine.sealing import genesis_hash, record_hash
+from perdure_server.kernel.decision import Obligations
 from perdure_server.kernel.evolve import evolve
+from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.model import Activity, RunState
 from perdure_server.kernel.obligations import obligations
 from perdure_server.storage.port import RecordQuery, RunKey, RunSnapshot
@@ -118,6 +120,12 @@ def differing_fields(state: RunState, fold: RunState | None) -> list[str]:
     return [item.name for item in fields(RunState) if getattr(state, item.name) != getattr(fold, item.name)]
 
 
+def _comes_back(due: Obligations) -> bool:
+    """Whether a timer brings a run in BACKOFF back, or its place in the line of its concurrency key."""
+    in_line = due.slot is not None and not due.slot.held
+    return in_line or TimerKind.START in due.timers or TimerKind.RETRY in due.timers
+
+
 def _check_movable(audit: _Audit, run: RunState) -> None:
     if run.ended:
         return
@@ -125,7 +133,7 @@ def _check_movable(audit: _Audit, run: RunState) -> None:
     stuck = {
         Activity.QUEUED: due.task is None and due.turn is None,
         Activity.LEASED: due.task is None or not due.task.leased,
-        Activity.BACKOFF: not due.timers,
+        Activity.BACKOFF: not _comes_back(due),
         Activity.WAITING: run.waiting is None,
         Activity.PARKED: run.step is None or run.step.park_reason is None,
         Activity.IDLE: run.step is None,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perdure_server.kernel.inputs import EventOffered
-from perdure_server.kernel.model import Drive, EventScope, Failure, StepPlan, TraceContext
+from perdure_server.kernel.model import Concurrency, Drive, EventScope, Failure, StepPlan, TraceContext
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
 from perdure_server.storage.port import RunKey
@@ -45,6 +45,7 @@ class StartRunCommand:
     entry_node: str = ""
     trace_context: TraceContext | None = None
     event: EventOffered | None = None
+    concurrency: Concurrency | None = None
     request: RequestId | None = None
 
 

@@ -213,6 +213,7 @@ class Engine:
             workflows=partial(self._workflow_of, namespace, call.known_missing if call else frozenset()),
             taken_run_ids=call.taken if call else frozenset(),
             limits=self.limits,
+            line=call.line if call else None,
         )
 
     def new_id(self) -> str:

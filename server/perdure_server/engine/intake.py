@@ -25,8 +25,8 @@ from perdure_server.engine.errors import (
 from perdure_server.engine.loading import fill_slot
 from perdure_server.engine.requests import check_request
 from perdure_server.engine.run_slot import Call, Outcome, RunCache, RunSlot
-from perdure_server.kernel.decision import Ack, Reason, Rejection
-from perdure_server.kernel.inputs import Input
+from perdure_server.kernel.decision import Ack, Reason, Rejection, SlotsTaken
+from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.storage.port import RequestRow, RunKey, StoreError, Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ class Intake:
             self._replay(slot, call, result.request)
         elif result.kind is VerdictKind.RUN_EXISTS and result.taken_run_id == slot.key.run_id and slot.run is None:
             self._refuse(slot, call, t.run_exists(slot.key))
+        elif result.kind is VerdictKind.NO_SLOT:
+            self._no_slot(slot, call)
         elif result.kind is VerdictKind.FAILED:
             log.error("a commit cannot be kept: %s", result.error, extra={"run_id": slot.key.run_id})
             self._fail(slot, call, RuntimeError(f"a commit of run {slot.key.run_id!r} cannot be kept: {result.error}"))
@@ -144,6 +146,24 @@ class Intake:
         else:
             self._engine.counters["conflicts"] += 1
             self._again(slot, call, reload=True)
+
+    def _no_slot(self, slot: RunSlot, call: Call) -> None:
+        """A run that is to start gets in line, or is refused; one that is in line stays there."""
+        self._engine.counters["slots_refused"] += 1
+        event = call.event
+        if slot.run is None and isinstance(event, StartRun) and event.concurrency is not None:
+            self._spawn(self._find_line(slot, call, event.concurrency.key))
+        else:
+            self._refuse(slot, call, Rejection(Reason.NOT_DUE, "the slot no longer applies"))
+
+    async def _find_line(self, slot: RunSlot, call: Call, slot_key: str) -> None:
+        try:
+            line = await self._engine.read(self._engine.store.slot_line, slot.key.namespace, slot_key, 1)
+        except EngineError as error:
+            self._fail(slot, call, error)
+            return
+        call.line = SlotsTaken(line.holders[0].run_id if line.holders else "", line.waiting)
+        self._again(slot, call)
 
     def _again(self, slot: RunSlot, call: Call, *, reload: bool = False) -> None:
         call.tries += 1

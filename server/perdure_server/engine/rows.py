@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from perdure_server.engine.ports import Codec
 from perdure_server.engine.sealing import genesis_hash, record_hash
 from perdure_server.ids import new_salts
-from perdure_server.kernel.decision import Obligations, TaskDue
+from perdure_server.kernel.decision import Obligations, SlotDue, TaskDue
 from perdure_server.kernel.inputs import TimerKind
-from perdure_server.kernel.model import RunState, Step, Wait
+from perdure_server.kernel.model import OnLimit, RunState, Step, Wait
 from perdure_server.kernel.records import Record
 from perdure_server.storage.port import (
     NewRecord,
@@ -18,6 +18,8 @@ from perdure_server.storage.port import (
     ObligationRows,
     RunHead,
     RunIdentity,
+    SlotKind,
+    SlotRow,
     StoredRecord,
     TaskRow,
     TimerRow,
@@ -166,6 +168,15 @@ def task_row(run: RunState, task: TaskDue, lease_now: int, lease_us: int) -> Tas
     )
 
 
+def slot_row(slot: SlotDue | None) -> SlotRow | None:
+    """The row of a place with a concurrency key."""
+    if slot is None:
+        return None
+    kind = SlotKind.HELD if slot.held else SlotKind.ASIDE if slot.aside else SlotKind.IN_LINE
+    wanted = slot.concurrency
+    return SlotRow(wanted.key, wanted.limit, kind, wanted.on_limit is OnLimit.CANCEL_OLDEST)
+
+
 def change_rows(
     run: RunState, before: Obligations, after: Obligations, lease_now: int, lease_us: int
 ) -> ObligationChange:
@@ -185,6 +196,8 @@ def change_rows(
         turn=after.turn,
         timers_put=puts,
         timers_dropped=drops,
+        slot_set=before.slot is not after.slot and before.slot != after.slot,
+        slot=slot_row(after.slot),
     )
 
 
@@ -199,7 +212,7 @@ def obligation_rows(run: RunState, due: Obligations, lease_now: int, lease_us: i
     """All rows that a run obliges the store to hold, as repairs install them."""
     task = task_row(run, due.task, lease_now, lease_us) if due.task else None
     timers = tuple(TimerRow(int(kind), at) for kind, at in due.timers.items())
-    return ObligationRows(task, due.turn, timers)
+    return ObligationRows(task, due.turn, timers, slot_row(due.slot))
 
 
 def rows_differ(due: Obligations, rows: ObligationRows) -> str:
@@ -221,6 +234,8 @@ def rows_differ(due: Obligations, rows: ObligationRows) -> str:
     timers = {TimerKind(timer.kind): timer.due_at for timer in rows.timers}
     if timers != dict(due.timers):
         problems.append(f"timers are {timers}, should be {dict(due.timers)}")
+    if (slot := slot_row(due.slot)) != rows.slot:
+        problems.append(f"slot is {rows.slot}, should be {slot}")
     return "; ".join(problems)
 
 

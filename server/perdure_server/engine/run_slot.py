@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from perdure_server.engine.commands import RequestId
-from perdure_server.kernel.decision import NO_OBLIGATIONS, Ack, Obligations
+from perdure_server.kernel.decision import NO_OBLIGATIONS, Ack, Obligations, SlotsTaken
 from perdure_server.kernel.inputs import Input
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.storage.port import RunKey, WaitRow
@@ -42,7 +42,7 @@ class Outcome:
 class Call:
     """An input on its way. `event` None: only the state is wanted."""
 
-    __slots__ = ("event", "known_missing", "mail", "make_reply", "request", "settle", "taken", "tries")
+    __slots__ = ("event", "known_missing", "line", "mail", "make_reply", "request", "settle", "taken", "tries")
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Call:
         self.tries = 0
         self.taken: frozenset[str] = frozenset()
         self.known_missing: frozenset[tuple[str, str]] = frozenset()
+        self.line: SlotsTaken | None = None
 
 
 class RunSlot:

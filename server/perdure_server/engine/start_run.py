@@ -22,7 +22,8 @@ async def start_run(engine: Engine, command: StartRunCommand) -> StartReply:
     With an event, a run of that id that has not ended takes it, and that is the answer. Callers at the same time
     meet in the store: one creates the run, each other one finds it taken and offers its event to it.
 
-    Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND); EngineError (WORKFLOW_NOT_FOUND, ...).
+    Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND, CONCURRENCY_LIMIT, LIMIT_REACHED); EngineError
+    (WORKFLOW_NOT_FOUND, ...).
     """
     spec = await engine.catalog.get(command.namespace, command.workflow_id, command.workflow_version)
     offered = command.event
@@ -59,6 +60,7 @@ def _start_input(command: StartRunCommand, run_id: str, offered: EventOffered | 
         entry_node=command.entry_node,
         trace_context=command.trace_context,
         event=offered,
+        concurrency=command.concurrency,
     )
 
 

@@ -35,6 +35,8 @@ MIN_PRIORITY: Final = -100
 MAX_PRIORITY: Final = 100
 MAX_COEFFICIENT: Final = 1_000.0
 """Of a retry policy."""
+MAX_CONCURRENCY: Final = 10_000
+"""Slots of a concurrency key."""
 MAX_FAILURE_TYPES: Final = 100
 MAX_ENUMS: Final = 100
 """Values of one condition of a filter of runs."""

@@ -8,7 +8,7 @@ from enum import Enum
 
 from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
-from perdure_server.kernel.model import EventScope, RunState, Wait, WorkflowSpec
+from perdure_server.kernel.model import Concurrency, EventScope, RunState, Wait, WorkflowSpec
 from perdure_server.kernel.records import Record
 from perdure_server.kernel.values import Leaf
 
@@ -23,6 +23,8 @@ class Reason(Enum):
     ANSWER_NOT_ALLOWED = "ANSWER_NOT_ALLOWED"
     RUN_NOT_FOUND = "RUN_NOT_FOUND"
     RUN_EXISTS = "RUN_EXISTS"
+    CONCURRENCY_LIMIT = "CONCURRENCY_LIMIT"
+    LIMIT_REACHED = "LIMIT_REACHED"
     NODE_NOT_FOUND = "NODE_NOT_FOUND"
     RUN_ENDED = "RUN_ENDED"
     RUN_NOT_WAITING = "RUN_NOT_WAITING"
@@ -124,6 +126,14 @@ def _no_workflows(_workflow_id: str, _version: str) -> WorkflowSpec | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class SlotsTaken:
+    """All slots of a key are taken, or others are in line: by whom, and how many wait."""
+
+    holder_run_id: str
+    waiting: int
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class Env:
     """All that `decide` may look at besides the run and the input; the same env gives the same answer.
@@ -136,6 +146,7 @@ class Env:
         workflows: (workflow_id, version or "" for the default) -> spec, or None.
         taken_run_ids: chosen child ids that turned out to exist.
         limits: limits in force.
+        line: of the new run's concurrency key, when the store found no slot free; None: not known, or there is one.
     """
 
     now: int
@@ -145,6 +156,16 @@ class Env:
     workflows: Callable[[str, str], WorkflowSpec | None] = _no_workflows
     taken_run_ids: frozenset[str] = frozenset()
     limits: Limits = DEFAULT_LIMITS
+    line: SlotsTaken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDue:
+    """The place of a run in its key's line. `held`: it has a slot; `aside`: in line, and paused."""
+
+    concurrency: Concurrency
+    held: bool
+    aside: bool
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -175,6 +196,7 @@ class Obligations:
     timers: Mapping[TimerKind, int] = field(default_factory=dict[TimerKind, int])
     wait: Wait | None = None
     children: frozenset[str] = frozenset()
+    slot: SlotDue | None = None
 
 
 NO_OBLIGATIONS = Obligations()

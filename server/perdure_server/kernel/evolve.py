@@ -15,6 +15,7 @@ from perdure_server.kernel.model import (
     NodeEntry,
     RunState,
     RunStatus,
+    SlotState,
     Step,
     Wait,
 )
@@ -94,6 +95,7 @@ def _started(record: r.Record, body: r.RunStarted) -> RunState:
         updated_at=record.at,
         deadline_at=body.deadline_at,
         event_floor=body.event_floor,
+        concurrency=body.concurrency,
         vars=as_object(body.vars.value),
         vars_bytes=body.vars.stored_size,
         seq=1,
@@ -102,9 +104,18 @@ def _started(record: r.Record, body: r.RunStarted) -> RunState:
     if body.start_at:
         run.activity = Activity.BACKOFF
         run.step = replace(_step(run), retry_at=body.start_at)
+    elif body.in_line:
+        _get_in_line(run)
     else:
+        run.slot = SlotState.HELD if body.concurrency else SlotState.NONE
         _make_due(run)
     return run
+
+
+def _get_in_line(run: RunState) -> None:
+    """The step is due once the run has its slot."""
+    run.slot = SlotState.IN_LINE
+    run.activity = Activity.BACKOFF
 
 
 def _step(run: RunState) -> Step:
@@ -252,7 +263,23 @@ def _requeued(run: RunState, record: r.Record, body: r.Requeued) -> None:
     else:
         _queued(run, record)
         if body.cause is r.RequeueCause.START_DUE:
-            _make_due(run)
+            _start_due(run)
+        elif body.cause is r.RequeueCause.SLOT_GRANTED:
+            _slot_granted(run)
+
+
+def _start_due(run: RunState) -> None:
+    if run.concurrency is None:
+        _make_due(run)
+    else:
+        _get_in_line(run)
+
+
+def _slot_granted(run: RunState) -> None:
+    run.slot = SlotState.HELD
+    step = _step(run)
+    if step.effect is None and step.attempt == step.failures == 0:
+        _make_due(run)
 
 
 def _waiting(run: RunState, record: r.Record, body: r.Waiting) -> None:
@@ -351,6 +378,8 @@ def _cancel_requested(run: RunState, record: r.Record, body: r.CancelRequested) 
     run.cancelling = True
     run.cancel_reason = body.reason
     run.paused = False
+    if run.slot is SlotState.IN_LINE:
+        run.slot = SlotState.NONE
     _go_on(run, record, body.next)
 
 
@@ -370,6 +399,7 @@ def _end(run: RunState, record: r.Record, status: RunStatus) -> None:
     run.children = {}
     run.step_budget = 0
     run.ended_at = record.at
+    run.slot = SlotState.NONE
 
 
 def _completed(run: RunState, record: r.Record, body: r.Completed) -> None:

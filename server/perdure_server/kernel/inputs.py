@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from perdure_server.kernel.model import (
+    Concurrency,
     Drive,
     EffectOutcome,
     EventScope,
@@ -65,6 +66,7 @@ class StartRun:
     depth: int = 0
     branch: str = ""
     event: EventOffered | None = None
+    concurrency: Concurrency | None = None
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -213,6 +215,11 @@ class ResolveStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotGranted:
+    """A slot of the run's concurrency key is free, and it is the run's turn. The store decides in the commit."""
+
+
+@dataclass(frozen=True, slots=True)
 class TickBudget:
     """Adds node entries to a manual run; 0 adds none."""
 
@@ -238,4 +245,5 @@ Input: TypeAlias = (
     | ResolveStep
     | TickBudget
     | EventOffered
+    | SlotGranted
 )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from perdure_server.kernel.decision import Decision, Env, EventAppend, NewRun, Reason, Rejection
-from perdure_server.kernel.draft import Draft, node_entry
+from perdure_server.kernel.decision import Decision, Env, EventAppend, NewRun, Reason, Rejection, SlotsTaken
+from perdure_server.kernel.draft import Draft, node_entry, not_due
 from perdure_server.kernel.endings import deadline_passed, end_failed
 from perdure_server.kernel.evolve import evolve
-from perdure_server.kernel.inputs import Cancel, EventOffered, Pause, StartRun, TickBudget, Unpause
-from perdure_server.kernel.model import Drive, EventScope, RunState
+from perdure_server.kernel.inputs import Cancel, EventOffered, Pause, SlotGranted, StartRun, TickBudget, Unpause
+from perdure_server.kernel.model import Concurrency, Drive, EventScope, OnLimit, RunState, SlotState
 from perdure_server.kernel.records import (
     BudgetAdded,
     Cancelled,
     CancelRequested,
     Paused,
     Record,
+    RequeueCause,
+    Requeued,
     RunStarted,
     Unpaused,
 )
@@ -55,6 +57,8 @@ def begin_run(start: StartRun, env: Env, at: int) -> NewRun:
         labels=start.labels,
         event_floor=env.horizon,
         trace_context=start.trace_context,
+        concurrency=start.concurrency,
+        in_line=env.line is not None and start.start_at <= at,
     )
     record = Record(1, at, body, node.node_id, 1, step_id=1)
     return NewRun(evolve(None, record), (record,))
@@ -68,6 +72,8 @@ def start_run(start: StartRun, env: Env) -> Decision:
     limit = env.limits.vars_bytes
     if start.vars.stored_size > limit:
         raise Rejection(Reason.VARS_TOO_LARGE, f"the vars take more than {limit} bytes", field="vars_json")
+    if start.concurrency is not None and env.line is not None:
+        _check_line(start.concurrency, env.line, env)
     new = begin_run(start, env, env.now)
     decision = Decision(new.run, list(new.records))
     if start.event is not None:
@@ -77,6 +83,29 @@ def start_run(start: StartRun, env: Env) -> Decision:
         end_failed(draft, deadline_passed())
         decision.run = draft.run
     return decision
+
+
+def _check_line(wanted: Concurrency, line: SlotsTaken, env: Env) -> None:
+    if wanted.on_limit is OnLimit.REJECT:
+        raise Rejection(
+            Reason.CONCURRENCY_LIMIT,
+            f"{wanted.limit} runs or more hold or await a slot of key {wanted.key!r}; try again when one has ended",
+            field="concurrency.key",
+            holder_run_id=line.holder_run_id,
+        )
+    if line.waiting >= env.limits.runs_in_line:
+        raise Rejection(
+            Reason.LIMIT_REACHED,
+            f"{line.waiting} runs are in line for key {wanted.key!r}; at most {env.limits.runs_in_line} may be",
+            field="concurrency.key",
+        )
+
+
+def slot_granted(draft: Draft, _event: SlotGranted) -> None:
+    """It is the run's turn: its step is due."""
+    if draft.run.slot is not SlotState.IN_LINE:
+        raise not_due("the slot")
+    draft.add(Requeued(RequeueCause.SLOT_GRANTED))
 
 
 def take_event(draft: Draft, event: EventOffered) -> None:

@@ -26,6 +26,7 @@ class Limits:
     workflow_nodes: int = 2_000
     open_children: int = 10_000
     tree_depth: int = 32
+    runs_in_line: int = 10_000
     batch_bytes: int = 256 * KIB
     batch_records: int = 512
     streams_per_caller: int = 100

@@ -84,6 +84,22 @@ class NodeKind(IntEnum):
     FAIL = 4
 
 
+class OnLimit(IntEnum):
+    """What becomes of a run for which there is no slot."""
+
+    QUEUE = 1
+    REJECT = 2
+    CANCEL_OLDEST = 3
+
+
+class SlotState(IntEnum):
+    """Whether a run has the slot of its concurrency key."""
+
+    NONE = 0
+    IN_LINE = 1
+    HELD = 2
+
+
 class ParkReason(IntEnum):
     """Why a step cannot go on by itself."""
 
@@ -134,6 +150,15 @@ class TraceContext:
 
     traceparent: str = ""
     tracestate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most `limit` runs of a namespace with the same `key` move at a time."""
+
+    key: str
+    limit: int
+    on_limit: OnLimit = OnLimit.QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +498,8 @@ class RunState:
     children: Mapping[str, Child] = field(default_factory=dict[str, Child])
     step_budget: int = 0
     abandoned: tuple[int, int] | None = None
+    concurrency: Concurrency | None = None
+    slot: SlotState = SlotState.NONE
     output: Leaf | None = None
     error: Failure | None = None
     seq: int = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from perdure_server.kernel.decision import NO_OBLIGATIONS, Obligations, TaskDue
+from perdure_server.kernel.decision import NO_OBLIGATIONS, Obligations, SlotDue, TaskDue
 from perdure_server.kernel.inputs import TimerKind
-from perdure_server.kernel.model import Activity, RunState, Step
+from perdure_server.kernel.model import Activity, RunState, SlotState, Step
 
 
 def obligations(run: RunState) -> Obligations:
@@ -14,7 +14,16 @@ def obligations(run: RunState) -> Obligations:
     step = run.step
     has_turn = step is not None and step.server_side and run.activity is Activity.QUEUED
     turn = run.paused if has_turn else None
-    return Obligations(task_due(run), turn, timers(run), run.waiting, frozenset(run.children))
+    slot = slot_due(run) if run.concurrency else None
+    return Obligations(task_due(run), turn, timers(run), run.waiting, frozenset(run.children), slot)
+
+
+def slot_due(run: RunState) -> SlotDue | None:
+    """The place of a run in the line of its concurrency key, if it has one."""
+    if run.concurrency is None or run.slot is SlotState.NONE:
+        return None
+    held = run.slot is SlotState.HELD
+    return SlotDue(run.concurrency, held, run.paused and not held)
 
 
 def task_due(run: RunState) -> TaskDue | None:
@@ -60,6 +69,8 @@ def timers(run: RunState) -> dict[TimerKind, int]:
 
 def _step_timers(run: RunState, step: Step, due: dict[TimerKind, int]) -> None:
     limits = step.timeouts
+    if run.slot is SlotState.IN_LINE:
+        return
     if run.activity is Activity.BACKOFF:
         first = step.attempt == 0 and step.failures == 0
         due[TimerKind.START if first else TimerKind.RETRY] = step.retry_at

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from perdure_server.kernel.model import (
     ChildPolicy,
+    Concurrency,
     Drive,
     EventScope,
     Failure,
@@ -64,6 +65,7 @@ class RequeueCause(IntEnum):
     RELEASED = 2
     RETRY_DUE = 3
     START_DUE = 4
+    SLOT_GRANTED = 5
 
 
 class ResumeCause(IntEnum):
@@ -93,7 +95,7 @@ class ChildLink:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run exists. `entry` is its first node; `start_at` 0: due at once."""
+    """The run exists. `entry` is its first node; `start_at` 0: due at once, or `in_line` for its slot."""
 
     namespace: str
     run_id: str
@@ -114,6 +116,8 @@ class RunStarted:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     event_floor: int = 0
     trace_context: TraceContext | None = None
+    concurrency: Concurrency | None = None
+    in_line: bool = False
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -74,6 +74,7 @@ def _cells() -> dict[Cell, Handler]:
     put(i.Pause, LIVE, lifecycle.pause)
     put(i.Unpause, LIVE, lifecycle.unpause)
     put(i.TickBudget, LIVE, lifecycle.tick_budget)
+    put(i.SlotGranted, (Row.BACKOFF,), lifecycle.slot_granted, UNPAUSED)
     put(i.EventOffered, LIVE, lifecycle.take_event)
     put(i.Cancel, LIVE, lifecycle.cancel)
     put(i.Cancel, (Row.ENDED,), lifecycle.nothing, UNPAUSED)

@@ -11,11 +11,12 @@ from perdure_server.loop import Loop
 from perdure_server.scheduler.due import DueLoop
 from perdure_server.scheduler.matching import Matching
 from perdure_server.scheduler.retention import Retention
+from perdure_server.scheduler.slots import Slots
 from perdure_server.scheduler.sweeper import Sweeper
 
 
 class Scheduler:
-    """Timers, lapsed leases, turns, mail, event matching, sweeper and retention.
+    """Timers, lapsed leases, turns, mail, event matching, slots of concurrency keys, sweeper and retention.
 
     It hears of commits as part of `Wakeups`; a wake-up that is lost is made good by polling.
 
@@ -27,13 +28,14 @@ class Scheduler:
         self._engine = engine
         self.due = DueLoop(engine)
         self.matching = Matching(engine)
+        self.slots = Slots(engine)
         self.sweeper = Sweeper(engine)
         self.retention = Retention(engine)
 
     @property
     def loops(self) -> tuple[Loop, ...]:
         """All loops."""
-        return self.due.loop, self.matching.loop, self.sweeper.loop, self.retention.loop
+        return self.due.loop, self.matching.loop, self.slots.loop, self.sweeper.loop, self.retention.loop
 
     async def start(self) -> None:
         """Recovers and starts the loops; to be awaited before workers are let in. Idempotent.
@@ -58,21 +60,29 @@ class Scheduler:
             await loop.stop()
         await self.due.chores.stop()
         await self.matching.chores.stop()
+        await self.slots.chores.stop()
 
     async def settle(self) -> None:
         """For tests: returns when all that is due now has been done, and what that made due."""
-        await self.due.loop.next_pass()
-        await self.matching.loop.next_pass()
-        while self.due.behind or self.due.chores.busy or self.matching.chores.busy:
+        await self._pass()
+        while self.due.behind or self.due.chores.busy or self.matching.chores.busy or self.slots.chores.busy:
             await self.due.chores.idle()
             await self.matching.chores.idle()
-            await self.due.loop.next_pass()
-            await self.matching.loop.next_pass()
+            await self.slots.chores.idle()
+            await self._pass()
+
+    async def _pass(self) -> None:
+        await self.due.loop.next_pass()
+        await self.matching.loop.next_pass()
+        await self.slots.loop.next_pass()
 
     # --- wake-ups (part of engine.ports.Wakeups) -------------------------------------------------
 
     def run_changed(self, before: RunState | None, run: RunState) -> None:
-        """A task with a heartbeat timeout was handed out: the loop may not sleep longer than that."""
+        """A task with a heartbeat timeout was handed out: the loop may not sleep longer than that. A run with a
+        concurrency key may have moved its line."""
+        if run.concurrency is not None:
+            self.slots.run_changed(before, run)
         step = run.step
         if run.activity is Activity.LEASED and step is not None and step.timeouts.heartbeat_us:
             self.due.lease_deadline(self._engine.lease_now() + step.timeouts.heartbeat_us)

@@ -137,4 +137,4 @@ def _keep_lease(rows: ObligationRows, stored: ObligationRows) -> ObligationRows:
         return rows
     if (task.step_id, task.attempt) != (known.step_id, known.attempt):
         return rows
-    return ObligationRows(known, rows.turn, rows.timers)
+    return ObligationRows(known, rows.turn, rows.timers, rows.slot)

@@ -7,6 +7,11 @@ Rows are plain data: a store never decodes a record, a state or a payload.
 `commit` is atomic for each Commit and indifferent between them: a stale Commit is answered CONFLICT
 and does not hurt its neighbours. When `commit` returns, everything it accepted is on disk (P2). A
 position is given to each record and event; they grow in commit order, and inside one run in seq order.
+
+A commit that gives a run a slot of its concurrency key (`SlotRow.kind` HELD where it was not) is accepted only while
+fewer runs than `limit` hold one and nobody of a lower rank is in line: NO_SLOT otherwise. The store decides that inside
+the transaction, so no two writers give the same slot. It may refuse one that a commit of the same batch has just made
+possible, never accept one too many. A run's rank is the position at which it came to have a row, and is kept.
 """
 
 from __future__ import annotations
@@ -42,6 +47,10 @@ from perdure_server.storage.rows import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    SlotKind,
+    SlotLine,
+    SlotPlace,
+    SlotRow,
     StoredEvent,
     StoredPayload,
     StoredRecord,
@@ -85,6 +94,10 @@ __all__ = [
     "RunQuery",
     "RunSnapshot",
     "RunSummary",
+    "SlotKind",
+    "SlotLine",
+    "SlotPlace",
+    "SlotRow",
     "Store",
     "StoreError",
     "StoreInfo",
@@ -237,6 +250,14 @@ class StoreReader(Protocol):
 
     def list_namespaces(self) -> list[str]:
         """All namespaces; "default" always exists."""
+        ...
+
+    def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
+        """A concurrency key, with at most `limit` holders and as many in line."""
+        ...
+
+    def due_slots(self, limit: int) -> list[tuple[str, str]]:
+        """(namespace, key) of lines whose first run may have a slot, or in which one is that `newest_wins`."""
         ...
 
     def read_obligations(self, key: RunKey) -> ObligationRows | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
 
@@ -170,6 +170,45 @@ class TimerRow:
     due_at: int
 
 
+class SlotKind(IntEnum):
+    """Where a run stands with its concurrency key."""
+
+    IN_LINE = 1
+    ASIDE = 2
+    """In line, and paused: others pass it."""
+    HELD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """The place of a run with its concurrency key, at most one a run. `newest_wins`: the oldest give way to it."""
+
+    key: str
+    limit: int
+    kind: SlotKind
+    newest_wins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlace:
+    """A run's place, and its rank: lower ones came earlier."""
+
+    run_id: str
+    rank: int
+    row: SlotRow
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLine:
+    """A concurrency key: how many hold a slot, how many are in line (those aside included), and the first of each
+    by rank; of those in line without those aside."""
+
+    holding: int = 0
+    waiting: int = 0
+    holders: tuple[SlotPlace, ...] = ()
+    line: tuple[SlotPlace, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ObligationRows:
     """What the store holds for a run besides state and ledger. `turn` None: none; True: held."""
@@ -177,6 +216,7 @@ class ObligationRows:
     task: TaskRow | None
     turn: bool | None
     timers: tuple[TimerRow, ...]
+    slot: SlotRow | None = None
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -189,6 +229,8 @@ class ObligationChange:
     turn: bool | None = None
     timers_put: tuple[TimerRow, ...] = ()
     timers_dropped: tuple[int, ...] = ()
+    slot_set: bool = False
+    slot: SlotRow | None = None
 
 
 NO_CHANGE = ObligationChange()
@@ -287,6 +329,8 @@ class VerdictKind(Enum):
     """A new run's id is taken; `taken_run_id` names it."""
     REQUEST_KNOWN = "request_known"
     """The request id was committed before; `request` is that row, whatever its hash."""
+    NO_SLOT = "no_slot"
+    """A run would come to hold a slot, and as many hold one as its limit, or another is before it in line."""
     FAILED = "failed"
     """The Commit cannot be kept by any store, now or later: it contradicts itself, breaks a rule of the
     rows, or holds text or numbers that cannot be stored. `error` says what. A fault of the caller's code."""
@@ -301,7 +345,7 @@ class Verdict:
         event_positions: one per event; of the existing event where it was known.
         events_known: parallel to event_positions: the event existed.
 
-    When several kinds apply: REQUEST_KNOWN before CONFLICT before RUN_EXISTS before FAILED.
+    When several kinds apply: REQUEST_KNOWN before CONFLICT before RUN_EXISTS before NO_SLOT before FAILED.
     """
 
     kind: VerdictKind
@@ -345,6 +389,7 @@ class RunSummary:
     identity: RunIdentity
     head: RunHead
     task: TaskRow | None
+    slot: SlotRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

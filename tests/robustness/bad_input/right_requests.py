@@ -172,6 +172,7 @@ async def _start(world: World) -> Message:
         on_existing=runs.ON_EXISTING_RETURN,
         entry_node="ask",
         trace_context=TRACE,
+        concurrency=common_pb2.Concurrency(key=world.name("key"), limit=1, on_limit=common_pb2.ON_LIMIT_QUEUE),
         event=runs.StartEvent(name="go", payload_json='{"a":1}', event_id="e", emitted_by="ann"),
     )
 

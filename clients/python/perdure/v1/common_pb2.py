@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17perdure/v1/common.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\"x\n\x07\x46\x61ilure\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\tretryable\x18\x03 \x01(\x08R\tretryable\x12!\n\x0c\x64\x65tails_json\x18\x04 \x01(\tR\x0b\x64\x65tailsJson\"\x95\x02\n\x0bRetryPolicy\x12!\n\x0cmax_attempts\x18\x01 \x01(\x05R\x0bmaxAttempts\x12\x44\n\x10initial_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0finitialInterval\x12/\n\x13\x62\x61\x63koff_coefficient\x18\x03 \x01(\x01R\x12\x62\x61\x63koffCoefficient\x12<\n\x0cmax_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bmaxInterval\x12.\n\x13non_retryable_types\x18\x05 \x03(\tR\x11nonRetryableTypes\"\xcf\x01\n\x0cTaskTimeouts\x12\x45\n\x11schedule_to_start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0fscheduleToStart\x12?\n\x0estart_to_close\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cstartToClose\x12\x37\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\theartbeat\"P\n\x0cTraceContext\x12 \n\x0btraceparent\x18\x01 \x01(\tR\x0btraceparent\x12\x1e\n\ntracestate\x18\x02 \x01(\tR\ntracestate*\xa2\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x01\x12\x16\n\x12RUN_STATUS_WAITING\x10\x02\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x05*\xc1\x01\n\x0bRunActivity\x12\x1c\n\x18RUN_ACTIVITY_UNSPECIFIED\x10\x00\x12\x17\n\x13RUN_ACTIVITY_QUEUED\x10\x01\x12\x17\n\x13RUN_ACTIVITY_LEASED\x10\x02\x12\x18\n\x14RUN_ACTIVITY_BACKOFF\x10\x03\x12\x18\n\x14RUN_ACTIVITY_WAITING\x10\x04\x12\x17\n\x13RUN_ACTIVITY_PARKED\x10\x05\x12\x15\n\x11RUN_ACTIVITY_IDLE\x10\x06*S\n\tDriveMode\x12\x1a\n\x16\x44RIVE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44RIVE_MODE_AUTO\x10\x01\x12\x15\n\x11\x44RIVE_MODE_MANUAL\x10\x02*y\n\nEffectRisk\x12\x1b\n\x17\x45\x46\x46\x45\x43T_RISK_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45\x46\x46\x45\x43T_RISK_READ\x10\x01\x12\x1a\n\x16\x45\x46\x46\x45\x43T_RISK_IDEMPOTENT\x10\x02\x12\x1c\n\x18\x45\x46\x46\x45\x43T_RISK_IRREVERSIBLE\x10\x03*\x89\x01\n\nEventScope\x12\x1b\n\x17\x45VENT_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_SCOPE_SESSION\x10\x01\x12\x18\n\x14\x45VENT_SCOPE_WORKFLOW\x10\x02\x12\x13\n\x0f\x45VENT_SCOPE_RUN\x10\x03\x12\x16\n\x12\x45VENT_SCOPE_GLOBAL\x10\x04*\xb5\x01\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11WAIT_REASON_EVENT\x10\x01\x12\x15\n\x11WAIT_REASON_UNTIL\x10\x02\x12\x14\n\x10WAIT_REASON_USER\x10\x03\x12\x13\n\x0fWAIT_REASON_JOB\x10\x04\x12\x1b\n\x17WAIT_REASON_SUBWORKFLOW\x10\x05\x12\x14\n\x10WAIT_REASON_JOIN\x10\x06*y\n\x11\x43hildCancelPolicy\x12#\n\x1f\x43HILD_CANCEL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HILD_CANCEL_POLICY_CANCEL\x10\x01\x12\x1f\n\x1b\x43HILD_CANCEL_POLICY_ABANDON\x10\x02\x42V\n\x0e\x64\x65v.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17perdure/v1/common.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\"x\n\x07\x46\x61ilure\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\tretryable\x18\x03 \x01(\x08R\tretryable\x12!\n\x0c\x64\x65tails_json\x18\x04 \x01(\tR\x0b\x64\x65tailsJson\"\x95\x02\n\x0bRetryPolicy\x12!\n\x0cmax_attempts\x18\x01 \x01(\x05R\x0bmaxAttempts\x12\x44\n\x10initial_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0finitialInterval\x12/\n\x13\x62\x61\x63koff_coefficient\x18\x03 \x01(\x01R\x12\x62\x61\x63koffCoefficient\x12<\n\x0cmax_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bmaxInterval\x12.\n\x13non_retryable_types\x18\x05 \x03(\tR\x11nonRetryableTypes\"\xcf\x01\n\x0cTaskTimeouts\x12\x45\n\x11schedule_to_start\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0fscheduleToStart\x12?\n\x0estart_to_close\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0cstartToClose\x12\x37\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\theartbeat\"e\n\x0b\x43oncurrency\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05limit\x18\x02 \x01(\x05R\x05limit\x12.\n\x08on_limit\x18\x03 \x01(\x0e\x32\x13.perdure.v1.OnLimitR\x07onLimit\"P\n\x0cTraceContext\x12 \n\x0btraceparent\x18\x01 \x01(\tR\x0btraceparent\x12\x1e\n\ntracestate\x18\x02 \x01(\tR\ntracestate*\xa2\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x01\x12\x16\n\x12RUN_STATUS_WAITING\x10\x02\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x03\x12\x15\n\x11RUN_STATUS_FAILED\x10\x04\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x05*\xc1\x01\n\x0bRunActivity\x12\x1c\n\x18RUN_ACTIVITY_UNSPECIFIED\x10\x00\x12\x17\n\x13RUN_ACTIVITY_QUEUED\x10\x01\x12\x17\n\x13RUN_ACTIVITY_LEASED\x10\x02\x12\x18\n\x14RUN_ACTIVITY_BACKOFF\x10\x03\x12\x18\n\x14RUN_ACTIVITY_WAITING\x10\x04\x12\x17\n\x13RUN_ACTIVITY_PARKED\x10\x05\x12\x15\n\x11RUN_ACTIVITY_IDLE\x10\x06*S\n\tDriveMode\x12\x1a\n\x16\x44RIVE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44RIVE_MODE_AUTO\x10\x01\x12\x15\n\x11\x44RIVE_MODE_MANUAL\x10\x02*y\n\nEffectRisk\x12\x1b\n\x17\x45\x46\x46\x45\x43T_RISK_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45\x46\x46\x45\x43T_RISK_READ\x10\x01\x12\x1a\n\x16\x45\x46\x46\x45\x43T_RISK_IDEMPOTENT\x10\x02\x12\x1c\n\x18\x45\x46\x46\x45\x43T_RISK_IRREVERSIBLE\x10\x03*\x89\x01\n\nEventScope\x12\x1b\n\x17\x45VENT_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_SCOPE_SESSION\x10\x01\x12\x18\n\x14\x45VENT_SCOPE_WORKFLOW\x10\x02\x12\x13\n\x0f\x45VENT_SCOPE_RUN\x10\x03\x12\x16\n\x12\x45VENT_SCOPE_GLOBAL\x10\x04*\xb5\x01\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11WAIT_REASON_EVENT\x10\x01\x12\x15\n\x11WAIT_REASON_UNTIL\x10\x02\x12\x14\n\x10WAIT_REASON_USER\x10\x03\x12\x13\n\x0fWAIT_REASON_JOB\x10\x04\x12\x1b\n\x17WAIT_REASON_SUBWORKFLOW\x10\x05\x12\x14\n\x10WAIT_REASON_JOIN\x10\x06*y\n\x11\x43hildCancelPolicy\x12#\n\x1f\x43HILD_CANCEL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HILD_CANCEL_POLICY_CANCEL\x10\x01\x12\x1f\n\x1b\x43HILD_CANCEL_POLICY_ABANDON\x10\x02*h\n\x07OnLimit\x12\x18\n\x14ON_LIMIT_UNSPECIFIED\x10\x00\x12\x12\n\x0eON_LIMIT_QUEUE\x10\x01\x12\x13\n\x0fON_LIMIT_REJECT\x10\x02\x12\x1a\n\x16ON_LIMIT_CANCEL_OLDEST\x10\x03*T\n\tSlotState\x12\x1a\n\x16SLOT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12SLOT_STATE_IN_LINE\x10\x01\x12\x13\n\x0fSLOT_STATE_HELD\x10\x02\x42V\n\x0e\x64\x65v.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +33,32 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.common_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.perdure.v1P\001ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1'
-  _globals['_RUNSTATUS']._serialized_start=766
-  _globals['_RUNSTATUS']._serialized_end=928
-  _globals['_RUNACTIVITY']._serialized_start=931
-  _globals['_RUNACTIVITY']._serialized_end=1124
-  _globals['_DRIVEMODE']._serialized_start=1126
-  _globals['_DRIVEMODE']._serialized_end=1209
-  _globals['_EFFECTRISK']._serialized_start=1211
-  _globals['_EFFECTRISK']._serialized_end=1332
-  _globals['_EVENTSCOPE']._serialized_start=1335
-  _globals['_EVENTSCOPE']._serialized_end=1472
-  _globals['_WAITREASON']._serialized_start=1475
-  _globals['_WAITREASON']._serialized_end=1656
-  _globals['_CHILDCANCELPOLICY']._serialized_start=1658
-  _globals['_CHILDCANCELPOLICY']._serialized_end=1779
+  _globals['_RUNSTATUS']._serialized_start=869
+  _globals['_RUNSTATUS']._serialized_end=1031
+  _globals['_RUNACTIVITY']._serialized_start=1034
+  _globals['_RUNACTIVITY']._serialized_end=1227
+  _globals['_DRIVEMODE']._serialized_start=1229
+  _globals['_DRIVEMODE']._serialized_end=1312
+  _globals['_EFFECTRISK']._serialized_start=1314
+  _globals['_EFFECTRISK']._serialized_end=1435
+  _globals['_EVENTSCOPE']._serialized_start=1438
+  _globals['_EVENTSCOPE']._serialized_end=1575
+  _globals['_WAITREASON']._serialized_start=1578
+  _globals['_WAITREASON']._serialized_end=1759
+  _globals['_CHILDCANCELPOLICY']._serialized_start=1761
+  _globals['_CHILDCANCELPOLICY']._serialized_end=1882
+  _globals['_ONLIMIT']._serialized_start=1884
+  _globals['_ONLIMIT']._serialized_end=1988
+  _globals['_SLOTSTATE']._serialized_start=1990
+  _globals['_SLOTSTATE']._serialized_end=2074
   _globals['_FAILURE']._serialized_start=71
   _globals['_FAILURE']._serialized_end=191
   _globals['_RETRYPOLICY']._serialized_start=194
   _globals['_RETRYPOLICY']._serialized_end=471
   _globals['_TASKTIMEOUTS']._serialized_start=474
   _globals['_TASKTIMEOUTS']._serialized_end=681
-  _globals['_TRACECONTEXT']._serialized_start=683
-  _globals['_TRACECONTEXT']._serialized_end=763
+  _globals['_CONCURRENCY']._serialized_start=683
+  _globals['_CONCURRENCY']._serialized_end=784
+  _globals['_TRACECONTEXT']._serialized_start=786
+  _globals['_TRACECONTEXT']._serialized_end=866
 # @@protoc_insertion_point(module_scope)

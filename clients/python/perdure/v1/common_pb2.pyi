@@ -244,6 +244,66 @@ CHILD_CANCEL_POLICY_ABANDON: ChildCancelPolicy.ValueType  # 2
 """The child goes on."""
 Global___ChildCancelPolicy: _TypeAlias = ChildCancelPolicy  # noqa: Y015
 
+class _OnLimit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnLimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnLimit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_LIMIT_UNSPECIFIED: _OnLimit.ValueType  # 0
+    """Same as QUEUE."""
+    ON_LIMIT_QUEUE: _OnLimit.ValueType  # 1
+    """It exists and waits in line, in order of creation (with start_at: of its first step's instant),
+    activity BACKOFF. It can be paused (others then pass it), cancelled, and has its deadline.
+    """
+    ON_LIMIT_REJECT: _OnLimit.ValueType  # 2
+    """There is no run: CONCURRENCY_LIMIT. Not together with start_at."""
+    ON_LIMIT_CANCEL_OLDEST: _OnLimit.ValueType  # 3
+    """It gets in line, and as many of the oldest runs of the key are cancelled as it takes to let it
+    start: the newest wins. Not together with start_at.
+    """
+
+class OnLimit(_OnLimit, metaclass=_OnLimitEnumTypeWrapper):
+    """What becomes of a run for which there is no slot."""
+
+ON_LIMIT_UNSPECIFIED: OnLimit.ValueType  # 0
+"""Same as QUEUE."""
+ON_LIMIT_QUEUE: OnLimit.ValueType  # 1
+"""It exists and waits in line, in order of creation (with start_at: of its first step's instant),
+activity BACKOFF. It can be paused (others then pass it), cancelled, and has its deadline.
+"""
+ON_LIMIT_REJECT: OnLimit.ValueType  # 2
+"""There is no run: CONCURRENCY_LIMIT. Not together with start_at."""
+ON_LIMIT_CANCEL_OLDEST: OnLimit.ValueType  # 3
+"""It gets in line, and as many of the oldest runs of the key are cancelled as it takes to let it
+start: the newest wins. Not together with start_at.
+"""
+Global___OnLimit: _TypeAlias = OnLimit  # noqa: Y015
+
+class _SlotState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SlotStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SlotState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLOT_STATE_UNSPECIFIED: _SlotState.ValueType  # 0
+    """It needs none, or needs it only at its start_at, or has ended."""
+    SLOT_STATE_IN_LINE: _SlotState.ValueType  # 1
+    """It waits in line."""
+    SLOT_STATE_HELD: _SlotState.ValueType  # 2
+    """It has one."""
+
+class SlotState(_SlotState, metaclass=_SlotStateEnumTypeWrapper):
+    """Whether a run has its slot."""
+
+SLOT_STATE_UNSPECIFIED: SlotState.ValueType  # 0
+"""It needs none, or needs it only at its start_at, or has ended."""
+SLOT_STATE_IN_LINE: SlotState.ValueType  # 1
+"""It waits in line."""
+SLOT_STATE_HELD: SlotState.ValueType  # 2
+"""It has one."""
+Global___SlotState: _TypeAlias = SlotState  # noqa: Y015
+
 @_typing.final
 class Failure(_message.Message):
     """Why something did not succeed, as data. This is the `error` of runs, steps and reports."""
@@ -362,6 +422,40 @@ class TaskTimeouts(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskTimeouts: _TypeAlias = TaskTimeouts  # noqa: Y015
+
+@_typing.final
+class Concurrency(_message.Message):
+    """At most `limit` runs of the namespace with the same `key` move at a time; a run holds its slot from its
+    start until it has ended, also while it waits or is paused. Children have no key of their own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    ON_LIMIT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """1 to 128 bytes; what runs compete for, for example "customer-7". Keys of all workflows of a
+    namespace are one set: put the workflow's name into the key to keep them apart.
+    """
+    limit: _builtins.int
+    """1 to 10,000. Each run brings its own: it starts once fewer runs than that hold a slot."""
+    on_limit: Global___OnLimit.ValueType
+    """What becomes of the run if there is no slot."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        on_limit: Global___OnLimit.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "limit", b"limit", "on_limit", b"on_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Concurrency: _TypeAlias = Concurrency  # noqa: Y015
 
 @_typing.final
 class TraceContext(_message.Message):

@@ -106,6 +106,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. In acks only: the report's lease was lost to a later attempt."""
     ERROR_REASON_BAD_REPORT: _ErrorReason.ValueType  # 41
     """INVALID_ARGUMENT. In acks only: the report does not fit its task."""
+    ERROR_REASON_CONCURRENCY_LIMIT: _ErrorReason.ValueType  # 52
+    """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+    names `holder_run_id`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries google.rpc.ErrorInfo with domain "perdure" and as
@@ -197,4 +201,8 @@ ERROR_REASON_STALE_ATTEMPT: ErrorReason.ValueType  # 40
 """ABORTED. In acks only: the report's lease was lost to a later attempt."""
 ERROR_REASON_BAD_REPORT: ErrorReason.ValueType  # 41
 """INVALID_ARGUMENT. In acks only: the report does not fit its task."""
+ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 52
+"""RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+names `holder_run_id`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

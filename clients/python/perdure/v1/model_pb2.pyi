@@ -1014,6 +1014,7 @@ class RunState(_message.Message):
     CHILDREN_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     CANCELLING_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace."""
     run_id: _builtins.str
@@ -1108,6 +1109,10 @@ class RunState(_message.Message):
     def trace_context(self) -> _common_pb2.TraceContext:
         """Caller's trace."""
 
+    @_builtins.property
+    def concurrency(self) -> Global___RunConcurrency:
+        """The concurrency key, if the run has one."""
+
     def __init__(
         self,
         *,
@@ -1146,10 +1151,11 @@ class RunState(_message.Message):
         children: _abc.Iterable[Global___ChildState] | None = ...,
         trace_context: _common_pb2.TraceContext | None = ...,
         cancelling: _builtins.bool = ...,
+        concurrency: Global___RunConcurrency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "created_at", b"created_at", "deadline", b"deadline", "ended_at", b"ended_at", "error", b"error", "output_json", b"output_json", "step", b"step", "trace_context", b"trace_context", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "concurrency", b"concurrency", "created_at", b"created_at", "deadline", b"deadline", "ended_at", b"ended_at", "error", b"error", "output_json", b"output_json", "step", b"step", "trace_context", b"trace_context", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "activity", b"activity", "actor_id", b"actor_id", "branch", b"branch", "cancelling", b"cancelling", "children", b"children", "consumed", b"consumed", "created_at", b"created_at", "current_node", b"current_node", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "ended_at", b"ended_at", "entry_node", b"entry_node", "error", b"error", "event_floor", b"event_floor", "head_hash", b"head_hash", "labels", b"labels", "namespace", b"namespace", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "paused", b"paused", "root_run_id", b"root_run_id", "run_id", b"run_id", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step", b"step", "step_budget", b"step_budget", "trace_context", b"trace_context", "updated_at", b"updated_at", "vars_json", b"vars_json", "visits", b"visits", "waiting", b"waiting", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "activity", b"activity", "actor_id", b"actor_id", "branch", b"branch", "cancelling", b"cancelling", "children", b"children", "concurrency", b"concurrency", "consumed", b"consumed", "created_at", b"created_at", "current_node", b"current_node", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "ended_at", b"ended_at", "entry_node", b"entry_node", "error", b"error", "event_floor", b"event_floor", "head_hash", b"head_hash", "labels", b"labels", "namespace", b"namespace", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "paused", b"paused", "root_run_id", b"root_run_id", "run_id", b"run_id", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step", b"step", "step_budget", b"step_budget", "trace_context", b"trace_context", "updated_at", b"updated_at", "vars_json", b"vars_json", "visits", b"visits", "waiting", b"waiting", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output_json: _TypeAlias = _typing.Literal["output_json"]  # noqa: Y015
     _WhichOneofArgType__output_json: _TypeAlias = _typing.Literal["_output_json", b"_output_json"]  # noqa: Y015
@@ -1420,3 +1426,43 @@ class WaitState(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WaitState: _TypeAlias = WaitState  # noqa: Y015
+
+@_typing.final
+class RunConcurrency(_message.Message):
+    """A run's concurrency key, and where the run stands with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
+    HOLDER_RUN_ID_FIELD_NUMBER: _builtins.int
+    state: _common_pb2.SlotState.ValueType
+    """Whether it has its slot."""
+    ahead: _builtins.int
+    """GetRun, WaitRun and WatchRun of a run in line: how many runs are in line before it, exact to
+    1,000.
+    """
+    holder_run_id: _builtins.str
+    """Likewise: the run that has held a slot for the longest time."""
+    @_builtins.property
+    def concurrency(self) -> _common_pb2.Concurrency:
+        """As given at the start. In lists only of runs that hold a slot or are in line, and on_limit is set
+        only where it is CANCEL_OLDEST.
+        """
+
+    def __init__(
+        self,
+        *,
+        concurrency: _common_pb2.Concurrency | None = ...,
+        state: _common_pb2.SlotState.ValueType = ...,
+        ahead: _builtins.int = ...,
+        holder_run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "concurrency", b"concurrency", "holder_run_id", b"holder_run_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunConcurrency: _TypeAlias = RunConcurrency  # noqa: Y015

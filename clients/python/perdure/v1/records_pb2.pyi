@@ -649,6 +649,8 @@ class RunStarted(_message.Message):
     EVENT_FLOOR_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     VARS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    IN_LINE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace."""
     workflow_id: _builtins.str
@@ -667,6 +669,8 @@ class RunStarted(_message.Message):
     """Drive."""
     event_floor: _builtins.int
     """Events at or below this position do not reach the run."""
+    in_line: _builtins.bool
+    """There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at."""
     @_builtins.property
     def entry(self) -> Global___NodeEntry:
         """First node; without it (manual drive) see `entry_node`."""
@@ -691,6 +695,10 @@ class RunStarted(_message.Message):
     def vars(self) -> Global___PayloadRef:
         """Slot: the vars' JSON text."""
 
+    @_builtins.property
+    def concurrency(self) -> _common_pb2.Concurrency:
+        """The concurrency key."""
+
     def __init__(
         self,
         *,
@@ -709,10 +717,12 @@ class RunStarted(_message.Message):
         event_floor: _builtins.int = ...,
         trace_context: _common_pb2.TraceContext | None = ...,
         vars: Global___PayloadRef | None = ...,
+        concurrency: _common_pb2.Concurrency | None = ...,
+        in_line: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "entry", b"entry", "start_at", b"start_at", "trace_context", b"trace_context", "vars", b"vars"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "deadline", b"deadline", "entry", b"entry", "start_at", b"start_at", "trace_context", b"trace_context", "vars", b"vars"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "entry", b"entry", "event_floor", b"event_floor", "labels", b"labels", "namespace", b"namespace", "parent_run_id", b"parent_run_id", "parent_step_id", b"parent_step_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars", b"vars", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "concurrency", b"concurrency", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "entry", b"entry", "event_floor", b"event_floor", "in_line", b"in_line", "labels", b"labels", "namespace", b"namespace", "parent_run_id", b"parent_run_id", "parent_step_id", b"parent_step_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars", b"vars", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -882,6 +892,8 @@ class Requeued(_message.Message):
         """The retry's time has come."""
         CAUSE_START_DUE: Requeued._Cause.ValueType  # 4
         """start_at has come."""
+        CAUSE_SLOT_GRANTED: Requeued._Cause.ValueType  # 5
+        """The run has a slot of its concurrency key."""
 
     class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
         """Why a step is due again."""
@@ -896,6 +908,8 @@ class Requeued(_message.Message):
     """The retry's time has come."""
     CAUSE_START_DUE: Requeued.Cause.ValueType  # 4
     """start_at has come."""
+    CAUSE_SLOT_GRANTED: Requeued.Cause.ValueType  # 5
+    """The run has a slot of its concurrency key."""
 
     CAUSE_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int

@@ -138,6 +138,7 @@ class StartRunRequest(_message.Message):
     ENTRY_NODE_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace; empty means "default"."""
     request_id: _builtins.str
@@ -188,6 +189,12 @@ class StartRunRequest(_message.Message):
         of all are appended. `request_id` covers both ways.
         """
 
+    @_builtins.property
+    def concurrency(self) -> _common_pb2.Concurrency:
+        """Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+        run, or later in one of its own, and is free again with the commit that ends it.
+        """
+
     def __init__(
         self,
         *,
@@ -207,10 +214,11 @@ class StartRunRequest(_message.Message):
         entry_node: _builtins.str = ...,
         trace_context: _common_pb2.TraceContext | None = ...,
         event: Global___StartEvent | None = ...,
+        concurrency: _common_pb2.Concurrency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "event", b"event", "start_at", b"start_at", "trace_context", b"trace_context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "deadline", b"deadline", "event", b"event", "start_at", b"start_at", "trace_context", b"trace_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "deadline", b"deadline", "drive", b"drive", "entry_node", b"entry_node", "event", b"event", "labels", b"labels", "namespace", b"namespace", "on_existing", b"on_existing", "request_id", b"request_id", "run_id", b"run_id", "session_id", b"session_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars_json", b"vars_json", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "concurrency", b"concurrency", "deadline", b"deadline", "drive", b"drive", "entry_node", b"entry_node", "event", b"event", "labels", b"labels", "namespace", b"namespace", "on_existing", b"on_existing", "request_id", b"request_id", "run_id", b"run_id", "session_id", b"session_id", "start_at", b"start_at", "trace_context", b"trace_context", "vars_json", b"vars_json", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

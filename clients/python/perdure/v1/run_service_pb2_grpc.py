@@ -142,7 +142,8 @@ class RunServiceServicer(object):
         """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
         there is none of that id, and gives the event to whichever run then has it (see
         StartRunRequest.event).
-        Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+        Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+        CONCURRENCY_LIMIT, LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

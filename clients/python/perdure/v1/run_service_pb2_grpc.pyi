@@ -49,7 +49,8 @@ class RunServiceStub:
     """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
     there is none of that id, and gives the event to whichever run then has it (see
     StartRunRequest.event).
-    Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+    Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+    CONCURRENCY_LIMIT, LIMIT_REACHED.
     """
     TickRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.TickRunRequest, _run_service_pb2.TickRunResponse]
     """Gives a manual run node entries, then waits until they are used, the run settles or the call's
@@ -122,7 +123,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
     there is none of that id, and gives the event to whichever run then has it (see
     StartRunRequest.event).
-    Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+    Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+    CONCURRENCY_LIMIT, LIMIT_REACHED.
     """
     TickRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.TickRunRequest, _run_service_pb2.TickRunResponse]  # type: ignore[assignment]
     """Gives a manual run node entries, then waits until they are used, the run settles or the call's
@@ -198,7 +200,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
         there is none of that id, and gives the event to whichever run then has it (see
         StartRunRequest.event).
-        Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+        Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+        CONCURRENCY_LIMIT, LIMIT_REACHED.
         """
 
     @_abc_1.abstractmethod

@@ -114,7 +114,13 @@ def _run_started(body: records_pb2.RunStarted, slots: SlotReader, header: record
         labels=dict(body.labels),
         event_floor=body.event_floor,
         trace_context=terms.trace_context(body, body.trace_context, STORED),
+        concurrency=_concurrency(body.concurrency) if body.HasField("concurrency") else None,
+        in_line=body.in_line,
     )
+
+
+def _concurrency(message: common_pb2.Concurrency) -> m.Concurrency:
+    return m.Concurrency(message.key, message.limit, m.OnLimit(message.on_limit))
 
 
 def _step_started(body: records_pb2.StepStarted, *_: object) -> r.StepStarted:

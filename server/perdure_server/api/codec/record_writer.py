@@ -107,6 +107,8 @@ def _run_started(body: r.RunStarted, slots: SlotWriter) -> Shape:
         "labels": dict(body.labels),
         "event_floor": body.event_floor,
         "trace_context": shapes.trace(body.trace_context),
+        "concurrency": shapes.concurrency(body.concurrency),
+        "in_line": body.in_line,
         "vars": slots.leaf(body.vars),
     }
 

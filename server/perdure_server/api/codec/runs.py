@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from perdure.v1 import model_pb2, run_service_pb2
 from perdure_server.api.codec import shapes
 from perdure_server.api.codec.shapes import Shape, build
 from perdure_server.api.codec.task_vars import vars_text
-from perdure_server.kernel.model import RunState, Step, Wait
-from perdure_server.storage.port import RunSummary, StoredEvent, TaskRow
+from perdure_server.kernel.model import OnLimit, RunState, SlotState, Step, Wait
+from perdure_server.storage.port import RunSummary, SlotKind, SlotRow, StoredEvent, TaskRow
 
 NO_WORKER: Final = "NO_WORKER"
 """StepState.blocked of a task that nobody connected can take."""
 
 
-def run_state(run: RunState, head_hash: bytes, *, full: bool, blocked: bool) -> model_pb2.RunState:
+class InLine(NamedTuple):
+    """How many are in line before a run, and who has held a slot for the longest time."""
+
+    ahead: int
+    holder_run_id: str
+
+
+NOT_IN_LINE: Final = InLine(0, "")
+
+
+def run_state(
+    run: RunState, head_hash: bytes, *, full: bool, blocked: bool, line: InLine = NOT_IN_LINE
+) -> model_pb2.RunState:
     """A run as it stands.
 
     Args:
+        line: of a run in line for a slot, who is before it.
         full: with vars and output.
         blocked: nobody connected can take its task.
     """
@@ -69,6 +82,7 @@ def run_state(run: RunState, head_hash: bytes, *, full: bool, blocked: bool) -> 
         ],
         "trace_context": shapes.trace(run.trace_context),
         "cancelling": run.cancelling,
+        "concurrency": _concurrency(run, line) if run.concurrency else None,
     }
     return model_pb2.RunState(**fields)
 
@@ -104,8 +118,26 @@ def listed_run(row: RunSummary, wait: Wait | None, *, blocked: bool) -> model_pb
         "step": _listed_step(row.task, blocked=blocked) if row.task else None,
         "step_budget": head.step_budget,
         "deadline": shapes.instant(identity.deadline_at),
+        "concurrency": _listed_slot(row.slot) if row.slot else None,
     }
     return model_pb2.RunState(**fields)
+
+
+def _concurrency(run: RunState, line: InLine) -> Shape:
+    return {
+        "concurrency": shapes.concurrency(run.concurrency),
+        "state": run.slot,
+        "ahead": line.ahead,
+        "holder_run_id": line.holder_run_id,
+    }
+
+
+def _listed_slot(row: SlotRow) -> Shape:
+    on_limit = OnLimit.CANCEL_OLDEST if row.newest_wins else 0
+    return {
+        "concurrency": {"key": row.key, "limit": row.limit, "on_limit": on_limit},
+        "state": SlotState.HELD if row.kind is SlotKind.HELD else SlotState.IN_LINE,
+    }
 
 
 def wait_shape(wait: Wait, *, texts: bool = True) -> Shape:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from perdure_server.kernel.model import Failure, NodeEntry, RetryPolicy, Timeouts, TraceContext
+from perdure_server.kernel.model import Concurrency, Failure, NodeEntry, RetryPolicy, Timeouts, TraceContext
 
 Shape: TypeAlias = Mapping[str, Any]
 M = TypeVar("M")
@@ -104,3 +104,8 @@ def node_entry(entry: NodeEntry | None) -> Shape | None:
         "priority": entry.priority,
         "timeouts": timeouts(entry.timeouts),
     }
+
+
+def concurrency(wanted: Concurrency | None) -> Shape | None:
+    """Shape of a Concurrency."""
+    return wanted and {"key": wanted.key, "limit": wanted.limit, "on_limit": wanted.on_limit}

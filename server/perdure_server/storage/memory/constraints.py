@@ -13,6 +13,7 @@ from perdure_server.storage.port import (
     ObligationChange,
     RunHead,
     RunIdentity,
+    SlotRow,
     TaskRow,
     TimerRow,
     WaitRow,
@@ -119,6 +120,8 @@ def _change(change: ObligationChange) -> Iterator[str]:
         yield _task(change.task)
     for timer in change.timers_put:
         yield _timer(timer)
+    if change.slot:
+        yield _slot(change.slot)
 
 
 def _task(row: TaskRow) -> str:
@@ -131,6 +134,10 @@ def _task(row: TaskRow) -> str:
     if row.heartbeat_due_at < 0 or (row.heartbeat_due_at and not row.leased):
         return "a heartbeat due without a lease"
     return ""
+
+
+def _slot(row: SlotRow) -> str:
+    return "" if row.key and row.limit >= 1 else f"a slot of key {row.key!r}, limit {row.limit}"
 
 
 def _timer(row: TimerRow) -> str:

@@ -32,6 +32,9 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    SlotKind,
+    SlotLine,
+    SlotPlace,
     StoredEvent,
     StoredRecord,
     StoreError,
@@ -126,7 +129,7 @@ class MemoryStore:
                 return False
             head = replace(run.head, wait=wait)
             had = tuple(kind for owner, kind in tables.timers if owner == key)
-            whole = ObligationChange(True, rows.task, True, rows.turn, rows.timers, had)
+            whole = ObligationChange(True, rows.task, True, rows.turn, rows.timers, had, True, rows.slot)
             if problem := broken_rows(head, whole):
                 raise StoreError(f"run {key.run_id!r} may not have these rows: {problem}")
             tables.change(key, whole)
@@ -213,7 +216,9 @@ class MemoryStore:
 
     def _summary(self, run: Run) -> RunSummary:
         identity = run.identity
-        return RunSummary(identity, run.head, self._tables.tasks.get(RunKey(identity.namespace, identity.run_id)))
+        key = RunKey(identity.namespace, identity.run_id)
+        slot, _ = self._tables.slots.get(key, (None, 0))
+        return RunSummary(identity, run.head, self._tables.tasks.get(key), slot)
 
     def lease_offset(self) -> int:
         """See StoreReader. Leases are in the monotonic clock itself."""
@@ -369,7 +374,28 @@ class MemoryStore:
                 tables.tasks.get(key),
                 turn.held if turn else None,
                 tuple(TimerRow(kind, due_at) for kind, due_at in timers),
+                tables.slots[key][0] if key in tables.slots else None,
             )
+
+    def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
+        """See StoreReader."""
+        with self._lock:
+            slots = self._open_tables().slots
+            places = [
+                SlotPlace(owner.run_id, rank, row)
+                for owner, (row, rank) in slots.items()
+                if owner.namespace == namespace and row.key == key
+            ]
+            places.sort(key=lambda place: place.rank)
+            holders = [place for place in places if place.row.kind is SlotKind.HELD]
+            line = [place for place in places if place.row.kind is SlotKind.IN_LINE]
+            return SlotLine(len(holders), len(places) - len(holders), tuple(holders[:limit]), tuple(line[:limit]))
+
+    def due_slots(self, limit: int) -> list[tuple[str, str]]:
+        """See StoreReader."""
+        with self._lock:
+            keys = sorted({(owner.namespace, row.key) for owner, (row, _) in self._open_tables().slots.items()})
+            return [key for key in keys if _may_move(self.slot_line(*key, len(self._tables.slots)))][:limit]
 
 
 def _waiting_since(run: Run) -> tuple[int, str]:
@@ -385,6 +411,13 @@ def _lease_ends(tables: Tables) -> list[DueLease]:
             due_at = task.heartbeat_due_at if silent else task.lease_expires_at
             ends.append(DueLease(key, task.step_id, task.attempt, due_at, silent))
     return ends
+
+
+def _may_move(line: SlotLine) -> bool:
+    """Whether the first in line may have a slot, or one in line makes the oldest give way."""
+    if not line.line:
+        return False
+    return line.holding < line.line[0].row.limit or any(place.row.newest_wins for place in line.line)
 
 
 def _surplus(events: Mapping[EventKey, StoredEvent], keep: int) -> list[EventKey]:

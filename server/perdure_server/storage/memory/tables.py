@@ -17,6 +17,8 @@ from perdure_server.storage.port import (
     RunHead,
     RunIdentity,
     RunKey,
+    SlotKind,
+    SlotRow,
     StoredEvent,
     StoredRecord,
     TaskRow,
@@ -83,6 +85,7 @@ class Tables:
         self.tasks: dict[RunKey, TaskRow] = {}
         self.turns: dict[RunKey, Turn] = {}
         self.timers: dict[tuple[RunKey, int], int] = {}
+        self.slots: dict[RunKey, tuple[SlotRow, int]] = {}
         self.mail: dict[MailKey, int] = {}
         self.events: dict[EventKey, StoredEvent] = {}
         self.requests: dict[tuple[str, str, str], RequestRow] = {}
@@ -139,8 +142,28 @@ class Tables:
         for new in commit.new_runs:
             if RunKey(new.identity.namespace, new.identity.run_id) in self.runs:
                 return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
+        if not self._slots_free(commit):
+            return Verdict(VerdictKind.NO_SLOT)
         problem = contradiction(commit, last_hash) or broken_rule(commit)
         return Verdict(VerdictKind.FAILED, error=problem) if problem else None
+
+    def _slots_free(self, commit: Commit) -> bool:
+        """Whether every run that would come to hold a slot may have it."""
+        wanted = [(commit.key, commit.change.slot)] if commit.key else []
+        wanted += [(RunKey(commit.namespace, new.identity.run_id), new.change.slot) for new in commit.new_runs]
+        return all(self._slot_free(key, row) for key, row in wanted if row and row.kind is SlotKind.HELD)
+
+    def _slot_free(self, key: RunKey, row: SlotRow) -> bool:
+        own, rank = self.slots.get(key, (None, self.position + 1))
+        if own is not None and own.kind is SlotKind.HELD:
+            return True
+        others = [
+            (place.kind, at)
+            for (namespace, _), (place, at) in self.slots.items()
+            if namespace == key.namespace and place.key == row.key
+        ]
+        holding = sum(kind is SlotKind.HELD for kind, _ in others)
+        return holding < row.limit and all(at >= rank for kind, at in others if kind is SlotKind.IN_LINE)
 
     def _append(self, run: Run, records: Sequence[NewRecord]) -> list[int]:
         identity = run.identity
@@ -182,6 +205,9 @@ class Tables:
             self.timers.pop((key, kind), None)
         for timer in change.timers_put:
             self.timers[key, timer.kind] = timer.due_at
+        if change.slot_set:
+            _, rank = self.slots.get(key, (None, self.position))
+            self._put(self.slots, key, change.slot and (change.slot, rank))
 
     @staticmethod
     def _put(table: dict[RunKey, _Row], key: RunKey, row: _Row | None) -> None:

@@ -22,6 +22,8 @@ from perdure_server.storage.port import (
     RunHead,
     RunIdentity,
     RunKey,
+    SlotKind,
+    SlotRow,
     TaskRow,
     Verdict,
     VerdictKind,
@@ -79,10 +81,18 @@ class NewRun:
     version_no: int
 
 
+@dataclass(slots=True)
+class KnownLine:
+    """A concurrency key: how many hold a slot, and who is first in line (empty: nobody; None: no longer known)."""
+
+    holding: int = 0
+    first: str | None = ""
+
+
 class Found:
     """What the tables hold of what a batch names. Made for every batch, so not a dataclass: those cost more."""
 
-    __slots__ = ("events", "numbers", "requests", "runs")
+    __slots__ = ("events", "holders", "lines", "numbers", "requests", "runs")
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, KnownRun] = {}
@@ -90,6 +100,10 @@ class Found:
         """Of identifiers, by (namespace, identifier)."""
         self.requests: dict[tuple[str, str, str], RequestRow] = {}
         self.events: dict[EventKey, int] = {}
+        self.lines: dict[tuple[str, str], KnownLine] = {}
+        """By (namespace, key), of the keys that a Commit would give a slot of."""
+        self.holders: set[RunKey] = set()
+        """Of the runs that Commits would give a slot, those that hold one already."""
 
 
 class Writes:
@@ -109,6 +123,7 @@ class Writes:
         self.tasks: dict[int, Row | None] = {}
         self.turns: dict[int, Row | None] = {}
         self.timers: dict[tuple[int, int], Row | None] = {}
+        self.slots: dict[int, Row | None] = {}
         self.mail_out: dict[MailKey, None] = {}
         self.mail_in: dict[MailKey, int] = {}
         self.events: list[Row] = []
@@ -167,6 +182,22 @@ def wait_row(run: KnownRun, run_id: str, wait: WaitRow) -> Row:
         wait.event_scope_id,
         wait.detail,
     )
+
+
+def slot_row(run: KnownRun, run_id: str, slot: SlotRow, rank: int) -> Row:
+    """A row of `slots`."""
+    return (run.run_no, rank, slot.limit, slot.kind, slot.newest_wins, run.key.namespace, slot.key, run_id)
+
+
+def slots_wanted(commit: Commit) -> list[tuple[RunKey, SlotRow]]:
+    """Slots that a Commit's runs would hold after it, as far as it says so."""
+    wanted = [(commit.key, commit.change.slot)] if commit.key is not None and commit.change.slot else []
+    wanted += [
+        (RunKey(commit.namespace, new.identity.run_id), new.change.slot)
+        for new in commit.new_runs
+        if new.change.slot is not None
+    ]
+    return [(key, row) for key, row in wanted if row.kind is SlotKind.HELD]
 
 
 class BatchPlan:
@@ -236,8 +267,30 @@ class BatchPlan:
         for new in commit.new_runs:
             if RunKey(new.identity.namespace, new.identity.run_id) in runs:
                 return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
+        if not self._slots_free(commit):
+            return Verdict(VerdictKind.NO_SLOT)
         problem = contradiction(commit, last_hash)
         return Verdict(VerdictKind.FAILED, error=problem) if problem else None
+
+    def _slots_free(self, commit: Commit) -> bool:
+        """Whether every run that would come to hold a slot may have it."""
+        for key, row in slots_wanted(commit):
+            line = self._found.lines[key.namespace, row.key]
+            if key not in self._found.holders and (line.holding >= row.limit or line.first not in ("", key.run_id)):
+                return False
+        return True
+
+    def _note_slot(self, run: KnownRun, slot: SlotRow) -> None:
+        """What later Commits of the batch have to know: too careful where it is not known for sure."""
+        line = self._found.lines.get((run.key.namespace, slot.key))
+        if line is None:
+            return
+        if slot.kind is SlotKind.HELD and run.key not in self._found.holders:
+            self._found.holders.add(run.key)
+            line.holding += 1
+            line.first = None if line.first else line.first
+        elif slot.kind is SlotKind.IN_LINE:
+            line.first = None if line.first is None else line.first or run.key.run_id
 
     def _append(self, run: KnownRun, records: Sequence[NewRecord]) -> range:
         first, position, prev_hash = self.position + 1, self.position, run.head_hash
@@ -325,6 +378,11 @@ class BatchPlan:
             writes.timers[run_no, kind] = None
         for timer in change.timers_put:
             writes.timers[run_no, timer.kind] = (run_no, timer.kind, timer.due_at)
+        if change.slot_set:
+            slot = change.slot
+            writes.slots[run_no] = None if slot is None else slot_row(run, run.key.run_id, slot, self.position)
+            if slot is not None:
+                self._note_slot(run, slot)
 
     def _add_event(self, namespace: str, event: EventRow) -> tuple[int, bool]:
         key = event_key(namespace, event)

@@ -87,11 +87,15 @@ def insert(table: sa.Table, *, on_conflict: str = "") -> Grouped:
     """Inserts rows that hold every column in the schema's order.
 
     Args:
-        on_conflict: what to do where the key exists: `REPLACE` the row, keep it (`NOTHING`), or fail (empty).
+        on_conflict: what to do where the key exists: `REPLACE` the row, replace all but one column (`KEEP column`),
+            keep it (`NOTHING`), or fail (empty).
     """
     columns = list(table.columns)
     verb = "INSERT OR REPLACE" if on_conflict == "REPLACE" else "INSERT"
     tail = " ON CONFLICT DO NOTHING" if on_conflict == "NOTHING" else ""
+    if on_conflict.startswith("KEEP "):
+        key, *others = [column.name for column in columns if column.name != on_conflict.removeprefix("KEEP ")]
+        tail = f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}"
     head = f"{verb} INTO {table.name} ({_names(columns)}) VALUES "
     return Grouped(lambda rows: head + values_list(rows, len(columns)) + tail)
 

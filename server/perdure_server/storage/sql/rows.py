@@ -14,6 +14,8 @@ from perdure_server.storage.port import (
     RunIdentity,
     RunKey,
     RunSummary,
+    SlotKind,
+    SlotRow,
     StoredEvent,
     TaskRow,
     WaitRow,
@@ -42,6 +44,7 @@ _RUNS: Final = sa.select(schema.runs).where(schema.runs.c.run_no.in_(_of_runs))
 _LABELS: Final = sa.select(schema.labels).where(schema.labels.c.run_no.in_(_of_runs))
 _WAITS: Final = sa.select(schema.waits).where(schema.waits.c.run_no.in_(_of_runs))
 _TASKS: Final = sa.select(schema.tasks).where(schema.tasks.c.run_no.in_(_of_runs))
+_SLOTS: Final = sa.select(schema.slots).where(schema.slots.c.run_no.in_(_of_runs))
 
 
 def find_numbers(connection: sa.Connection, namespace: str, wanted: Iterable[str]) -> dict[str, int]:
@@ -128,6 +131,11 @@ def to_task(row: DbRow) -> TaskRow:
     )
 
 
+def to_slot(row: DbRow) -> SlotRow:
+    """From a row of `slots`."""
+    return SlotRow(row.slot_key, row.slot_limit, SlotKind(row.kind), bool(row.newest_wins))
+
+
 def to_event(row: DbRow) -> StoredEvent:
     """From a row of `events`."""
     return StoredEvent(
@@ -171,17 +179,24 @@ def read_tasks(connection: sa.Connection, run_nos: Sequence[int]) -> dict[int, T
     return {row.run_no: to_task(row) for row in connection.execute(_TASKS, {"run_nos": run_nos})}
 
 
+def read_slots(connection: sa.Connection, run_nos: Sequence[int]) -> dict[int, SlotRow]:
+    """Places with concurrency keys of these runs, by run_no."""
+    return {row.run_no: to_slot(row) for row in connection.execute(_SLOTS, {"run_nos": run_nos})}
+
+
 def read_summaries(connection: sa.Connection, run_nos: Sequence[int]) -> list[RunSummary]:
     """Runs as lists show them, in the order asked for."""
     if not run_nos:
         return []
     rows, labels = read_runs(connection, run_nos), read_labels(connection, run_nos)
     waits, tasks = read_waits(connection, run_nos), read_tasks(connection, run_nos)
+    slots = read_slots(connection, run_nos)
     return [
         RunSummary(
             to_identity(rows[run_no], labels.get(run_no, {})),
             to_head(rows[run_no], waits.get(run_no)),
             tasks.get(run_no),
+            slots.get(run_no),
         )
         for run_no in run_nos
     ]

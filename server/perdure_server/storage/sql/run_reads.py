@@ -13,6 +13,7 @@ from perdure_server.storage.sql.rows import (
     find_numbers,
     find_run,
     read_labels,
+    read_slots,
     read_tasks,
     read_waits,
     to_head,
@@ -61,6 +62,7 @@ def read_obligations(connection: sa.Connection, key: RunKey) -> ObligationRows |
         task,
         bool(turn.held) if turn else None,
         tuple(TimerRow(row.kind, row.due_at) for row in timers),
+        read_slots(connection, [run.run_no]).get(run.run_no),
     )
 
 

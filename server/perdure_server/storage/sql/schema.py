@@ -240,6 +240,19 @@ timers: Final = sa.Table(
     sqlite_strict=True,
 )
 
+slots: Final = sa.Table(
+    "slots",
+    metadata,
+    _key("run_no"),
+    *_numbers("rank", "slot_limit", "kind", "newest_wins"),
+    *_texts("namespace", "slot_key", "run_id"),
+    _check("slots", "slot_key <> '' AND slot_limit >= 1 AND kind BETWEEN 1 AND 3 AND newest_wins IN (0, 1)"),
+    _index("ix_slots_key", "namespace", "slot_key", "kind", "rank"),
+    _index("ix_slots_line", "namespace", "slot_key", "rank", where="kind = 1"),
+    sqlite_strict=True,
+)
+"""Runs with a concurrency key: those that hold a slot of it (kind 3), and those in line by their rank (1; 2: aside)."""
+
 mail: Final = sa.Table(
     "mail",
     metadata,
@@ -304,3 +317,16 @@ workflows: Final = sa.Table(
     _index("ix_workflows_registered", "namespace", "registered_at", "workflow_id", "version"),
     sqlite_strict=True,
 )
+
+schedules: Final = sa.Table(
+    "schedules",
+    metadata,
+    *_texts("namespace", "schedule_id"),
+    *_numbers("version", "next_at", "created_at"),
+    *_blobs("detail"),
+    sa.PrimaryKeyConstraint("namespace", "schedule_id"),
+    _check("schedules", "schedule_id <> '' AND version >= 1 AND next_at >= 0"),
+    _index("ix_schedules_due", "next_at", "namespace", "schedule_id", where="next_at <> 0"),
+    sqlite_strict=True,
+)
+"""Schedules: what the loop looks for, and the rest as the codec wrote it. `next_at` 0: nothing is to come."""

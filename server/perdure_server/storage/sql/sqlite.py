@@ -36,6 +36,7 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    SlotLine,
     StoredEvent,
     StoredRecord,
     StoreError,
@@ -53,6 +54,7 @@ from perdure_server.storage.sql import (
     run_lists,
     run_reads,
     schema,
+    slots,
     upkeep,
     work_reads,
 )
@@ -282,6 +284,16 @@ class SqliteStore:
         """See StoreReader. Sorted."""
         with self._read() as connection:
             return catalog.list_namespaces(connection)
+
+    def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
+        """See StoreReader."""
+        with self._read() as connection:
+            return slots.slot_line(connection, namespace, key, limit)
+
+    def due_slots(self, limit: int) -> list[tuple[str, str]]:
+        """See StoreReader."""
+        with self._read() as connection:
+            return slots.due_slots(connection, limit)
 
     def read_obligations(self, key: RunKey) -> ObligationRows | None:
         """See StoreReader."""

@@ -20,11 +20,13 @@ from perdure_server.storage.sql.batch import (
     EventKey,
     EventLogKey,
     Found,
+    KnownLine,
     KnownRun,
     Writes,
     event_key,
     head_shape,
     new_run_row,
+    slots_wanted,
 )
 from perdure_server.storage.sql.grouped import Grouped, Row, delete, insert, numbered_values, update
 
@@ -64,6 +66,8 @@ _put_turns: Final = insert(schema.turns, on_conflict="REPLACE")
 _delete_turns: Final = delete(schema.turns, ("run_no",))
 _put_timers: Final = insert(schema.timers, on_conflict="REPLACE")
 _delete_timers: Final = delete(schema.timers, ("run_no", "kind"))
+_put_slots: Final = insert(schema.slots, on_conflict="KEEP rank")
+_delete_slots: Final = delete(schema.slots, ("run_no",))
 _insert_mail: Final = insert(schema.mail, on_conflict="NOTHING")
 _delete_mail: Final = delete(schema.mail, ("namespace", "to_run_id", "kind", "from_run_id"))
 _insert_events: Final = insert(schema.events)
@@ -97,6 +101,13 @@ _find_events: Final = Grouped(
     """
     )
 )
+
+
+_FIND_LINE: Final = """
+    SELECT (SELECT count(*) FROM slots WHERE namespace = ?1 AND slot_key = ?2 AND kind = 3),
+        (SELECT run_id FROM slots WHERE namespace = ?1 AND slot_key = ?2 AND kind = 1 ORDER BY rank LIMIT 1)
+"""
+_FIND_HOLDER: Final = "SELECT 1 FROM slots WHERE namespace = ? AND slot_key = ? AND kind = 3 AND run_id = ?"
 
 
 def _identifiers_named(commit: Commit, known: Mapping[RunKey, KnownRun]) -> Iterable[tuple[str, str]]:
@@ -252,7 +263,17 @@ class SqliteCommitter:
             for start, (n, position) in _find_events.read(self._cursor, events):
                 number: int = start + n
                 found.events[events[number]] = position
+        for key, row in (wanted for commit in batch for wanted in slots_wanted(commit)):
+            self._find_line(key, row.key, found)
         return found
+
+    def _find_line(self, run: RunKey, slot_key: str, found: Found) -> None:
+        line = run.namespace, slot_key
+        if line not in found.lines:
+            holding, first = self._cursor.execute(_FIND_LINE, line).fetchone()
+            found.lines[line] = KnownLine(holding, first or "")
+        if self._cursor.execute(_FIND_HOLDER, (*line, run.run_id)).fetchone():
+            found.holders.add(run)
 
     def _find_named(self, named: list[tuple[str, str]], found: Found) -> None:
         for start, (text,) in _find_runs.read(self._cursor, named):
@@ -332,6 +353,8 @@ class SqliteCommitter:
             self._replace(writes.tasks, _delete_tasks, _put_tasks)
         if writes.turns:
             self._replace(writes.turns, _delete_turns, _put_turns)
+        if writes.slots:
+            self._replace(writes.slots, _delete_slots, _put_slots)
         if writes.timers:
             gone = [key for key, row in writes.timers.items() if row is None]
             _delete_timers.run(self._cursor, gone)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from perdure_server.storage.port import LeaseRenewal, ObligationRows, RunKey, WaitRow
 from perdure_server.storage.sql import schema
-from perdure_server.storage.sql.batch import EventLogKey, KnownRun, task_row, wait_row
+from perdure_server.storage.sql.batch import EventLogKey, KnownRun, slot_row, task_row, wait_row
 from perdure_server.storage.sql.grouped import Row
 from perdure_server.storage.sql.rows import find_run
 
@@ -92,6 +92,10 @@ def install(
     _replace(connection, schema.tasks, run, [task_row(run, rows.task)] if rows.task else [])
     _replace(connection, schema.turns, run, [] if rows.turn is None else [(run.run_no, rows.turn, position)])
     _replace(connection, schema.timers, run, timers)
+    slots = schema.slots
+    rank = connection.execute(sa.select(slots.c.rank).where(slots.c.run_no == run.run_no)).scalar()
+    own = [slot_row(run, key.run_id, rows.slot, position if rank is None else rank)] if rows.slot else []
+    _replace(connection, slots, run, own)
     _replace(connection, schema.waits, run, [wait_row(run, key.run_id, wait)] if wait else [])
     wait_id = wait.wait_id if wait else 0
     runs = schema.runs

@@ -449,6 +449,118 @@ func (ChildCancelPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_perdure_v1_common_proto_rawDescGZIP(), []int{6}
 }
 
+// What becomes of a run for which there is no slot.
+type OnLimit int32
+
+const (
+	// Same as QUEUE.
+	OnLimit_ON_LIMIT_UNSPECIFIED OnLimit = 0
+	// It exists and waits in line, in order of creation (with start_at: of its first step's instant),
+	// activity BACKOFF. It can be paused (others then pass it), cancelled, and has its deadline.
+	OnLimit_ON_LIMIT_QUEUE OnLimit = 1
+	// There is no run: CONCURRENCY_LIMIT. Not together with start_at.
+	OnLimit_ON_LIMIT_REJECT OnLimit = 2
+	// It gets in line, and as many of the oldest runs of the key are cancelled as it takes to let it
+	// start: the newest wins. Not together with start_at.
+	OnLimit_ON_LIMIT_CANCEL_OLDEST OnLimit = 3
+)
+
+// Enum value maps for OnLimit.
+var (
+	OnLimit_name = map[int32]string{
+		0: "ON_LIMIT_UNSPECIFIED",
+		1: "ON_LIMIT_QUEUE",
+		2: "ON_LIMIT_REJECT",
+		3: "ON_LIMIT_CANCEL_OLDEST",
+	}
+	OnLimit_value = map[string]int32{
+		"ON_LIMIT_UNSPECIFIED":   0,
+		"ON_LIMIT_QUEUE":         1,
+		"ON_LIMIT_REJECT":        2,
+		"ON_LIMIT_CANCEL_OLDEST": 3,
+	}
+)
+
+func (x OnLimit) Enum() *OnLimit {
+	p := new(OnLimit)
+	*p = x
+	return p
+}
+
+func (x OnLimit) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnLimit) Descriptor() protoreflect.EnumDescriptor {
+	return file_perdure_v1_common_proto_enumTypes[7].Descriptor()
+}
+
+func (OnLimit) Type() protoreflect.EnumType {
+	return &file_perdure_v1_common_proto_enumTypes[7]
+}
+
+func (x OnLimit) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnLimit.Descriptor instead.
+func (OnLimit) EnumDescriptor() ([]byte, []int) {
+	return file_perdure_v1_common_proto_rawDescGZIP(), []int{7}
+}
+
+// Whether a run has its slot.
+type SlotState int32
+
+const (
+	// It needs none, or needs it only at its start_at, or has ended.
+	SlotState_SLOT_STATE_UNSPECIFIED SlotState = 0
+	// It waits in line.
+	SlotState_SLOT_STATE_IN_LINE SlotState = 1
+	// It has one.
+	SlotState_SLOT_STATE_HELD SlotState = 2
+)
+
+// Enum value maps for SlotState.
+var (
+	SlotState_name = map[int32]string{
+		0: "SLOT_STATE_UNSPECIFIED",
+		1: "SLOT_STATE_IN_LINE",
+		2: "SLOT_STATE_HELD",
+	}
+	SlotState_value = map[string]int32{
+		"SLOT_STATE_UNSPECIFIED": 0,
+		"SLOT_STATE_IN_LINE":     1,
+		"SLOT_STATE_HELD":        2,
+	}
+)
+
+func (x SlotState) Enum() *SlotState {
+	p := new(SlotState)
+	*p = x
+	return p
+}
+
+func (x SlotState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SlotState) Descriptor() protoreflect.EnumDescriptor {
+	return file_perdure_v1_common_proto_enumTypes[8].Descriptor()
+}
+
+func (SlotState) Type() protoreflect.EnumType {
+	return &file_perdure_v1_common_proto_enumTypes[8]
+}
+
+func (x SlotState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SlotState.Descriptor instead.
+func (SlotState) EnumDescriptor() ([]byte, []int) {
+	return file_perdure_v1_common_proto_rawDescGZIP(), []int{8}
+}
+
 // Why something did not succeed, as data. This is the `error` of runs, steps and reports.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -671,6 +783,72 @@ func (x *TaskTimeouts) GetHeartbeat() *durationpb.Duration {
 	return nil
 }
 
+// At most `limit` runs of the namespace with the same `key` move at a time; a run holds its slot from its
+// start until it has ended, also while it waits or is paused. Children have no key of their own.
+type Concurrency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 128 bytes; what runs compete for, for example "customer-7". Keys of all workflows of a
+	// namespace are one set: put the workflow's name into the key to keep them apart.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// 1 to 10,000. Each run brings its own: it starts once fewer runs than that hold a slot.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// What becomes of the run if there is no slot.
+	OnLimit       OnLimit `protobuf:"varint,3,opt,name=on_limit,json=onLimit,proto3,enum=perdure.v1.OnLimit" json:"on_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Concurrency) Reset() {
+	*x = Concurrency{}
+	mi := &file_perdure_v1_common_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concurrency) ProtoMessage() {}
+
+func (x *Concurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_common_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
+func (*Concurrency) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_common_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Concurrency) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Concurrency) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Concurrency) GetOnLimit() OnLimit {
+	if x != nil {
+		return x.OnLimit
+	}
+	return OnLimit_ON_LIMIT_UNSPECIFIED
+}
+
 // W3C trace context of the caller, carried to tasks unchanged.
 type TraceContext struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -684,7 +862,7 @@ type TraceContext struct {
 
 func (x *TraceContext) Reset() {
 	*x = TraceContext{}
-	mi := &file_perdure_v1_common_proto_msgTypes[3]
+	mi := &file_perdure_v1_common_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +874,7 @@ func (x *TraceContext) String() string {
 func (*TraceContext) ProtoMessage() {}
 
 func (x *TraceContext) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_common_proto_msgTypes[3]
+	mi := &file_perdure_v1_common_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +887,7 @@ func (x *TraceContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceContext.ProtoReflect.Descriptor instead.
 func (*TraceContext) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_common_proto_rawDescGZIP(), []int{3}
+	return file_perdure_v1_common_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TraceContext) GetTraceparent() string {
@@ -746,7 +924,11 @@ const file_perdure_v1_common_proto_rawDesc = "" +
 	"\fTaskTimeouts\x12E\n" +
 	"\x11schedule_to_start\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0fscheduleToStart\x12?\n" +
 	"\x0estart_to_close\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\fstartToClose\x127\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\theartbeat\"P\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\theartbeat\"e\n" +
+	"\vConcurrency\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12.\n" +
+	"\bon_limit\x18\x03 \x01(\x0e2\x13.perdure.v1.OnLimitR\aonLimit\"P\n" +
 	"\fTraceContext\x12 \n" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
@@ -796,7 +978,16 @@ const file_perdure_v1_common_proto_rawDesc = "" +
 	"\x11ChildCancelPolicy\x12#\n" +
 	"\x1fCHILD_CANCEL_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCHILD_CANCEL_POLICY_CANCEL\x10\x01\x12\x1f\n" +
-	"\x1bCHILD_CANCEL_POLICY_ABANDON\x10\x02BV\n" +
+	"\x1bCHILD_CANCEL_POLICY_ABANDON\x10\x02*h\n" +
+	"\aOnLimit\x12\x18\n" +
+	"\x14ON_LIMIT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eON_LIMIT_QUEUE\x10\x01\x12\x13\n" +
+	"\x0fON_LIMIT_REJECT\x10\x02\x12\x1a\n" +
+	"\x16ON_LIMIT_CANCEL_OLDEST\x10\x03*T\n" +
+	"\tSlotState\x12\x1a\n" +
+	"\x16SLOT_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12SLOT_STATE_IN_LINE\x10\x01\x12\x13\n" +
+	"\x0fSLOT_STATE_HELD\x10\x02BV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"
 
 var (
@@ -811,8 +1002,8 @@ func file_perdure_v1_common_proto_rawDescGZIP() []byte {
 	return file_perdure_v1_common_proto_rawDescData
 }
 
-var file_perdure_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_perdure_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_perdure_v1_common_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_perdure_v1_common_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_perdure_v1_common_proto_goTypes = []any{
 	(RunStatus)(0),              // 0: perdure.v1.RunStatus
 	(RunActivity)(0),            // 1: perdure.v1.RunActivity
@@ -821,23 +1012,27 @@ var file_perdure_v1_common_proto_goTypes = []any{
 	(EventScope)(0),             // 4: perdure.v1.EventScope
 	(WaitReason)(0),             // 5: perdure.v1.WaitReason
 	(ChildCancelPolicy)(0),      // 6: perdure.v1.ChildCancelPolicy
-	(*Failure)(nil),             // 7: perdure.v1.Failure
-	(*RetryPolicy)(nil),         // 8: perdure.v1.RetryPolicy
-	(*TaskTimeouts)(nil),        // 9: perdure.v1.TaskTimeouts
-	(*TraceContext)(nil),        // 10: perdure.v1.TraceContext
-	(*durationpb.Duration)(nil), // 11: google.protobuf.Duration
+	(OnLimit)(0),                // 7: perdure.v1.OnLimit
+	(SlotState)(0),              // 8: perdure.v1.SlotState
+	(*Failure)(nil),             // 9: perdure.v1.Failure
+	(*RetryPolicy)(nil),         // 10: perdure.v1.RetryPolicy
+	(*TaskTimeouts)(nil),        // 11: perdure.v1.TaskTimeouts
+	(*Concurrency)(nil),         // 12: perdure.v1.Concurrency
+	(*TraceContext)(nil),        // 13: perdure.v1.TraceContext
+	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
 }
 var file_perdure_v1_common_proto_depIdxs = []int32{
-	11, // 0: perdure.v1.RetryPolicy.initial_interval:type_name -> google.protobuf.Duration
-	11, // 1: perdure.v1.RetryPolicy.max_interval:type_name -> google.protobuf.Duration
-	11, // 2: perdure.v1.TaskTimeouts.schedule_to_start:type_name -> google.protobuf.Duration
-	11, // 3: perdure.v1.TaskTimeouts.start_to_close:type_name -> google.protobuf.Duration
-	11, // 4: perdure.v1.TaskTimeouts.heartbeat:type_name -> google.protobuf.Duration
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	14, // 0: perdure.v1.RetryPolicy.initial_interval:type_name -> google.protobuf.Duration
+	14, // 1: perdure.v1.RetryPolicy.max_interval:type_name -> google.protobuf.Duration
+	14, // 2: perdure.v1.TaskTimeouts.schedule_to_start:type_name -> google.protobuf.Duration
+	14, // 3: perdure.v1.TaskTimeouts.start_to_close:type_name -> google.protobuf.Duration
+	14, // 4: perdure.v1.TaskTimeouts.heartbeat:type_name -> google.protobuf.Duration
+	7,  // 5: perdure.v1.Concurrency.on_limit:type_name -> perdure.v1.OnLimit
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_common_proto_init() }
@@ -850,8 +1045,8 @@ func file_perdure_v1_common_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_common_proto_rawDesc), len(file_perdure_v1_common_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   4,
+			NumEnums:      9,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -111,6 +111,9 @@ const (
 	ErrorReason_ERROR_REASON_STALE_ATTEMPT ErrorReason = 40
 	// INVALID_ARGUMENT. In acks only: the report does not fit its task.
 	ErrorReason_ERROR_REASON_BAD_REPORT ErrorReason = 41
+	// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+	// names `holder_run_id`.
+	ErrorReason_ERROR_REASON_CONCURRENCY_LIMIT ErrorReason = 52
 )
 
 // Enum value maps for ErrorReason.
@@ -158,6 +161,7 @@ var (
 		39: "ERROR_REASON_LIMIT_REACHED",
 		40: "ERROR_REASON_STALE_ATTEMPT",
 		41: "ERROR_REASON_BAD_REPORT",
+		52: "ERROR_REASON_CONCURRENCY_LIMIT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -202,6 +206,7 @@ var (
 		"ERROR_REASON_LIMIT_REACHED":           39,
 		"ERROR_REASON_STALE_ATTEMPT":           40,
 		"ERROR_REASON_BAD_REPORT":              41,
+		"ERROR_REASON_CONCURRENCY_LIMIT":       52,
 	}
 )
 
@@ -237,7 +242,7 @@ var File_perdure_v1_errors_proto protoreflect.FileDescriptor
 const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"\x17perdure/v1/errors.proto\x12\n" +
-	"perdure.v1*\x8a\v\n" +
+	"perdure.v1*\xae\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1d\n" +
@@ -281,7 +286,8 @@ const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10&\x12\x1e\n" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10'\x12\x1e\n" +
 	"\x1aERROR_REASON_STALE_ATTEMPT\x10(\x12\x1b\n" +
-	"\x17ERROR_REASON_BAD_REPORT\x10)BV\n" +
+	"\x17ERROR_REASON_BAD_REPORT\x10)\x12\"\n" +
+	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104BV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"
 
 var (

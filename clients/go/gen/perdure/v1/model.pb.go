@@ -1959,7 +1959,9 @@ type RunState struct {
 	// Caller's trace.
 	TraceContext *TraceContext `protobuf:"bytes,34,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
 	// True between the acceptance of a cancel and the end of its on_cancel_node path.
-	Cancelling    bool `protobuf:"varint,35,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	Cancelling bool `protobuf:"varint,35,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	// The concurrency key, if the run has one.
+	Concurrency   *RunConcurrency `protobuf:"bytes,44,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2237,6 +2239,13 @@ func (x *RunState) GetCancelling() bool {
 		return x.Cancelling
 	}
 	return false
+}
+
+func (x *RunState) GetConcurrency() *RunConcurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
 }
 
 // The step a run is at.
@@ -2792,6 +2801,81 @@ func (x *WaitState) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+// A run's concurrency key, and where the run stands with it.
+type RunConcurrency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As given at the start. In lists only of runs that hold a slot or are in line, and on_limit is set
+	// only where it is CANCEL_OLDEST.
+	Concurrency *Concurrency `protobuf:"bytes,1,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Whether it has its slot.
+	State SlotState `protobuf:"varint,2,opt,name=state,proto3,enum=perdure.v1.SlotState" json:"state,omitempty"`
+	// GetRun, WaitRun and WatchRun of a run in line: how many runs are in line before it, exact to
+	// 1,000.
+	Ahead int32 `protobuf:"varint,3,opt,name=ahead,proto3" json:"ahead,omitempty"`
+	// Likewise: the run that has held a slot for the longest time.
+	HolderRunId   string `protobuf:"bytes,4,opt,name=holder_run_id,json=holderRunId,proto3" json:"holder_run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunConcurrency) Reset() {
+	*x = RunConcurrency{}
+	mi := &file_perdure_v1_model_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunConcurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunConcurrency) ProtoMessage() {}
+
+func (x *RunConcurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunConcurrency.ProtoReflect.Descriptor instead.
+func (*RunConcurrency) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RunConcurrency) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *RunConcurrency) GetState() SlotState {
+	if x != nil {
+		return x.State
+	}
+	return SlotState_SLOT_STATE_UNSPECIFIED
+}
+
+func (x *RunConcurrency) GetAhead() int32 {
+	if x != nil {
+		return x.Ahead
+	}
+	return 0
+}
+
+func (x *RunConcurrency) GetHolderRunId() string {
+	if x != nil {
+		return x.HolderRunId
+	}
+	return ""
+}
+
 var File_perdure_v1_model_proto protoreflect.FileDescriptor
 
 const file_perdure_v1_model_proto_rawDesc = "" +
@@ -2946,7 +3030,7 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\afailure\x18\x01 \x01(\v2\x13.perdure.v1.FailureR\afailure\x12!\n" +
 	"\fnot_executed\x18\x02 \x01(\bR\vnotExecuted\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\x85\f\n" +
+	"retryAfter\"\xc3\f\n" +
 	"\bRunState\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1e\n" +
@@ -2993,7 +3077,8 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\rtrace_context\x18\" \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x12\x1e\n" +
 	"\n" +
 	"cancelling\x18# \x01(\bR\n" +
-	"cancelling\x1a9\n" +
+	"cancelling\x12<\n" +
+	"\vconcurrency\x18, \x01(\v2\x1a.perdure.v1.RunConcurrencyR\vconcurrency\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -3058,7 +3143,12 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\x06needed\x18\x14 \x01(\x05R\x06needed\x12\x16\n" +
 	"\x06joined\x18\x15 \x01(\x05R\x06joined\x12\x17\n" +
 	"\anode_id\x18\x16 \x01(\tR\x06nodeId\x120\n" +
-	"\x05since\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x05since*}\n" +
+	"\x05since\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xb2\x01\n" +
+	"\x0eRunConcurrency\x129\n" +
+	"\vconcurrency\x18\x01 \x01(\v2\x17.perdure.v1.ConcurrencyR\vconcurrency\x12+\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x15.perdure.v1.SlotStateR\x05state\x12\x14\n" +
+	"\x05ahead\x18\x03 \x01(\x05R\x05ahead\x12\"\n" +
+	"\rholder_run_id\x18\x04 \x01(\tR\vholderRunId*}\n" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_KIND_WORKER\x10\x01\x12\x14\n" +
@@ -3080,7 +3170,7 @@ func file_perdure_v1_model_proto_rawDescGZIP() []byte {
 }
 
 var file_perdure_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_perdure_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_perdure_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_perdure_v1_model_proto_goTypes = []any{
 	(NodeKind)(0),                 // 0: perdure.v1.NodeKind
 	(*WorkflowSpec)(nil),          // 1: perdure.v1.WorkflowSpec
@@ -3107,32 +3197,35 @@ var file_perdure_v1_model_proto_goTypes = []any{
 	(*ConsumedMark)(nil),          // 22: perdure.v1.ConsumedMark
 	(*ChildState)(nil),            // 23: perdure.v1.ChildState
 	(*WaitState)(nil),             // 24: perdure.v1.WaitState
-	nil,                           // 25: perdure.v1.WorkflowSpec.NodesEntry
-	nil,                           // 26: perdure.v1.StartSubworkflow.LabelsEntry
-	nil,                           // 27: perdure.v1.RunState.LabelsEntry
-	nil,                           // 28: perdure.v1.RunState.VisitsEntry
-	(*RetryPolicy)(nil),           // 29: perdure.v1.RetryPolicy
-	(*TaskTimeouts)(nil),          // 30: perdure.v1.TaskTimeouts
-	(EffectRisk)(0),               // 31: perdure.v1.EffectRisk
-	(*Failure)(nil),               // 32: perdure.v1.Failure
-	(EventScope)(0),               // 33: perdure.v1.EventScope
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(ChildCancelPolicy)(0),        // 36: perdure.v1.ChildCancelPolicy
-	(DriveMode)(0),                // 37: perdure.v1.DriveMode
-	(WaitReason)(0),               // 38: perdure.v1.WaitReason
-	(RunStatus)(0),                // 39: perdure.v1.RunStatus
-	(RunActivity)(0),              // 40: perdure.v1.RunActivity
-	(*TraceContext)(nil),          // 41: perdure.v1.TraceContext
+	(*RunConcurrency)(nil),        // 25: perdure.v1.RunConcurrency
+	nil,                           // 26: perdure.v1.WorkflowSpec.NodesEntry
+	nil,                           // 27: perdure.v1.StartSubworkflow.LabelsEntry
+	nil,                           // 28: perdure.v1.RunState.LabelsEntry
+	nil,                           // 29: perdure.v1.RunState.VisitsEntry
+	(*RetryPolicy)(nil),           // 30: perdure.v1.RetryPolicy
+	(*TaskTimeouts)(nil),          // 31: perdure.v1.TaskTimeouts
+	(EffectRisk)(0),               // 32: perdure.v1.EffectRisk
+	(*Failure)(nil),               // 33: perdure.v1.Failure
+	(EventScope)(0),               // 34: perdure.v1.EventScope
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(ChildCancelPolicy)(0),        // 37: perdure.v1.ChildCancelPolicy
+	(DriveMode)(0),                // 38: perdure.v1.DriveMode
+	(WaitReason)(0),               // 39: perdure.v1.WaitReason
+	(RunStatus)(0),                // 40: perdure.v1.RunStatus
+	(RunActivity)(0),              // 41: perdure.v1.RunActivity
+	(*TraceContext)(nil),          // 42: perdure.v1.TraceContext
+	(*Concurrency)(nil),           // 43: perdure.v1.Concurrency
+	(SlotState)(0),                // 44: perdure.v1.SlotState
 }
 var file_perdure_v1_model_proto_depIdxs = []int32{
-	25, // 0: perdure.v1.WorkflowSpec.nodes:type_name -> perdure.v1.WorkflowSpec.NodesEntry
+	26, // 0: perdure.v1.WorkflowSpec.nodes:type_name -> perdure.v1.WorkflowSpec.NodesEntry
 	0,  // 1: perdure.v1.NodeSpec.kind:type_name -> perdure.v1.NodeKind
-	29, // 2: perdure.v1.NodeSpec.retry:type_name -> perdure.v1.RetryPolicy
-	30, // 3: perdure.v1.NodeSpec.timeouts:type_name -> perdure.v1.TaskTimeouts
-	31, // 4: perdure.v1.NodeSpec.risk:type_name -> perdure.v1.EffectRisk
+	30, // 2: perdure.v1.NodeSpec.retry:type_name -> perdure.v1.RetryPolicy
+	31, // 3: perdure.v1.NodeSpec.timeouts:type_name -> perdure.v1.TaskTimeouts
+	32, // 4: perdure.v1.NodeSpec.risk:type_name -> perdure.v1.EffectRisk
 	3,  // 5: perdure.v1.StepPlan.vars_ops:type_name -> perdure.v1.VarsOp
-	32, // 6: perdure.v1.StepPlan.fail:type_name -> perdure.v1.Failure
+	33, // 6: perdure.v1.StepPlan.fail:type_name -> perdure.v1.Failure
 	5,  // 7: perdure.v1.StepPlan.effect:type_name -> perdure.v1.Effect
 	6,  // 8: perdure.v1.Effect.wait_event:type_name -> perdure.v1.WaitEvent
 	7,  // 9: perdure.v1.Effect.wait_until:type_name -> perdure.v1.WaitUntil
@@ -3144,57 +3237,60 @@ var file_perdure_v1_model_proto_depIdxs = []int32{
 	14, // 15: perdure.v1.Effect.llm_call:type_name -> perdure.v1.LlmCall
 	15, // 16: perdure.v1.Effect.tool_calls:type_name -> perdure.v1.ToolCalls
 	16, // 17: perdure.v1.Effect.custom:type_name -> perdure.v1.CustomEffect
-	29, // 18: perdure.v1.Effect.retry:type_name -> perdure.v1.RetryPolicy
-	30, // 19: perdure.v1.Effect.timeouts:type_name -> perdure.v1.TaskTimeouts
-	31, // 20: perdure.v1.Effect.risk:type_name -> perdure.v1.EffectRisk
-	33, // 21: perdure.v1.WaitEvent.scope:type_name -> perdure.v1.EventScope
+	30, // 18: perdure.v1.Effect.retry:type_name -> perdure.v1.RetryPolicy
+	31, // 19: perdure.v1.Effect.timeouts:type_name -> perdure.v1.TaskTimeouts
+	32, // 20: perdure.v1.Effect.risk:type_name -> perdure.v1.EffectRisk
+	34, // 21: perdure.v1.WaitEvent.scope:type_name -> perdure.v1.EventScope
 	9,  // 22: perdure.v1.WaitEvent.terms:type_name -> perdure.v1.WaitTerms
-	34, // 23: perdure.v1.WaitUntil.until:type_name -> google.protobuf.Timestamp
-	35, // 24: perdure.v1.WaitUntil.delay:type_name -> google.protobuf.Duration
+	35, // 23: perdure.v1.WaitUntil.until:type_name -> google.protobuf.Timestamp
+	36, // 24: perdure.v1.WaitUntil.delay:type_name -> google.protobuf.Duration
 	9,  // 25: perdure.v1.AskUser.terms:type_name -> perdure.v1.WaitTerms
-	34, // 26: perdure.v1.WaitTerms.deadline:type_name -> google.protobuf.Timestamp
-	35, // 27: perdure.v1.WaitTerms.timeout:type_name -> google.protobuf.Duration
-	33, // 28: perdure.v1.EmitEvent.scope:type_name -> perdure.v1.EventScope
-	36, // 29: perdure.v1.StartSubworkflow.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	37, // 30: perdure.v1.StartSubworkflow.drive:type_name -> perdure.v1.DriveMode
-	26, // 31: perdure.v1.StartSubworkflow.labels:type_name -> perdure.v1.StartSubworkflow.LabelsEntry
-	35, // 32: perdure.v1.StartSubworkflow.timeout:type_name -> google.protobuf.Duration
+	35, // 26: perdure.v1.WaitTerms.deadline:type_name -> google.protobuf.Timestamp
+	36, // 27: perdure.v1.WaitTerms.timeout:type_name -> google.protobuf.Duration
+	34, // 28: perdure.v1.EmitEvent.scope:type_name -> perdure.v1.EventScope
+	37, // 29: perdure.v1.StartSubworkflow.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	38, // 30: perdure.v1.StartSubworkflow.drive:type_name -> perdure.v1.DriveMode
+	27, // 31: perdure.v1.StartSubworkflow.labels:type_name -> perdure.v1.StartSubworkflow.LabelsEntry
+	36, // 32: perdure.v1.StartSubworkflow.timeout:type_name -> google.protobuf.Duration
 	18, // 33: perdure.v1.EffectOutcome.waiting:type_name -> perdure.v1.WaitRequest
 	19, // 34: perdure.v1.EffectOutcome.failed:type_name -> perdure.v1.StepFailure
-	38, // 35: perdure.v1.WaitRequest.reason:type_name -> perdure.v1.WaitReason
+	39, // 35: perdure.v1.WaitRequest.reason:type_name -> perdure.v1.WaitReason
 	9,  // 36: perdure.v1.WaitRequest.terms:type_name -> perdure.v1.WaitTerms
-	32, // 37: perdure.v1.StepFailure.failure:type_name -> perdure.v1.Failure
-	35, // 38: perdure.v1.StepFailure.retry_after:type_name -> google.protobuf.Duration
-	39, // 39: perdure.v1.RunState.status:type_name -> perdure.v1.RunStatus
-	40, // 40: perdure.v1.RunState.activity:type_name -> perdure.v1.RunActivity
+	33, // 37: perdure.v1.StepFailure.failure:type_name -> perdure.v1.Failure
+	36, // 38: perdure.v1.StepFailure.retry_after:type_name -> google.protobuf.Duration
+	40, // 39: perdure.v1.RunState.status:type_name -> perdure.v1.RunStatus
+	41, // 40: perdure.v1.RunState.activity:type_name -> perdure.v1.RunActivity
 	24, // 41: perdure.v1.RunState.waiting:type_name -> perdure.v1.WaitState
-	32, // 42: perdure.v1.RunState.error:type_name -> perdure.v1.Failure
-	27, // 43: perdure.v1.RunState.labels:type_name -> perdure.v1.RunState.LabelsEntry
-	37, // 44: perdure.v1.RunState.drive:type_name -> perdure.v1.DriveMode
-	34, // 45: perdure.v1.RunState.created_at:type_name -> google.protobuf.Timestamp
-	34, // 46: perdure.v1.RunState.updated_at:type_name -> google.protobuf.Timestamp
-	34, // 47: perdure.v1.RunState.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 42: perdure.v1.RunState.error:type_name -> perdure.v1.Failure
+	28, // 43: perdure.v1.RunState.labels:type_name -> perdure.v1.RunState.LabelsEntry
+	38, // 44: perdure.v1.RunState.drive:type_name -> perdure.v1.DriveMode
+	35, // 45: perdure.v1.RunState.created_at:type_name -> google.protobuf.Timestamp
+	35, // 46: perdure.v1.RunState.updated_at:type_name -> google.protobuf.Timestamp
+	35, // 47: perdure.v1.RunState.ended_at:type_name -> google.protobuf.Timestamp
 	21, // 48: perdure.v1.RunState.step:type_name -> perdure.v1.StepState
-	28, // 49: perdure.v1.RunState.visits:type_name -> perdure.v1.RunState.VisitsEntry
+	29, // 49: perdure.v1.RunState.visits:type_name -> perdure.v1.RunState.VisitsEntry
 	22, // 50: perdure.v1.RunState.consumed:type_name -> perdure.v1.ConsumedMark
-	34, // 51: perdure.v1.RunState.deadline:type_name -> google.protobuf.Timestamp
+	35, // 51: perdure.v1.RunState.deadline:type_name -> google.protobuf.Timestamp
 	23, // 52: perdure.v1.RunState.children:type_name -> perdure.v1.ChildState
-	41, // 53: perdure.v1.RunState.trace_context:type_name -> perdure.v1.TraceContext
-	34, // 54: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
-	32, // 55: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
-	33, // 56: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
-	36, // 57: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	38, // 58: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
-	34, // 59: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
-	34, // 60: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
-	33, // 61: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
-	34, // 62: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
-	2,  // 63: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
-	64, // [64:64] is the sub-list for method output_type
-	64, // [64:64] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	42, // 53: perdure.v1.RunState.trace_context:type_name -> perdure.v1.TraceContext
+	25, // 54: perdure.v1.RunState.concurrency:type_name -> perdure.v1.RunConcurrency
+	35, // 55: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
+	33, // 56: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
+	34, // 57: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
+	37, // 58: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	39, // 59: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
+	35, // 60: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
+	35, // 61: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
+	34, // 62: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
+	35, // 63: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
+	43, // 64: perdure.v1.RunConcurrency.concurrency:type_name -> perdure.v1.Concurrency
+	44, // 65: perdure.v1.RunConcurrency.state:type_name -> perdure.v1.SlotState
+	2,  // 66: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_model_proto_init() }
@@ -3238,7 +3334,7 @@ func file_perdure_v1_model_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_model_proto_rawDesc), len(file_perdure_v1_model_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -218,6 +218,8 @@ const (
 	Requeued_CAUSE_RETRY_DUE Requeued_Cause = 3
 	// start_at has come.
 	Requeued_CAUSE_START_DUE Requeued_Cause = 4
+	// The run has a slot of its concurrency key.
+	Requeued_CAUSE_SLOT_GRANTED Requeued_Cause = 5
 )
 
 // Enum value maps for Requeued_Cause.
@@ -228,13 +230,15 @@ var (
 		2: "CAUSE_RELEASED",
 		3: "CAUSE_RETRY_DUE",
 		4: "CAUSE_START_DUE",
+		5: "CAUSE_SLOT_GRANTED",
 	}
 	Requeued_Cause_value = map[string]int32{
-		"CAUSE_UNSPECIFIED": 0,
-		"CAUSE_LAPSED":      1,
-		"CAUSE_RELEASED":    2,
-		"CAUSE_RETRY_DUE":   3,
-		"CAUSE_START_DUE":   4,
+		"CAUSE_UNSPECIFIED":  0,
+		"CAUSE_LAPSED":       1,
+		"CAUSE_RELEASED":     2,
+		"CAUSE_RETRY_DUE":    3,
+		"CAUSE_START_DUE":    4,
+		"CAUSE_SLOT_GRANTED": 5,
 	}
 )
 
@@ -1522,7 +1526,11 @@ type RunStarted struct {
 	// Caller's trace.
 	TraceContext *TraceContext `protobuf:"bytes,14,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
 	// Slot: the vars' JSON text.
-	Vars          *PayloadRef `protobuf:"bytes,15,opt,name=vars,proto3" json:"vars,omitempty"`
+	Vars *PayloadRef `protobuf:"bytes,15,opt,name=vars,proto3" json:"vars,omitempty"`
+	// The concurrency key.
+	Concurrency *Concurrency `protobuf:"bytes,30,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+	InLine        bool `protobuf:"varint,31,opt,name=in_line,json=inLine,proto3" json:"in_line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1660,6 +1668,20 @@ func (x *RunStarted) GetVars() *PayloadRef {
 		return x.Vars
 	}
 	return nil
+}
+
+func (x *RunStarted) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *RunStarted) GetInLine() bool {
+	if x != nil {
+		return x.InLine
+	}
+	return false
 }
 
 // Body of STEP_STARTED. Attempt and worker stand in the header.
@@ -3422,7 +3444,7 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x06prompt\x18\x01 \x01(\tR\x06prompt\x12\x18\n" +
 	"\achoices\x18\x02 \x03(\tR\achoices\x12!\n" +
 	"\fdetails_json\x18\x03 \x01(\tR\vdetailsJson\x12,\n" +
-	"\x12answer_schema_json\x18\x04 \x01(\tR\x10answerSchemaJson\"\xba\x05\n" +
+	"\x12answer_schema_json\x18\x04 \x01(\tR\x10answerSchemaJson\"\x8e\x06\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
@@ -3442,7 +3464,9 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\vevent_floor\x18\r \x01(\x03R\n" +
 	"eventFloor\x12=\n" +
 	"\rtrace_context\x18\x0e \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x12*\n" +
-	"\x04vars\x18\x0f \x01(\v2\x16.perdure.v1.PayloadRefR\x04vars\x1a9\n" +
+	"\x04vars\x18\x0f \x01(\v2\x16.perdure.v1.PayloadRefR\x04vars\x129\n" +
+	"\vconcurrency\x18\x1e \x01(\v2\x17.perdure.v1.ConcurrencyR\vconcurrency\x12\x17\n" +
+	"\ain_line\x18\x1f \x01(\bR\x06inLine\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\".\n" +
@@ -3467,17 +3491,18 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x05child\x18\n" +
 	" \x01(\v2\x15.perdure.v1.ChildLinkR\x05child\"/\n" +
 	"\aVarsOps\x12$\n" +
-	"\x03ops\x18\x01 \x03(\v2\x12.perdure.v1.VarsOpR\x03ops\"\xe7\x01\n" +
+	"\x03ops\x18\x01 \x03(\v2\x12.perdure.v1.VarsOpR\x03ops\"\x80\x02\n" +
 	"\bRequeued\x120\n" +
 	"\x05cause\x18\x01 \x01(\x0e2\x1a.perdure.v1.Requeued.CauseR\x05cause\x129\n" +
 	"\n" +
-	"not_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"n\n" +
+	"not_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\x86\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_LAPSED\x10\x01\x12\x12\n" +
 	"\x0eCAUSE_RELEASED\x10\x02\x12\x13\n" +
 	"\x0fCAUSE_RETRY_DUE\x10\x03\x12\x13\n" +
-	"\x0fCAUSE_START_DUE\x10\x04\"\xa6\x05\n" +
+	"\x0fCAUSE_START_DUE\x10\x04\x12\x16\n" +
+	"\x12CAUSE_SLOT_GRANTED\x10\x05\"\xa6\x05\n" +
 	"\aWaiting\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.perdure.v1.WaitReasonR\x06reason\x12\x19\n" +
 	"\bwait_key\x18\x02 \x01(\tR\awaitKey\x12\x1d\n" +
@@ -3685,10 +3710,11 @@ var file_perdure_v1_records_proto_goTypes = []any{
 	(ChildCancelPolicy)(0),        // 44: perdure.v1.ChildCancelPolicy
 	(DriveMode)(0),                // 45: perdure.v1.DriveMode
 	(*TraceContext)(nil),          // 46: perdure.v1.TraceContext
-	(*VarsOp)(nil),                // 47: perdure.v1.VarsOp
-	(WaitReason)(0),               // 48: perdure.v1.WaitReason
-	(EventScope)(0),               // 49: perdure.v1.EventScope
-	(RunStatus)(0),                // 50: perdure.v1.RunStatus
+	(*Concurrency)(nil),           // 47: perdure.v1.Concurrency
+	(*VarsOp)(nil),                // 48: perdure.v1.VarsOp
+	(WaitReason)(0),               // 49: perdure.v1.WaitReason
+	(EventScope)(0),               // 50: perdure.v1.EventScope
+	(RunStatus)(0),                // 51: perdure.v1.RunStatus
 }
 var file_perdure_v1_records_proto_depIdxs = []int32{
 	0,  // 0: perdure.v1.StepRecord.kind:type_name -> perdure.v1.RecordKind
@@ -3727,51 +3753,52 @@ var file_perdure_v1_records_proto_depIdxs = []int32{
 	39, // 33: perdure.v1.RunStarted.labels:type_name -> perdure.v1.RunStarted.LabelsEntry
 	46, // 34: perdure.v1.RunStarted.trace_context:type_name -> perdure.v1.TraceContext
 	7,  // 35: perdure.v1.RunStarted.vars:type_name -> perdure.v1.PayloadRef
-	7,  // 36: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
-	9,  // 37: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
-	8,  // 38: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
-	7,  // 39: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
-	11, // 40: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
-	40, // 41: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
-	10, // 42: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
-	47, // 43: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
-	2,  // 44: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
-	40, // 45: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
-	48, // 46: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
-	49, // 47: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
-	40, // 48: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
-	40, // 49: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
-	10, // 50: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
-	7,  // 51: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
-	3,  // 52: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
-	7,  // 53: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 54: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
-	7,  // 55: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 56: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
-	50, // 57: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
-	7,  // 58: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
-	8,  // 59: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
-	4,  // 60: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
-	5,  // 61: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
-	7,  // 62: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 63: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
-	8,  // 64: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
-	7,  // 65: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
-	11, // 66: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
-	7,  // 67: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 68: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
-	11, // 69: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
-	7,  // 70: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
-	6,  // 71: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
-	35, // 72: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
-	36, // 73: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
-	37, // 74: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
-	38, // 75: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
-	76, // [76:76] is the sub-list for method output_type
-	76, // [76:76] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	47, // 36: perdure.v1.RunStarted.concurrency:type_name -> perdure.v1.Concurrency
+	7,  // 37: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
+	9,  // 38: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
+	8,  // 39: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
+	7,  // 40: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
+	11, // 41: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
+	40, // 42: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
+	10, // 43: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
+	48, // 44: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
+	2,  // 45: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
+	40, // 46: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
+	49, // 47: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
+	50, // 48: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
+	40, // 49: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	40, // 50: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
+	10, // 51: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
+	7,  // 52: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
+	3,  // 53: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
+	7,  // 54: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 55: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
+	7,  // 56: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 57: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
+	51, // 58: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
+	7,  // 59: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
+	8,  // 60: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
+	4,  // 61: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
+	5,  // 62: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
+	7,  // 63: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 64: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
+	8,  // 65: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
+	7,  // 66: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
+	11, // 67: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
+	7,  // 68: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 69: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
+	11, // 70: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
+	7,  // 71: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
+	6,  // 72: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
+	35, // 73: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
+	36, // 74: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
+	37, // 75: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
+	38, // 76: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_records_proto_init() }

@@ -223,7 +223,10 @@ type StartRunRequest struct {
 	// has ended, `on_existing` decides: FAIL is RUN_EXISTS, RETURN returns the run without an event
 	// (`event_id` empty). Of any number of callers at the same time, one starts the run and the events
 	// of all are appended. `request_id` covers both ways.
-	Event         *StartEvent `protobuf:"bytes,16,opt,name=event,proto3" json:"event,omitempty"`
+	Event *StartEvent `protobuf:"bytes,16,opt,name=event,proto3" json:"event,omitempty"`
+	// Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+	// run, or later in one of its own, and is free again with the commit that ends it.
+	Concurrency   *Concurrency `protobuf:"bytes,17,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +369,13 @@ func (x *StartRunRequest) GetTraceContext() *TraceContext {
 func (x *StartRunRequest) GetEvent() *StartEvent {
 	if x != nil {
 		return x.Event
+	}
+	return nil
+}
+
+func (x *StartRunRequest) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
 	}
 	return nil
 }
@@ -3333,7 +3343,7 @@ var File_perdure_v1_run_service_proto protoreflect.FileDescriptor
 const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1cperdure/v1/run_service.proto\x12\n" +
-	"perdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x1fperdure/v1/ledger_service.proto\x1a\x16perdure/v1/model.proto\"\xe5\x05\n" +
+	"perdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x1fperdure/v1/ledger_service.proto\x1a\x16perdure/v1/model.proto\"\xa0\x06\n" +
 	"\x0fStartRunRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -3356,7 +3366,8 @@ const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\n" +
 	"entry_node\x18\x0e \x01(\tR\tentryNode\x12=\n" +
 	"\rtrace_context\x18\x0f \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x12,\n" +
-	"\x05event\x18\x10 \x01(\v2\x16.perdure.v1.StartEventR\x05event\x1a9\n" +
+	"\x05event\x18\x10 \x01(\v2\x16.perdure.v1.StartEventR\x05event\x129\n" +
+	"\vconcurrency\x18\x11 \x01(\v2\x17.perdure.v1.ConcurrencyR\vconcurrency\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"}\n" +
@@ -3700,16 +3711,17 @@ var file_perdure_v1_run_service_proto_goTypes = []any{
 	(DriveMode)(0),                // 42: perdure.v1.DriveMode
 	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 	(*TraceContext)(nil),          // 44: perdure.v1.TraceContext
-	(RunStatus)(0),                // 45: perdure.v1.RunStatus
-	(RunActivity)(0),              // 46: perdure.v1.RunActivity
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*RunState)(nil),              // 48: perdure.v1.RunState
-	(WaitReason)(0),               // 49: perdure.v1.WaitReason
-	(*WaitState)(nil),             // 50: perdure.v1.WaitState
-	(*Goodbye)(nil),               // 51: perdure.v1.Goodbye
-	(*Failure)(nil),               // 52: perdure.v1.Failure
-	(*StepPlan)(nil),              // 53: perdure.v1.StepPlan
-	(EventScope)(0),               // 54: perdure.v1.EventScope
+	(*Concurrency)(nil),           // 45: perdure.v1.Concurrency
+	(RunStatus)(0),                // 46: perdure.v1.RunStatus
+	(RunActivity)(0),              // 47: perdure.v1.RunActivity
+	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
+	(*RunState)(nil),              // 49: perdure.v1.RunState
+	(WaitReason)(0),               // 50: perdure.v1.WaitReason
+	(*WaitState)(nil),             // 51: perdure.v1.WaitState
+	(*Goodbye)(nil),               // 52: perdure.v1.Goodbye
+	(*Failure)(nil),               // 53: perdure.v1.Failure
+	(*StepPlan)(nil),              // 54: perdure.v1.StepPlan
+	(EventScope)(0),               // 55: perdure.v1.EventScope
 }
 var file_perdure_v1_run_service_proto_depIdxs = []int32{
 	40, // 0: perdure.v1.StartRunRequest.labels:type_name -> perdure.v1.StartRunRequest.LabelsEntry
@@ -3719,90 +3731,91 @@ var file_perdure_v1_run_service_proto_depIdxs = []int32{
 	0,  // 4: perdure.v1.StartRunRequest.on_existing:type_name -> perdure.v1.OnExisting
 	44, // 5: perdure.v1.StartRunRequest.trace_context:type_name -> perdure.v1.TraceContext
 	4,  // 6: perdure.v1.StartRunRequest.event:type_name -> perdure.v1.StartEvent
-	45, // 7: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 8: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
-	47, // 9: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
-	45, // 10: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 11: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
-	45, // 12: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 13: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
-	1,  // 14: perdure.v1.GetRunRequest.view:type_name -> perdure.v1.RunView
-	48, // 15: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
-	45, // 16: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
-	46, // 17: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
-	41, // 18: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
-	49, // 19: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
-	43, // 20: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
-	43, // 21: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
-	43, // 22: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
-	43, // 23: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
-	12, // 24: perdure.v1.ListRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	48, // 25: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
-	12, // 26: perdure.v1.CountRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	49, // 27: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
-	19, // 28: perdure.v1.ListWaitsResponse.waits:type_name -> perdure.v1.RunWait
-	50, // 29: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
-	2,  // 30: perdure.v1.WaitRunRequest.until:type_name -> perdure.v1.WaitRunUntil
-	47, // 31: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
-	1,  // 32: perdure.v1.WaitRunRequest.view:type_name -> perdure.v1.RunView
-	48, // 33: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
-	1,  // 34: perdure.v1.WatchRunRequest.view:type_name -> perdure.v1.RunView
-	48, // 35: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
-	24, // 36: perdure.v1.WatchRunResponse.heartbeat:type_name -> perdure.v1.WatchHeartbeat
-	51, // 37: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
-	43, // 38: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
-	45, // 39: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 40: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
-	45, // 41: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 42: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
-	45, // 43: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 44: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
-	32, // 45: perdure.v1.ResolveStepRequest.rerun:type_name -> perdure.v1.RerunStep
-	33, // 46: perdure.v1.ResolveStepRequest.completed:type_name -> perdure.v1.CompletedStep
-	52, // 47: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
-	53, // 48: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
-	45, // 49: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
-	46, // 50: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
-	54, // 51: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
-	54, // 52: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
-	39, // 53: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
-	54, // 54: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
-	43, // 55: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
-	3,  // 56: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
-	6,  // 57: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
-	8,  // 58: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
-	10, // 59: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
-	13, // 60: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
-	15, // 61: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
-	17, // 62: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
-	20, // 63: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
-	22, // 64: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
-	25, // 65: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
-	27, // 66: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
-	29, // 67: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
-	31, // 68: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
-	35, // 69: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
-	37, // 70: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
-	5,  // 71: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
-	7,  // 72: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
-	9,  // 73: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
-	11, // 74: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
-	14, // 75: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
-	16, // 76: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
-	18, // 77: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
-	21, // 78: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
-	23, // 79: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
-	26, // 80: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
-	28, // 81: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
-	30, // 82: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
-	34, // 83: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
-	36, // 84: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
-	38, // 85: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
-	71, // [71:86] is the sub-list for method output_type
-	56, // [56:71] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	45, // 7: perdure.v1.StartRunRequest.concurrency:type_name -> perdure.v1.Concurrency
+	46, // 8: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 9: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
+	48, // 10: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
+	46, // 11: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 12: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
+	46, // 13: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 14: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
+	1,  // 15: perdure.v1.GetRunRequest.view:type_name -> perdure.v1.RunView
+	49, // 16: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
+	46, // 17: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
+	47, // 18: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
+	41, // 19: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
+	50, // 20: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
+	43, // 21: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
+	43, // 22: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
+	43, // 23: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
+	43, // 24: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
+	12, // 25: perdure.v1.ListRunsRequest.filter:type_name -> perdure.v1.RunFilter
+	49, // 26: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
+	12, // 27: perdure.v1.CountRunsRequest.filter:type_name -> perdure.v1.RunFilter
+	50, // 28: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
+	19, // 29: perdure.v1.ListWaitsResponse.waits:type_name -> perdure.v1.RunWait
+	51, // 30: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
+	2,  // 31: perdure.v1.WaitRunRequest.until:type_name -> perdure.v1.WaitRunUntil
+	48, // 32: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
+	1,  // 33: perdure.v1.WaitRunRequest.view:type_name -> perdure.v1.RunView
+	49, // 34: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
+	1,  // 35: perdure.v1.WatchRunRequest.view:type_name -> perdure.v1.RunView
+	49, // 36: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
+	24, // 37: perdure.v1.WatchRunResponse.heartbeat:type_name -> perdure.v1.WatchHeartbeat
+	52, // 38: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
+	43, // 39: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
+	46, // 40: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 41: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
+	46, // 42: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 43: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	46, // 44: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 45: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	32, // 46: perdure.v1.ResolveStepRequest.rerun:type_name -> perdure.v1.RerunStep
+	33, // 47: perdure.v1.ResolveStepRequest.completed:type_name -> perdure.v1.CompletedStep
+	53, // 48: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
+	54, // 49: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
+	46, // 50: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
+	47, // 51: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
+	55, // 52: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
+	55, // 53: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
+	39, // 54: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
+	55, // 55: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
+	43, // 56: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
+	3,  // 57: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
+	6,  // 58: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
+	8,  // 59: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
+	10, // 60: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
+	13, // 61: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
+	15, // 62: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
+	17, // 63: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
+	20, // 64: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
+	22, // 65: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
+	25, // 66: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
+	27, // 67: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
+	29, // 68: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
+	31, // 69: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
+	35, // 70: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
+	37, // 71: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
+	5,  // 72: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
+	7,  // 73: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
+	9,  // 74: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
+	11, // 75: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
+	14, // 76: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
+	16, // 77: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
+	18, // 78: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
+	21, // 79: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
+	23, // 80: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
+	26, // 81: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
+	28, // 82: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
+	30, // 83: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
+	34, // 84: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
+	36, // 85: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
+	38, // 86: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
+	72, // [72:87] is the sub-list for method output_type
+	57, // [57:72] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_run_service_proto_init() }

@@ -56,7 +56,8 @@ type RunServiceClient interface {
 	// Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
 	// there is none of that id, and gives the event to whichever run then has it (see
 	// StartRunRequest.event).
-	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+	// CONCURRENCY_LIMIT, LIMIT_REACHED.
 	StartRun(ctx context.Context, in *StartRunRequest, opts ...grpc.CallOption) (*StartRunResponse, error)
 	// Gives a manual run node entries, then waits until they are used, the run settles or the call's
 	// deadline. Errors: RUN_NOT_MANUAL, RUN_ENDED.
@@ -288,7 +289,8 @@ type RunServiceServer interface {
 	// Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
 	// there is none of that id, and gives the event to whichever run then has it (see
 	// StartRunRequest.event).
-	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+	// Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+	// CONCURRENCY_LIMIT, LIMIT_REACHED.
 	StartRun(context.Context, *StartRunRequest) (*StartRunResponse, error)
 	// Gives a manual run node entries, then waits until they are used, the run settles or the call's
 	// deadline. Errors: RUN_NOT_MANUAL, RUN_ENDED.

@@ -138,6 +138,42 @@ export declare type TaskTimeouts = Message<"perdure.v1.TaskTimeouts"> & {
 export declare const TaskTimeoutsSchema: GenMessage<TaskTimeouts>;
 
 /**
+ * At most `limit` runs of the namespace with the same `key` move at a time; a run holds its slot from its
+ * start until it has ended, also while it waits or is paused. Children have no key of their own.
+ *
+ * @generated from message perdure.v1.Concurrency
+ */
+export declare type Concurrency = Message<"perdure.v1.Concurrency"> & {
+  /**
+   * 1 to 128 bytes; what runs compete for, for example "customer-7". Keys of all workflows of a
+   * namespace are one set: put the workflow's name into the key to keep them apart.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * 1 to 10,000. Each run brings its own: it starts once fewer runs than that hold a slot.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * What becomes of the run if there is no slot.
+   *
+   * @generated from field: perdure.v1.OnLimit on_limit = 3;
+   */
+  onLimit: OnLimit;
+};
+
+/**
+ * Describes the message perdure.v1.Concurrency.
+ * Use `create(ConcurrencySchema)` to create a new message.
+ */
+export declare const ConcurrencySchema: GenMessage<Concurrency>;
+
+/**
  * W3C trace context of the caller, carried to tasks unchanged.
  *
  * @generated from message perdure.v1.TraceContext
@@ -492,4 +528,79 @@ export enum ChildCancelPolicy {
  * Describes the enum perdure.v1.ChildCancelPolicy.
  */
 export declare const ChildCancelPolicySchema: GenEnum<ChildCancelPolicy>;
+
+/**
+ * What becomes of a run for which there is no slot.
+ *
+ * @generated from enum perdure.v1.OnLimit
+ */
+export enum OnLimit {
+  /**
+   * Same as QUEUE.
+   *
+   * @generated from enum value: ON_LIMIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It exists and waits in line, in order of creation (with start_at: of its first step's instant),
+   * activity BACKOFF. It can be paused (others then pass it), cancelled, and has its deadline.
+   *
+   * @generated from enum value: ON_LIMIT_QUEUE = 1;
+   */
+  QUEUE = 1,
+
+  /**
+   * There is no run: CONCURRENCY_LIMIT. Not together with start_at.
+   *
+   * @generated from enum value: ON_LIMIT_REJECT = 2;
+   */
+  REJECT = 2,
+
+  /**
+   * It gets in line, and as many of the oldest runs of the key are cancelled as it takes to let it
+   * start: the newest wins. Not together with start_at.
+   *
+   * @generated from enum value: ON_LIMIT_CANCEL_OLDEST = 3;
+   */
+  CANCEL_OLDEST = 3,
+}
+
+/**
+ * Describes the enum perdure.v1.OnLimit.
+ */
+export declare const OnLimitSchema: GenEnum<OnLimit>;
+
+/**
+ * Whether a run has its slot.
+ *
+ * @generated from enum perdure.v1.SlotState
+ */
+export enum SlotState {
+  /**
+   * It needs none, or needs it only at its start_at, or has ended.
+   *
+   * @generated from enum value: SLOT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits in line.
+   *
+   * @generated from enum value: SLOT_STATE_IN_LINE = 1;
+   */
+  IN_LINE = 1,
+
+  /**
+   * It has one.
+   *
+   * @generated from enum value: SLOT_STATE_HELD = 2;
+   */
+  HELD = 2,
+}
+
+/**
+ * Describes the enum perdure.v1.SlotState.
+ */
+export declare const SlotStateSchema: GenEnum<SlotState>;
 

@@ -310,6 +310,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_BAD_REPORT = 41;
    */
   BAD_REPORT = 41,
+
+  /**
+   * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+   * names `holder_run_id`.
+   *
+   * @generated from enum value: ERROR_REASON_CONCURRENCY_LIMIT = 52;
+   */
+  CONCURRENCY_LIMIT = 52,
 }
 
 /**

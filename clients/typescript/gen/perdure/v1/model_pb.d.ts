@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ChildCancelPolicy, DriveMode, EffectRisk, EventScope, Failure, RetryPolicy, RunActivity, RunStatus, TaskTimeouts, TraceContext, WaitReason } from "./common_pb.js";
+import type { ChildCancelPolicy, Concurrency, DriveMode, EffectRisk, EventScope, Failure, RetryPolicy, RunActivity, RunStatus, SlotState, TaskTimeouts, TraceContext, WaitReason } from "./common_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -1253,6 +1253,13 @@ export declare type RunState = Message<"perdure.v1.RunState"> & {
    * @generated from field: bool cancelling = 35;
    */
   cancelling: boolean;
+
+  /**
+   * The concurrency key, if the run has one.
+   *
+   * @generated from field: perdure.v1.RunConcurrency concurrency = 44;
+   */
+  concurrency?: RunConcurrency | undefined;
 };
 
 /**
@@ -1627,6 +1634,49 @@ export declare type WaitState = Message<"perdure.v1.WaitState"> & {
  * Use `create(WaitStateSchema)` to create a new message.
  */
 export declare const WaitStateSchema: GenMessage<WaitState>;
+
+/**
+ * A run's concurrency key, and where the run stands with it.
+ *
+ * @generated from message perdure.v1.RunConcurrency
+ */
+export declare type RunConcurrency = Message<"perdure.v1.RunConcurrency"> & {
+  /**
+   * As given at the start. In lists only of runs that hold a slot or are in line, and on_limit is set
+   * only where it is CANCEL_OLDEST.
+   *
+   * @generated from field: perdure.v1.Concurrency concurrency = 1;
+   */
+  concurrency?: Concurrency | undefined;
+
+  /**
+   * Whether it has its slot.
+   *
+   * @generated from field: perdure.v1.SlotState state = 2;
+   */
+  state: SlotState;
+
+  /**
+   * GetRun, WaitRun and WatchRun of a run in line: how many runs are in line before it, exact to
+   * 1,000.
+   *
+   * @generated from field: int32 ahead = 3;
+   */
+  ahead: number;
+
+  /**
+   * Likewise: the run that has held a slot for the longest time.
+   *
+   * @generated from field: string holder_run_id = 4;
+   */
+  holderRunId: string;
+};
+
+/**
+ * Describes the message perdure.v1.RunConcurrency.
+ * Use `create(RunConcurrencySchema)` to create a new message.
+ */
+export declare const RunConcurrencySchema: GenMessage<RunConcurrency>;
 
 /**
  * Kinds of node: where its StepPlan comes from.

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ChildCancelPolicy, DriveMode, EffectRisk, EventScope, RetryPolicy, RunStatus, TaskTimeouts, TraceContext, WaitReason } from "./common_pb.js";
+import type { ChildCancelPolicy, Concurrency, DriveMode, EffectRisk, EventScope, RetryPolicy, RunStatus, TaskTimeouts, TraceContext, WaitReason } from "./common_pb.js";
 import type { VarsOp } from "./model_pb.js";
 
 /**
@@ -715,6 +715,20 @@ export declare type RunStarted = Message<"perdure.v1.RunStarted"> & {
    * @generated from field: perdure.v1.PayloadRef vars = 15;
    */
   vars?: PayloadRef | undefined;
+
+  /**
+   * The concurrency key.
+   *
+   * @generated from field: perdure.v1.Concurrency concurrency = 30;
+   */
+  concurrency?: Concurrency | undefined;
+
+  /**
+   * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+   *
+   * @generated from field: bool in_line = 31;
+   */
+  inLine: boolean;
 };
 
 /**
@@ -934,6 +948,13 @@ export enum Requeued_Cause {
    * @generated from enum value: CAUSE_START_DUE = 4;
    */
   START_DUE = 4,
+
+  /**
+   * The run has a slot of its concurrency key.
+   *
+   * @generated from enum value: CAUSE_SLOT_GRANTED = 5;
+   */
+  SLOT_GRANTED = 5,
 }
 
 /**

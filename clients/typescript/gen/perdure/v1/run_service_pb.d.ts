@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { DriveMode, EventScope, Failure, RunActivity, RunStatus, TraceContext, WaitReason } from "./common_pb.js";
+import type { Concurrency, DriveMode, EventScope, Failure, RunActivity, RunStatus, TraceContext, WaitReason } from "./common_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { RunState, StepPlan, WaitState } from "./model_pb.js";
 import type { Goodbye } from "./ledger_service_pb.js";
@@ -138,6 +138,14 @@ export declare type StartRunRequest = Message<"perdure.v1.StartRunRequest"> & {
    * @generated from field: perdure.v1.StartEvent event = 16;
    */
   event?: StartEvent | undefined;
+
+  /**
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   *
+   * @generated from field: perdure.v1.Concurrency concurrency = 17;
+   */
+  concurrency?: Concurrency | undefined;
 };
 
 /**
@@ -1942,7 +1950,8 @@ export declare const RunService: GenService<{
    * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
    * there is none of that id, and gives the event to whichever run then has it (see
    * StartRunRequest.event).
-   * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+   * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+   * CONCURRENCY_LIMIT, LIMIT_REACHED.
    *
    * @generated from rpc perdure.v1.RunService.StartRun
    */

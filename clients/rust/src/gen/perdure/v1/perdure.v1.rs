@@ -51,6 +51,21 @@ pub struct TaskTimeouts {
     #[prost(message, optional, tag="3")]
     pub heartbeat: ::core::option::Option<::prost_types::Duration>,
 }
+/// At most `limit` runs of the namespace with the same `key` move at a time; a run holds its slot from its
+/// start until it has ended, also while it waits or is paused. Children have no key of their own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Concurrency {
+    /// 1 to 128 bytes; what runs compete for, for example "customer-7". Keys of all workflows of a
+    /// namespace are one set: put the workflow's name into the key to keep them apart.
+    #[prost(string, tag="1")]
+    pub key: ::prost::alloc::string::String,
+    /// 1 to 10,000. Each run brings its own: it starts once fewer runs than that hold a slot.
+    #[prost(int32, tag="2")]
+    pub limit: i32,
+    /// What becomes of the run if there is no slot.
+    #[prost(enumeration="OnLimit", tag="3")]
+    pub on_limit: i32,
+}
 /// W3C trace context of the caller, carried to tasks unchanged.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceContext {
@@ -344,6 +359,78 @@ impl ChildCancelPolicy {
             "CHILD_CANCEL_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
             "CHILD_CANCEL_POLICY_CANCEL" => Some(Self::Cancel),
             "CHILD_CANCEL_POLICY_ABANDON" => Some(Self::Abandon),
+            _ => None,
+        }
+    }
+}
+/// What becomes of a run for which there is no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnLimit {
+    /// Same as QUEUE.
+    Unspecified = 0,
+    /// It exists and waits in line, in order of creation (with start_at: of its first step's instant),
+    /// activity BACKOFF. It can be paused (others then pass it), cancelled, and has its deadline.
+    Queue = 1,
+    /// There is no run: CONCURRENCY_LIMIT. Not together with start_at.
+    Reject = 2,
+    /// It gets in line, and as many of the oldest runs of the key are cancelled as it takes to let it
+    /// start: the newest wins. Not together with start_at.
+    CancelOldest = 3,
+}
+impl OnLimit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_LIMIT_UNSPECIFIED",
+            Self::Queue => "ON_LIMIT_QUEUE",
+            Self::Reject => "ON_LIMIT_REJECT",
+            Self::CancelOldest => "ON_LIMIT_CANCEL_OLDEST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_LIMIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_LIMIT_QUEUE" => Some(Self::Queue),
+            "ON_LIMIT_REJECT" => Some(Self::Reject),
+            "ON_LIMIT_CANCEL_OLDEST" => Some(Self::CancelOldest),
+            _ => None,
+        }
+    }
+}
+/// Whether a run has its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SlotState {
+    /// It needs none, or needs it only at its start_at, or has ended.
+    Unspecified = 0,
+    /// It waits in line.
+    InLine = 1,
+    /// It has one.
+    Held = 2,
+}
+impl SlotState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SLOT_STATE_UNSPECIFIED",
+            Self::InLine => "SLOT_STATE_IN_LINE",
+            Self::Held => "SLOT_STATE_HELD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SLOT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SLOT_STATE_IN_LINE" => Some(Self::InLine),
+            "SLOT_STATE_HELD" => Some(Self::Held),
             _ => None,
         }
     }
@@ -882,6 +969,9 @@ pub struct RunState {
     /// True between the acceptance of a cancel and the end of its on_cancel_node path.
     #[prost(bool, tag="35")]
     pub cancelling: bool,
+    /// The concurrency key, if the run has one.
+    #[prost(message, optional, tag="44")]
+    pub concurrency: ::core::option::Option<RunConcurrency>,
 }
 /// The step a run is at.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1033,6 +1123,24 @@ pub struct WaitState {
     /// When it was registered.
     #[prost(message, optional, tag="23")]
     pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A run's concurrency key, and where the run stands with it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunConcurrency {
+    /// As given at the start. In lists only of runs that hold a slot or are in line, and on_limit is set
+    /// only where it is CANCEL_OLDEST.
+    #[prost(message, optional, tag="1")]
+    pub concurrency: ::core::option::Option<Concurrency>,
+    /// Whether it has its slot.
+    #[prost(enumeration="SlotState", tag="2")]
+    pub state: i32,
+    /// GetRun, WaitRun and WatchRun of a run in line: how many runs are in line before it, exact to
+    /// 1,000.
+    #[prost(int32, tag="3")]
+    pub ahead: i32,
+    /// Likewise: the run that has held a slot for the longest time.
+    #[prost(string, tag="4")]
+    pub holder_run_id: ::prost::alloc::string::String,
 }
 /// Kinds of node: where its StepPlan comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1363,6 +1471,12 @@ pub struct RunStarted {
     /// Slot: the vars' JSON text.
     #[prost(message, optional, tag="15")]
     pub vars: ::core::option::Option<PayloadRef>,
+    /// The concurrency key.
+    #[prost(message, optional, tag="30")]
+    pub concurrency: ::core::option::Option<Concurrency>,
+    /// There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+    #[prost(bool, tag="31")]
+    pub in_line: bool,
 }
 /// Body of STEP_STARTED. Attempt and worker stand in the header.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1446,6 +1560,8 @@ pub mod requeued {
         RetryDue = 3,
         /// start_at has come.
         StartDue = 4,
+        /// The run has a slot of its concurrency key.
+        SlotGranted = 5,
     }
     impl Cause {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -1459,6 +1575,7 @@ pub mod requeued {
                 Self::Released => "CAUSE_RELEASED",
                 Self::RetryDue => "CAUSE_RETRY_DUE",
                 Self::StartDue => "CAUSE_START_DUE",
+                Self::SlotGranted => "CAUSE_SLOT_GRANTED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1469,6 +1586,7 @@ pub mod requeued {
                 "CAUSE_RELEASED" => Some(Self::Released),
                 "CAUSE_RETRY_DUE" => Some(Self::RetryDue),
                 "CAUSE_START_DUE" => Some(Self::StartDue),
+                "CAUSE_SLOT_GRANTED" => Some(Self::SlotGranted),
                 _ => None,
             }
         }
@@ -3078,6 +3196,9 @@ pub enum ErrorReason {
     StaleAttempt = 40,
     /// INVALID_ARGUMENT. In acks only: the report does not fit its task.
     BadReport = 41,
+    /// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+    /// names `holder_run_id`.
+    ConcurrencyLimit = 52,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3128,6 +3249,7 @@ impl ErrorReason {
             Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
             Self::StaleAttempt => "ERROR_REASON_STALE_ATTEMPT",
             Self::BadReport => "ERROR_REASON_BAD_REPORT",
+            Self::ConcurrencyLimit => "ERROR_REASON_CONCURRENCY_LIMIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3175,6 +3297,7 @@ impl ErrorReason {
             "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
             "ERROR_REASON_STALE_ATTEMPT" => Some(Self::StaleAttempt),
             "ERROR_REASON_BAD_REPORT" => Some(Self::BadReport),
+            "ERROR_REASON_CONCURRENCY_LIMIT" => Some(Self::ConcurrencyLimit),
             _ => None,
         }
     }
@@ -3237,6 +3360,10 @@ pub struct StartRunRequest {
     /// of all are appended. `request_id` covers both ways.
     #[prost(message, optional, tag="16")]
     pub event: ::core::option::Option<StartEvent>,
+    /// Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+    /// run, or later in one of its own, and is free again with the commit that ends it.
+    #[prost(message, optional, tag="17")]
+    pub concurrency: ::core::option::Option<Concurrency>,
 }
 /// An event that goes with StartRun.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -42,6 +42,11 @@ public final class Common extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_TaskTimeouts_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Concurrency_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Concurrency_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_TraceContext_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -72,36 +77,44 @@ public final class Common extends com.google.protobuf.GeneratedFile {
       "?\n\016start_to_close\030\002 \001(\0132\031.google.protobu" +
       "f.DurationR\014startToClose\0227\n\theartbeat\030\003 " +
       "\001(\0132\031.google.protobuf.DurationR\theartbea" +
-      "t\"P\n\014TraceContext\022 \n\013traceparent\030\001 \001(\tR\013" +
-      "traceparent\022\036\n\ntracestate\030\002 \001(\tR\ntracest" +
-      "ate*\242\001\n\tRunStatus\022\032\n\026RUN_STATUS_UNSPECIF" +
-      "IED\020\000\022\026\n\022RUN_STATUS_RUNNING\020\001\022\026\n\022RUN_STA" +
-      "TUS_WAITING\020\002\022\030\n\024RUN_STATUS_COMPLETED\020\003\022" +
-      "\025\n\021RUN_STATUS_FAILED\020\004\022\030\n\024RUN_STATUS_CAN" +
-      "CELLED\020\005*\301\001\n\013RunActivity\022\034\n\030RUN_ACTIVITY" +
-      "_UNSPECIFIED\020\000\022\027\n\023RUN_ACTIVITY_QUEUED\020\001\022" +
-      "\027\n\023RUN_ACTIVITY_LEASED\020\002\022\030\n\024RUN_ACTIVITY" +
-      "_BACKOFF\020\003\022\030\n\024RUN_ACTIVITY_WAITING\020\004\022\027\n\023" +
-      "RUN_ACTIVITY_PARKED\020\005\022\025\n\021RUN_ACTIVITY_ID" +
-      "LE\020\006*S\n\tDriveMode\022\032\n\026DRIVE_MODE_UNSPECIF" +
-      "IED\020\000\022\023\n\017DRIVE_MODE_AUTO\020\001\022\025\n\021DRIVE_MODE" +
-      "_MANUAL\020\002*y\n\nEffectRisk\022\033\n\027EFFECT_RISK_U" +
-      "NSPECIFIED\020\000\022\024\n\020EFFECT_RISK_READ\020\001\022\032\n\026EF" +
-      "FECT_RISK_IDEMPOTENT\020\002\022\034\n\030EFFECT_RISK_IR" +
-      "REVERSIBLE\020\003*\211\001\n\nEventScope\022\033\n\027EVENT_SCO" +
-      "PE_UNSPECIFIED\020\000\022\027\n\023EVENT_SCOPE_SESSION\020" +
-      "\001\022\030\n\024EVENT_SCOPE_WORKFLOW\020\002\022\023\n\017EVENT_SCO" +
-      "PE_RUN\020\003\022\026\n\022EVENT_SCOPE_GLOBAL\020\004*\265\001\n\nWai" +
-      "tReason\022\033\n\027WAIT_REASON_UNSPECIFIED\020\000\022\025\n\021" +
-      "WAIT_REASON_EVENT\020\001\022\025\n\021WAIT_REASON_UNTIL" +
-      "\020\002\022\024\n\020WAIT_REASON_USER\020\003\022\023\n\017WAIT_REASON_" +
-      "JOB\020\004\022\033\n\027WAIT_REASON_SUBWORKFLOW\020\005\022\024\n\020WA" +
-      "IT_REASON_JOIN\020\006*y\n\021ChildCancelPolicy\022#\n" +
-      "\037CHILD_CANCEL_POLICY_UNSPECIFIED\020\000\022\036\n\032CH" +
-      "ILD_CANCEL_POLICY_CANCEL\020\001\022\037\n\033CHILD_CANC" +
-      "EL_POLICY_ABANDON\020\002BV\n\016dev.perdure.v1P\001Z" +
-      "Bgithub.com/perdure-dev/perdure/clients/" +
-      "go/gen/perdure/v1;perdurev1b\006proto3"
+      "t\"e\n\013Concurrency\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005li" +
+      "mit\030\002 \001(\005R\005limit\022.\n\010on_limit\030\003 \001(\0162\023.per" +
+      "dure.v1.OnLimitR\007onLimit\"P\n\014TraceContext" +
+      "\022 \n\013traceparent\030\001 \001(\tR\013traceparent\022\036\n\ntr" +
+      "acestate\030\002 \001(\tR\ntracestate*\242\001\n\tRunStatus" +
+      "\022\032\n\026RUN_STATUS_UNSPECIFIED\020\000\022\026\n\022RUN_STAT" +
+      "US_RUNNING\020\001\022\026\n\022RUN_STATUS_WAITING\020\002\022\030\n\024" +
+      "RUN_STATUS_COMPLETED\020\003\022\025\n\021RUN_STATUS_FAI" +
+      "LED\020\004\022\030\n\024RUN_STATUS_CANCELLED\020\005*\301\001\n\013RunA" +
+      "ctivity\022\034\n\030RUN_ACTIVITY_UNSPECIFIED\020\000\022\027\n" +
+      "\023RUN_ACTIVITY_QUEUED\020\001\022\027\n\023RUN_ACTIVITY_L" +
+      "EASED\020\002\022\030\n\024RUN_ACTIVITY_BACKOFF\020\003\022\030\n\024RUN" +
+      "_ACTIVITY_WAITING\020\004\022\027\n\023RUN_ACTIVITY_PARK" +
+      "ED\020\005\022\025\n\021RUN_ACTIVITY_IDLE\020\006*S\n\tDriveMode" +
+      "\022\032\n\026DRIVE_MODE_UNSPECIFIED\020\000\022\023\n\017DRIVE_MO" +
+      "DE_AUTO\020\001\022\025\n\021DRIVE_MODE_MANUAL\020\002*y\n\nEffe" +
+      "ctRisk\022\033\n\027EFFECT_RISK_UNSPECIFIED\020\000\022\024\n\020E" +
+      "FFECT_RISK_READ\020\001\022\032\n\026EFFECT_RISK_IDEMPOT" +
+      "ENT\020\002\022\034\n\030EFFECT_RISK_IRREVERSIBLE\020\003*\211\001\n\n" +
+      "EventScope\022\033\n\027EVENT_SCOPE_UNSPECIFIED\020\000\022" +
+      "\027\n\023EVENT_SCOPE_SESSION\020\001\022\030\n\024EVENT_SCOPE_" +
+      "WORKFLOW\020\002\022\023\n\017EVENT_SCOPE_RUN\020\003\022\026\n\022EVENT" +
+      "_SCOPE_GLOBAL\020\004*\265\001\n\nWaitReason\022\033\n\027WAIT_R" +
+      "EASON_UNSPECIFIED\020\000\022\025\n\021WAIT_REASON_EVENT" +
+      "\020\001\022\025\n\021WAIT_REASON_UNTIL\020\002\022\024\n\020WAIT_REASON" +
+      "_USER\020\003\022\023\n\017WAIT_REASON_JOB\020\004\022\033\n\027WAIT_REA" +
+      "SON_SUBWORKFLOW\020\005\022\024\n\020WAIT_REASON_JOIN\020\006*" +
+      "y\n\021ChildCancelPolicy\022#\n\037CHILD_CANCEL_POL" +
+      "ICY_UNSPECIFIED\020\000\022\036\n\032CHILD_CANCEL_POLICY" +
+      "_CANCEL\020\001\022\037\n\033CHILD_CANCEL_POLICY_ABANDON" +
+      "\020\002*h\n\007OnLimit\022\030\n\024ON_LIMIT_UNSPECIFIED\020\000\022" +
+      "\022\n\016ON_LIMIT_QUEUE\020\001\022\023\n\017ON_LIMIT_REJECT\020\002" +
+      "\022\032\n\026ON_LIMIT_CANCEL_OLDEST\020\003*T\n\tSlotStat" +
+      "e\022\032\n\026SLOT_STATE_UNSPECIFIED\020\000\022\026\n\022SLOT_ST" +
+      "ATE_IN_LINE\020\001\022\023\n\017SLOT_STATE_HELD\020\002BV\n\016de" +
+      "v.perdure.v1P\001ZBgithub.com/perdure-dev/p" +
+      "erdure/clients/go/gen/perdure/v1;perdure" +
+      "v1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -126,8 +139,14 @@ public final class Common extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_TaskTimeouts_descriptor,
         new java.lang.String[] { "ScheduleToStart", "StartToClose", "Heartbeat", });
-    internal_static_perdure_v1_TraceContext_descriptor =
+    internal_static_perdure_v1_Concurrency_descriptor =
       getDescriptor().getMessageType(3);
+    internal_static_perdure_v1_Concurrency_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Concurrency_descriptor,
+        new java.lang.String[] { "Key", "Limit", "OnLimit", });
+    internal_static_perdure_v1_TraceContext_descriptor =
+      getDescriptor().getMessageType(4);
     internal_static_perdure_v1_TraceContext_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_TraceContext_descriptor,

@@ -353,6 +353,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_BAD_REPORT = 41;</code>
    */
   ERROR_REASON_BAD_REPORT(41),
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+   * names `holder_run_id`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CONCURRENCY_LIMIT = 52;</code>
+   */
+  ERROR_REASON_CONCURRENCY_LIMIT(52),
   UNRECOGNIZED(-1),
   ;
 
@@ -701,6 +710,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_BAD_REPORT = 41;</code>
    */
   public static final int ERROR_REASON_BAD_REPORT_VALUE = 41;
+  /**
+   * <pre>
+   * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
+   * names `holder_run_id`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_CONCURRENCY_LIMIT = 52;</code>
+   */
+  public static final int ERROR_REASON_CONCURRENCY_LIMIT_VALUE = 52;
 
 
   public final int getNumber() {
@@ -769,6 +787,7 @@ public enum ErrorReason
       case 39: return ERROR_REASON_LIMIT_REACHED;
       case 40: return ERROR_REASON_STALE_ATTEMPT;
       case 41: return ERROR_REASON_BAD_REPORT;
+      case 52: return ERROR_REASON_CONCURRENCY_LIMIT;
       default: return null;
     }
   }

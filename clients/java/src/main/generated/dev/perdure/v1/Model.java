@@ -166,6 +166,11 @@ public final class Model extends com.google.protobuf.GeneratedFile {
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_WaitState_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RunConcurrency_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RunConcurrency_fieldAccessorTable;
 
   public static com.google.protobuf.Descriptors.FileDescriptor
       getDescriptor() {
@@ -284,7 +289,7 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "Failure\022-\n\007failure\030\001 \001(\0132\023.perdure.v1.Fa" +
       "ilureR\007failure\022!\n\014not_executed\030\002 \001(\010R\013no" +
       "tExecuted\022:\n\013retry_after\030\003 \001(\0132\031.google." +
-      "protobuf.DurationR\nretryAfter\"\205\014\n\010RunSta" +
+      "protobuf.DurationR\nretryAfter\"\303\014\n\010RunSta" +
       "te\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_" +
       "id\030\002 \001(\tR\005runId\022\036\n\013root_run_id\030\003 \001(\tR\tro" +
       "otRunId\022\"\n\rparent_run_id\030\004 \001(\tR\013parentRu" +
@@ -319,56 +324,63 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "mpR\010deadline\0222\n\010children\030! \003(\0132\026.perdure" +
       ".v1.ChildStateR\010children\022=\n\rtrace_contex" +
       "t\030\" \001(\0132\030.perdure.v1.TraceContextR\014trace" +
-      "Context\022\036\n\ncancelling\030# \001(\010R\ncancelling\032" +
-      "9\n\013LabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005valu" +
-      "e\030\002 \001(\tR\005value:\0028\001\0329\n\013VisitsEntry\022\020\n\003key" +
-      "\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\003R\005value:\0028\001B\016\n" +
-      "\014_output_json\"\301\003\n\tStepState\022\027\n\007step_id\030\001" +
-      " \001(\003R\006stepId\022\027\n\007node_id\030\002 \001(\tR\006nodeId\022\024\n" +
-      "\005visit\030\003 \001(\003R\005visit\022\037\n\013effect_type\030\004 \001(\t" +
-      "R\neffectType\022\030\n\007attempt\030\005 \001(\005R\007attempt\022\032" +
-      "\n\010failures\030\006 \001(\005R\010failures\022\026\n\006lapses\030\007 \001" +
-      "(\005R\006lapses\022\024\n\005begun\030\010 \001(\010R\005begun\0225\n\010retr" +
-      "y_at\030\t \001(\0132\032.google.protobuf.TimestampR\007" +
-      "retryAt\022\'\n\017idempotency_key\030\n \001(\tR\016idempo" +
-      "tencyKey\022\037\n\013park_reason\030\013 \001(\tR\nparkReaso" +
-      "n\022\030\n\007blocked\030\014 \001(\tR\007blocked\0226\n\014last_fail" +
-      "ure\030\r \001(\0132\023.perdure.v1.FailureR\013lastFail" +
-      "ure\022\024\n\005queue\030\016 \001(\tR\005queue\"\207\001\n\014ConsumedMa" +
-      "rk\022,\n\005scope\030\001 \001(\0162\026.perdure.v1.EventScop" +
-      "eR\005scope\022\031\n\010scope_id\030\002 \001(\tR\007scopeId\022\022\n\004n" +
-      "ame\030\003 \001(\tR\004name\022\032\n\010position\030\004 \001(\003R\010posit" +
-      "ion\"\237\001\n\nChildState\022\025\n\006run_id\030\001 \001(\tR\005runI" +
-      "d\022\027\n\007step_id\030\002 \001(\003R\006stepId\022\030\n\007awaited\030\003 " +
-      "\001(\010R\007awaited\022G\n\020on_parent_cancel\030\004 \001(\0162\035" +
-      ".perdure.v1.ChildCancelPolicyR\016onParentC" +
-      "ancel\"\317\006\n\tWaitState\022\027\n\007wait_id\030\001 \001(\003R\006wa" +
-      "itId\022.\n\006reason\030\002 \001(\0162\026.perdure.v1.WaitRe" +
-      "asonR\006reason\022\031\n\010wait_key\030\003 \001(\tR\007waitKey\022" +
-      "0\n\005until\030\004 \001(\0132\032.google.protobuf.Timesta" +
-      "mpR\005until\022$\n\016resume_to_node\030\005 \001(\tR\014resum" +
-      "eToNode\022\035\n\nresult_key\030\006 \001(\tR\tresultKey\022\026" +
-      "\n\006prompt\030\007 \001(\tR\006prompt\022\030\n\007choices\030\010 \003(\tR" +
-      "\007choices\022&\n\017allow_free_text\030\t \001(\010R\rallow" +
-      "FreeText\022!\n\014details_json\030\n \001(\tR\013detailsJ" +
-      "son\022,\n\022answer_schema_json\030\013 \001(\tR\020answerS" +
-      "chemaJson\022\032\n\010assignee\030\014 \001(\tR\010assignee\0226\n" +
-      "\010deadline\030\r \001(\0132\032.google.protobuf.Timest" +
-      "ampR\010deadline\022(\n\020on_deadline_node\030\016 \001(\tR" +
-      "\016onDeadlineNode\022#\n\rmissed_events\030\017 \001(\003R\014" +
-      "missedEvents\022\035\n\nevent_name\030\020 \001(\tR\teventN" +
-      "ame\0227\n\013event_scope\030\021 \001(\0162\026.perdure.v1.Ev" +
-      "entScopeR\neventScope\022$\n\016event_scope_id\030\022" +
-      " \001(\tR\014eventScopeId\022 \n\014child_run_id\030\023 \001(\t" +
-      "R\nchildRunId\022\026\n\006needed\030\024 \001(\005R\006needed\022\026\n\006" +
-      "joined\030\025 \001(\005R\006joined\022\027\n\007node_id\030\026 \001(\tR\006n" +
-      "odeId\0220\n\005since\030\027 \001(\0132\032.google.protobuf.T" +
-      "imestampR\005since*}\n\010NodeKind\022\031\n\025NODE_KIND" +
-      "_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER\020\001\022\024\n\020" +
-      "NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_COMPLETE" +
-      "\020\003\022\022\n\016NODE_KIND_FAIL\020\004BV\n\016dev.perdure.v1" +
-      "P\001ZBgithub.com/perdure-dev/perdure/clien" +
-      "ts/go/gen/perdure/v1;perdurev1b\006proto3"
+      "Context\022\036\n\ncancelling\030# \001(\010R\ncancelling\022" +
+      "<\n\013concurrency\030, \001(\0132\032.perdure.v1.RunCon" +
+      "currencyR\013concurrency\0329\n\013LabelsEntry\022\020\n\003" +
+      "key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001" +
+      "\0329\n\013VisitsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005val" +
+      "ue\030\002 \001(\003R\005value:\0028\001B\016\n\014_output_json\"\301\003\n\t" +
+      "StepState\022\027\n\007step_id\030\001 \001(\003R\006stepId\022\027\n\007no" +
+      "de_id\030\002 \001(\tR\006nodeId\022\024\n\005visit\030\003 \001(\003R\005visi" +
+      "t\022\037\n\013effect_type\030\004 \001(\tR\neffectType\022\030\n\007at" +
+      "tempt\030\005 \001(\005R\007attempt\022\032\n\010failures\030\006 \001(\005R\010" +
+      "failures\022\026\n\006lapses\030\007 \001(\005R\006lapses\022\024\n\005begu" +
+      "n\030\010 \001(\010R\005begun\0225\n\010retry_at\030\t \001(\0132\032.googl" +
+      "e.protobuf.TimestampR\007retryAt\022\'\n\017idempot" +
+      "ency_key\030\n \001(\tR\016idempotencyKey\022\037\n\013park_r" +
+      "eason\030\013 \001(\tR\nparkReason\022\030\n\007blocked\030\014 \001(\t" +
+      "R\007blocked\0226\n\014last_failure\030\r \001(\0132\023.perdur" +
+      "e.v1.FailureR\013lastFailure\022\024\n\005queue\030\016 \001(\t" +
+      "R\005queue\"\207\001\n\014ConsumedMark\022,\n\005scope\030\001 \001(\0162" +
+      "\026.perdure.v1.EventScopeR\005scope\022\031\n\010scope_" +
+      "id\030\002 \001(\tR\007scopeId\022\022\n\004name\030\003 \001(\tR\004name\022\032\n" +
+      "\010position\030\004 \001(\003R\010position\"\237\001\n\nChildState" +
+      "\022\025\n\006run_id\030\001 \001(\tR\005runId\022\027\n\007step_id\030\002 \001(\003" +
+      "R\006stepId\022\030\n\007awaited\030\003 \001(\010R\007awaited\022G\n\020on" +
+      "_parent_cancel\030\004 \001(\0162\035.perdure.v1.ChildC" +
+      "ancelPolicyR\016onParentCancel\"\317\006\n\tWaitStat" +
+      "e\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022.\n\006reason\030\002 \001" +
+      "(\0162\026.perdure.v1.WaitReasonR\006reason\022\031\n\010wa" +
+      "it_key\030\003 \001(\tR\007waitKey\0220\n\005until\030\004 \001(\0132\032.g" +
+      "oogle.protobuf.TimestampR\005until\022$\n\016resum" +
+      "e_to_node\030\005 \001(\tR\014resumeToNode\022\035\n\nresult_" +
+      "key\030\006 \001(\tR\tresultKey\022\026\n\006prompt\030\007 \001(\tR\006pr" +
+      "ompt\022\030\n\007choices\030\010 \003(\tR\007choices\022&\n\017allow_" +
+      "free_text\030\t \001(\010R\rallowFreeText\022!\n\014detail" +
+      "s_json\030\n \001(\tR\013detailsJson\022,\n\022answer_sche" +
+      "ma_json\030\013 \001(\tR\020answerSchemaJson\022\032\n\010assig" +
+      "nee\030\014 \001(\tR\010assignee\0226\n\010deadline\030\r \001(\0132\032." +
+      "google.protobuf.TimestampR\010deadline\022(\n\020o" +
+      "n_deadline_node\030\016 \001(\tR\016onDeadlineNode\022#\n" +
+      "\rmissed_events\030\017 \001(\003R\014missedEvents\022\035\n\nev" +
+      "ent_name\030\020 \001(\tR\teventName\0227\n\013event_scope" +
+      "\030\021 \001(\0162\026.perdure.v1.EventScopeR\neventSco" +
+      "pe\022$\n\016event_scope_id\030\022 \001(\tR\014eventScopeId" +
+      "\022 \n\014child_run_id\030\023 \001(\tR\nchildRunId\022\026\n\006ne" +
+      "eded\030\024 \001(\005R\006needed\022\026\n\006joined\030\025 \001(\005R\006join" +
+      "ed\022\027\n\007node_id\030\026 \001(\tR\006nodeId\0220\n\005since\030\027 \001" +
+      "(\0132\032.google.protobuf.TimestampR\005since\"\262\001" +
+      "\n\016RunConcurrency\0229\n\013concurrency\030\001 \001(\0132\027." +
+      "perdure.v1.ConcurrencyR\013concurrency\022+\n\005s" +
+      "tate\030\002 \001(\0162\025.perdure.v1.SlotStateR\005state" +
+      "\022\024\n\005ahead\030\003 \001(\005R\005ahead\022\"\n\rholder_run_id\030" +
+      "\004 \001(\tR\013holderRunId*}\n\010NodeKind\022\031\n\025NODE_K" +
+      "IND_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER\020\001\022" +
+      "\024\n\020NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_COMPL" +
+      "ETE\020\003\022\022\n\016NODE_KIND_FAIL\020\004BV\n\016dev.perdure" +
+      ".v1P\001ZBgithub.com/perdure-dev/perdure/cl" +
+      "ients/go/gen/perdure/v1;perdurev1b\006proto" +
+      "3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -508,7 +520,7 @@ public final class Model extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_RunState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunState_descriptor,
-        new java.lang.String[] { "Namespace", "RunId", "RootRunId", "ParentRunId", "Depth", "WorkflowId", "WorkflowVersion", "Status", "Activity", "Paused", "CurrentNode", "EntryNode", "Branch", "VarsJson", "Waiting", "OutputJson", "Error", "ActorId", "SessionId", "Labels", "Drive", "CreatedAt", "UpdatedAt", "EndedAt", "Seq", "HeadHash", "Step", "StepBudget", "Visits", "Consumed", "EventFloor", "Deadline", "Children", "TraceContext", "Cancelling", });
+        new java.lang.String[] { "Namespace", "RunId", "RootRunId", "ParentRunId", "Depth", "WorkflowId", "WorkflowVersion", "Status", "Activity", "Paused", "CurrentNode", "EntryNode", "Branch", "VarsJson", "Waiting", "OutputJson", "Error", "ActorId", "SessionId", "Labels", "Drive", "CreatedAt", "UpdatedAt", "EndedAt", "Seq", "HeadHash", "Step", "StepBudget", "Visits", "Consumed", "EventFloor", "Deadline", "Children", "TraceContext", "Cancelling", "Concurrency", });
     internal_static_perdure_v1_RunState_LabelsEntry_descriptor =
       internal_static_perdure_v1_RunState_descriptor.getNestedType(0);
     internal_static_perdure_v1_RunState_LabelsEntry_fieldAccessorTable = new
@@ -545,6 +557,12 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitState_descriptor,
         new java.lang.String[] { "WaitId", "Reason", "WaitKey", "Until", "ResumeToNode", "ResultKey", "Prompt", "Choices", "AllowFreeText", "DetailsJson", "AnswerSchemaJson", "Assignee", "Deadline", "OnDeadlineNode", "MissedEvents", "EventName", "EventScope", "EventScopeId", "ChildRunId", "Needed", "Joined", "NodeId", "Since", });
+    internal_static_perdure_v1_RunConcurrency_descriptor =
+      getDescriptor().getMessageType(24);
+    internal_static_perdure_v1_RunConcurrency_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RunConcurrency_descriptor,
+        new java.lang.String[] { "Concurrency", "State", "Ahead", "HolderRunId", });
     descriptor.resolveAllFeaturesImmutable();
     com.google.protobuf.DurationProto.getDescriptor();
     com.google.protobuf.TimestampProto.getDescriptor();

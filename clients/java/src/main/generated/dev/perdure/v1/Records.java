@@ -276,7 +276,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       "prompt\030\001 \001(\tR\006prompt\022\030\n\007choices\030\002 \003(\tR\007c" +
       "hoices\022!\n\014details_json\030\003 \001(\tR\013detailsJso" +
       "n\022,\n\022answer_schema_json\030\004 \001(\tR\020answerSch" +
-      "emaJson\"\272\005\n\nRunStarted\022\034\n\tnamespace\030\001 \001(" +
+      "emaJson\"\216\006\n\nRunStarted\022\034\n\tnamespace\030\001 \001(" +
       "\tR\tnamespace\022\037\n\013workflow_id\030\002 \001(\tR\nworkf" +
       "lowId\022)\n\020workflow_version\030\003 \001(\tR\017workflo" +
       "wVersion\022+\n\005entry\030\004 \001(\0132\025.perdure.v1.Nod" +
@@ -292,125 +292,128 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       "loor\030\r \001(\003R\neventFloor\022=\n\rtrace_context\030" +
       "\016 \001(\0132\030.perdure.v1.TraceContextR\014traceCo" +
       "ntext\022*\n\004vars\030\017 \001(\0132\026.perdure.v1.Payload" +
-      "RefR\004vars\0329\n\013LabelsEntry\022\020\n\003key\030\001 \001(\tR\003k" +
-      "ey\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\".\n\013StepStar" +
-      "ted\022\037\n\013effect_type\030\001 \001(\tR\neffectType\",\n\t" +
-      "StepBegun\022\037\n\013effect_type\030\001 \001(\tR\neffectTy" +
-      "pe\"\300\003\n\rStepCompleted\022\037\n\013effect_type\030\001 \001(" +
-      "\tR\neffectType\0221\n\010vars_ops\030\002 \001(\0132\026.perdur" +
-      "e.v1.PayloadRefR\007varsOps\022.\n\006effect\030\003 \001(\013" +
-      "2\026.perdure.v1.OpenEffectR\006effect\022)\n\004next" +
-      "\030\004 \001(\0132\025.perdure.v1.NodeEntryR\004next\022.\n\006r" +
-      "esult\030\005 \001(\0132\026.perdure.v1.PayloadRefR\006res" +
-      "ult\022\035\n\nresult_key\030\006 \001(\tR\tresultKey\0220\n\007fa" +
-      "ilure\030\007 \001(\0132\026.perdure.v1.FailureRefR\007fai" +
-      "lure\0225\n\010retry_at\030\010 \001(\0132\032.google.protobuf" +
-      ".TimestampR\007retryAt\022\033\n\terror_key\030\t \001(\tR\010" +
-      "errorKey\022+\n\005child\030\n \001(\0132\025.perdure.v1.Chi" +
-      "ldLinkR\005child\"/\n\007VarsOps\022$\n\003ops\030\001 \003(\0132\022." +
-      "perdure.v1.VarsOpR\003ops\"\347\001\n\010Requeued\0220\n\005c" +
-      "ause\030\001 \001(\0162\032.perdure.v1.Requeued.CauseR\005" +
-      "cause\0229\n\nnot_before\030\002 \001(\0132\032.google.proto" +
-      "buf.TimestampR\tnotBefore\"n\n\005Cause\022\025\n\021CAU" +
-      "SE_UNSPECIFIED\020\000\022\020\n\014CAUSE_LAPSED\020\001\022\022\n\016CA" +
-      "USE_RELEASED\020\002\022\023\n\017CAUSE_RETRY_DUE\020\003\022\023\n\017C" +
-      "AUSE_START_DUE\020\004\"\246\005\n\007Waiting\022.\n\006reason\030\001" +
-      " \001(\0162\026.perdure.v1.WaitReasonR\006reason\022\031\n\010" +
-      "wait_key\030\002 \001(\tR\007waitKey\022\035\n\nevent_name\030\003 " +
-      "\001(\tR\teventName\0227\n\013event_scope\030\004 \001(\0162\026.pe" +
-      "rdure.v1.EventScopeR\neventScope\022$\n\016event" +
-      "_scope_id\030\005 \001(\tR\014eventScopeId\022\037\n\013event_f" +
-      "loor\030\006 \001(\003R\neventFloor\0220\n\005until\030\007 \001(\0132\032." +
-      "google.protobuf.TimestampR\005until\0226\n\010dead" +
-      "line\030\010 \001(\0132\032.google.protobuf.TimestampR\010" +
-      "deadline\022(\n\020on_deadline_node\030\t \001(\tR\016onDe" +
-      "adlineNode\022$\n\016resume_to_node\030\n \001(\tR\014resu" +
-      "meToNode\022\035\n\nresult_key\030\013 \001(\tR\tresultKey\022" +
-      "\032\n\010assignee\030\014 \001(\tR\010assignee\022&\n\017allow_fre" +
-      "e_text\030\r \001(\010R\rallowFreeText\022+\n\005child\030\016 \001" +
-      "(\0132\025.perdure.v1.ChildLinkR\005child\022\026\n\006need" +
-      "ed\030\017 \001(\005R\006needed\022*\n\004text\030\020 \001(\0132\026.perdure" +
-      ".v1.PayloadRefR\004text\022#\n\rmissed_events\030\021 " +
-      "\001(\003R\014missedEvents\"\246\002\n\007Resumed\022\027\n\007wait_id" +
-      "\030\001 \001(\003R\006waitId\022/\n\005cause\030\002 \001(\0162\031.perdure." +
-      "v1.Resumed.CauseR\005cause\0220\n\007payload\030\003 \001(\013" +
-      "2\026.perdure.v1.PayloadRefR\007payload\022)\n\004nex" +
-      "t\030\004 \001(\0132\025.perdure.v1.NodeEntryR\004next\022\035\n\n" +
-      "resumed_by\030\005 \001(\tR\tresumedBy\"U\n\005Cause\022\025\n\021" +
-      "CAUSE_UNSPECIFIED\020\000\022\020\n\014CAUSE_ANSWER\020\001\022\017\n" +
-      "\013CAUSE_TIMER\020\002\022\022\n\016CAUSE_DEADLINE\020\003\"\320\001\n\rE" +
-      "ventConsumed\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022\032\n" +
-      "\010position\030\002 \001(\003R\010position\022\031\n\010event_id\030\003 " +
-      "\001(\tR\007eventId\022\022\n\004name\030\004 \001(\tR\004name\0220\n\007payl" +
-      "oad\030\005 \001(\0132\026.perdure.v1.PayloadRefR\007paylo" +
-      "ad\022)\n\004next\030\006 \001(\0132\025.perdure.v1.NodeEntryR" +
-      "\004next\"\334\001\n\nChildEnded\022 \n\014child_run_id\030\001 \001" +
-      "(\tR\nchildRunId\0228\n\014child_status\030\002 \001(\0162\025.p" +
-      "erdure.v1.RunStatusR\013childStatus\022\027\n\007wait" +
-      "_id\030\003 \001(\003R\006waitId\022.\n\006result\030\004 \001(\0132\026.perd" +
-      "ure.v1.PayloadRefR\006result\022)\n\004next\030\005 \001(\0132" +
-      "\025.perdure.v1.NodeEntryR\004next\"\235\001\n\006Parked\022" +
-      "1\n\006reason\030\001 \001(\0162\031.perdure.v1.Parked.Reas" +
-      "onR\006reason\022\026\n\006lapses\030\002 \001(\005R\006lapses\"H\n\006Re" +
-      "ason\022\026\n\022REASON_UNSPECIFIED\020\000\022\021\n\rREASON_P" +
-      "OISON\020\001\022\023\n\017REASON_IN_DOUBT\020\002\"\335\001\n\010Unparke" +
-      "d\022?\n\nresolution\030\001 \001(\0162\037.perdure.v1.Unpar" +
-      "ked.ResolutionR\nresolution\022\037\n\013resolved_b" +
-      "y\030\002 \001(\tR\nresolvedBy\"o\n\nResolution\022\032\n\026RES" +
-      "OLUTION_UNSPECIFIED\020\000\022\024\n\020RESOLUTION_RERU" +
-      "N\020\001\022\030\n\024RESOLUTION_COMPLETED\020\002\022\025\n\021RESOLUT" +
-      "ION_FAILED\020\003\"U\n\006Paused\022.\n\006reason\030\001 \001(\0132\026" +
-      ".perdure.v1.PayloadRefR\006reason\022\033\n\tpaused" +
-      "_by\030\002 \001(\tR\010pausedBy\"+\n\010Unpaused\022\037\n\013unpau" +
-      "sed_by\030\001 \001(\tR\nunpausedBy\"#\n\013BudgetAdded\022" +
-      "\024\n\005steps\030\001 \001(\003R\005steps\"\217\001\n\017CancelRequeste" +
-      "d\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.PayloadRe" +
-      "fR\006reason\022)\n\004next\030\002 \001(\0132\025.perdure.v1.Nod" +
-      "eEntryR\004next\022!\n\014cancelled_by\030\003 \001(\tR\013canc" +
-      "elledBy\";\n\tCompleted\022.\n\006output\030\001 \001(\0132\026.p" +
-      "erdure.v1.PayloadRefR\006output\":\n\006Failed\0220" +
-      "\n\007failure\030\001 \001(\0132\026.perdure.v1.FailureRefR" +
-      "\007failure\"\300\001\n\tCancelled\022.\n\006reason\030\001 \001(\0132\026" +
-      ".perdure.v1.PayloadRefR\006reason\022.\n\006output" +
-      "\030\002 \001(\0132\026.perdure.v1.PayloadRefR\006output\0220" +
-      "\n\007failure\030\003 \001(\0132\026.perdure.v1.FailureRefR" +
-      "\007failure\022!\n\014cancelled_by\030\004 \001(\tR\013cancelle" +
-      "dBy\"<\n\nLateResult\022.\n\006report\030\001 \001(\0132\026.perd" +
-      "ure.v1.PayloadRefR\006report\"\367\001\n\013LedgerEntr" +
-      "y\0220\n\006record\030\001 \001(\0132\026.perdure.v1.StepRecor" +
-      "dH\000R\006record\022#\n\014record_bytes\030\002 \001(\014H\000R\013rec" +
-      "ordBytes\022/\n\010payloads\030\003 \003(\0132\023.perdure.v1." +
-      "PayloadR\010payloads\022\032\n\010position\030\004 \001(\003R\010pos" +
-      "ition\022\033\n\tprev_hash\030\005 \001(\014R\010prevHash\022\037\n\013re" +
-      "cord_hash\030\006 \001(\014R\nrecordHashB\006\n\004form\"\314\001\n\007" +
-      "Payload\022\024\n\005index\030\001 \001(\rR\005index\0223\n\006inline\030" +
-      "\002 \001(\0132\031.perdure.v1.InlinePayloadH\000R\006inli" +
-      "ne\0226\n\007omitted\030\003 \001(\0132\032.perdure.v1.Omitted" +
-      "PayloadH\000R\007omitted\0223\n\006erased\030\004 \001(\0132\031.per" +
-      "dure.v1.ErasedPayloadH\000R\006erasedB\t\n\007conte" +
-      "nt\"7\n\rInlinePayload\022\022\n\004salt\030\001 \001(\014R\004salt\022" +
-      "\022\n\004data\030\002 \001(\014R\004data\"\020\n\016OmittedPayload\"\017\n" +
-      "\rErasedPayload*\270\004\n\nRecordKind\022\033\n\027RECORD_" +
-      "KIND_UNSPECIFIED\020\000\022\033\n\027RECORD_KIND_RUN_ST" +
-      "ARTED\020\001\022\034\n\030RECORD_KIND_STEP_STARTED\020\002\022\032\n" +
-      "\026RECORD_KIND_STEP_BEGUN\020\003\022\036\n\032RECORD_KIND" +
-      "_STEP_COMPLETED\020\004\022\030\n\024RECORD_KIND_REQUEUE" +
-      "D\020\005\022\027\n\023RECORD_KIND_WAITING\020\006\022\027\n\023RECORD_K" +
-      "IND_RESUMED\020\007\022\036\n\032RECORD_KIND_EVENT_CONSU" +
-      "MED\020\010\022\033\n\027RECORD_KIND_CHILD_ENDED\020\t\022\026\n\022RE" +
-      "CORD_KIND_PARKED\020\n\022\030\n\024RECORD_KIND_UNPARK" +
-      "ED\020\013\022\026\n\022RECORD_KIND_PAUSED\020\014\022\030\n\024RECORD_K" +
-      "IND_UNPAUSED\020\r\022\034\n\030RECORD_KIND_BUDGET_ADD" +
-      "ED\020\016\022 \n\034RECORD_KIND_CANCEL_REQUESTED\020\017\022\031" +
-      "\n\025RECORD_KIND_COMPLETED\020\020\022\026\n\022RECORD_KIND" +
-      "_FAILED\020\021\022\031\n\025RECORD_KIND_CANCELLED\020\022\022\033\n\027" +
-      "RECORD_KIND_LATE_RESULT\020\023*\216\001\n\nStepStatus" +
-      "\022\033\n\027STEP_STATUS_UNSPECIFIED\020\000\022\027\n\023STEP_ST" +
-      "ATUS_STARTED\020\001\022\031\n\025STEP_STATUS_COMPLETED\020" +
-      "\002\022\027\n\023STEP_STATUS_WAITING\020\003\022\026\n\022STEP_STATU" +
-      "S_FAILED\020\004BV\n\016dev.perdure.v1P\001ZBgithub.c" +
-      "om/perdure-dev/perdure/clients/go/gen/pe" +
-      "rdure/v1;perdurev1b\006proto3"
+      "RefR\004vars\0229\n\013concurrency\030\036 \001(\0132\027.perdure" +
+      ".v1.ConcurrencyR\013concurrency\022\027\n\007in_line\030" +
+      "\037 \001(\010R\006inLine\0329\n\013LabelsEntry\022\020\n\003key\030\001 \001(" +
+      "\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\".\n\013Step" +
+      "Started\022\037\n\013effect_type\030\001 \001(\tR\neffectType" +
+      "\",\n\tStepBegun\022\037\n\013effect_type\030\001 \001(\tR\neffe" +
+      "ctType\"\300\003\n\rStepCompleted\022\037\n\013effect_type\030" +
+      "\001 \001(\tR\neffectType\0221\n\010vars_ops\030\002 \001(\0132\026.pe" +
+      "rdure.v1.PayloadRefR\007varsOps\022.\n\006effect\030\003" +
+      " \001(\0132\026.perdure.v1.OpenEffectR\006effect\022)\n\004" +
+      "next\030\004 \001(\0132\025.perdure.v1.NodeEntryR\004next\022" +
+      ".\n\006result\030\005 \001(\0132\026.perdure.v1.PayloadRefR" +
+      "\006result\022\035\n\nresult_key\030\006 \001(\tR\tresultKey\0220" +
+      "\n\007failure\030\007 \001(\0132\026.perdure.v1.FailureRefR" +
+      "\007failure\0225\n\010retry_at\030\010 \001(\0132\032.google.prot" +
+      "obuf.TimestampR\007retryAt\022\033\n\terror_key\030\t \001" +
+      "(\tR\010errorKey\022+\n\005child\030\n \001(\0132\025.perdure.v1" +
+      ".ChildLinkR\005child\"/\n\007VarsOps\022$\n\003ops\030\001 \003(" +
+      "\0132\022.perdure.v1.VarsOpR\003ops\"\200\002\n\010Requeued\022" +
+      "0\n\005cause\030\001 \001(\0162\032.perdure.v1.Requeued.Cau" +
+      "seR\005cause\0229\n\nnot_before\030\002 \001(\0132\032.google.p" +
+      "rotobuf.TimestampR\tnotBefore\"\206\001\n\005Cause\022\025" +
+      "\n\021CAUSE_UNSPECIFIED\020\000\022\020\n\014CAUSE_LAPSED\020\001\022" +
+      "\022\n\016CAUSE_RELEASED\020\002\022\023\n\017CAUSE_RETRY_DUE\020\003" +
+      "\022\023\n\017CAUSE_START_DUE\020\004\022\026\n\022CAUSE_SLOT_GRAN" +
+      "TED\020\005\"\246\005\n\007Waiting\022.\n\006reason\030\001 \001(\0162\026.perd" +
+      "ure.v1.WaitReasonR\006reason\022\031\n\010wait_key\030\002 " +
+      "\001(\tR\007waitKey\022\035\n\nevent_name\030\003 \001(\tR\teventN" +
+      "ame\0227\n\013event_scope\030\004 \001(\0162\026.perdure.v1.Ev" +
+      "entScopeR\neventScope\022$\n\016event_scope_id\030\005" +
+      " \001(\tR\014eventScopeId\022\037\n\013event_floor\030\006 \001(\003R" +
+      "\neventFloor\0220\n\005until\030\007 \001(\0132\032.google.prot" +
+      "obuf.TimestampR\005until\0226\n\010deadline\030\010 \001(\0132" +
+      "\032.google.protobuf.TimestampR\010deadline\022(\n" +
+      "\020on_deadline_node\030\t \001(\tR\016onDeadlineNode\022" +
+      "$\n\016resume_to_node\030\n \001(\tR\014resumeToNode\022\035\n" +
+      "\nresult_key\030\013 \001(\tR\tresultKey\022\032\n\010assignee" +
+      "\030\014 \001(\tR\010assignee\022&\n\017allow_free_text\030\r \001(" +
+      "\010R\rallowFreeText\022+\n\005child\030\016 \001(\0132\025.perdur" +
+      "e.v1.ChildLinkR\005child\022\026\n\006needed\030\017 \001(\005R\006n" +
+      "eeded\022*\n\004text\030\020 \001(\0132\026.perdure.v1.Payload" +
+      "RefR\004text\022#\n\rmissed_events\030\021 \001(\003R\014missed" +
+      "Events\"\246\002\n\007Resumed\022\027\n\007wait_id\030\001 \001(\003R\006wai" +
+      "tId\022/\n\005cause\030\002 \001(\0162\031.perdure.v1.Resumed." +
+      "CauseR\005cause\0220\n\007payload\030\003 \001(\0132\026.perdure." +
+      "v1.PayloadRefR\007payload\022)\n\004next\030\004 \001(\0132\025.p" +
+      "erdure.v1.NodeEntryR\004next\022\035\n\nresumed_by\030" +
+      "\005 \001(\tR\tresumedBy\"U\n\005Cause\022\025\n\021CAUSE_UNSPE" +
+      "CIFIED\020\000\022\020\n\014CAUSE_ANSWER\020\001\022\017\n\013CAUSE_TIME" +
+      "R\020\002\022\022\n\016CAUSE_DEADLINE\020\003\"\320\001\n\rEventConsume" +
+      "d\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022\032\n\010position\030\002" +
+      " \001(\003R\010position\022\031\n\010event_id\030\003 \001(\tR\007eventI" +
+      "d\022\022\n\004name\030\004 \001(\tR\004name\0220\n\007payload\030\005 \001(\0132\026" +
+      ".perdure.v1.PayloadRefR\007payload\022)\n\004next\030" +
+      "\006 \001(\0132\025.perdure.v1.NodeEntryR\004next\"\334\001\n\nC" +
+      "hildEnded\022 \n\014child_run_id\030\001 \001(\tR\nchildRu" +
+      "nId\0228\n\014child_status\030\002 \001(\0162\025.perdure.v1.R" +
+      "unStatusR\013childStatus\022\027\n\007wait_id\030\003 \001(\003R\006" +
+      "waitId\022.\n\006result\030\004 \001(\0132\026.perdure.v1.Payl" +
+      "oadRefR\006result\022)\n\004next\030\005 \001(\0132\025.perdure.v" +
+      "1.NodeEntryR\004next\"\235\001\n\006Parked\0221\n\006reason\030\001" +
+      " \001(\0162\031.perdure.v1.Parked.ReasonR\006reason\022" +
+      "\026\n\006lapses\030\002 \001(\005R\006lapses\"H\n\006Reason\022\026\n\022REA" +
+      "SON_UNSPECIFIED\020\000\022\021\n\rREASON_POISON\020\001\022\023\n\017" +
+      "REASON_IN_DOUBT\020\002\"\335\001\n\010Unparked\022?\n\nresolu" +
+      "tion\030\001 \001(\0162\037.perdure.v1.Unparked.Resolut" +
+      "ionR\nresolution\022\037\n\013resolved_by\030\002 \001(\tR\nre" +
+      "solvedBy\"o\n\nResolution\022\032\n\026RESOLUTION_UNS" +
+      "PECIFIED\020\000\022\024\n\020RESOLUTION_RERUN\020\001\022\030\n\024RESO" +
+      "LUTION_COMPLETED\020\002\022\025\n\021RESOLUTION_FAILED\020" +
+      "\003\"U\n\006Paused\022.\n\006reason\030\001 \001(\0132\026.perdure.v1" +
+      ".PayloadRefR\006reason\022\033\n\tpaused_by\030\002 \001(\tR\010" +
+      "pausedBy\"+\n\010Unpaused\022\037\n\013unpaused_by\030\001 \001(" +
+      "\tR\nunpausedBy\"#\n\013BudgetAdded\022\024\n\005steps\030\001 " +
+      "\001(\003R\005steps\"\217\001\n\017CancelRequested\022.\n\006reason" +
+      "\030\001 \001(\0132\026.perdure.v1.PayloadRefR\006reason\022)" +
+      "\n\004next\030\002 \001(\0132\025.perdure.v1.NodeEntryR\004nex" +
+      "t\022!\n\014cancelled_by\030\003 \001(\tR\013cancelledBy\";\n\t" +
+      "Completed\022.\n\006output\030\001 \001(\0132\026.perdure.v1.P" +
+      "ayloadRefR\006output\":\n\006Failed\0220\n\007failure\030\001" +
+      " \001(\0132\026.perdure.v1.FailureRefR\007failure\"\300\001" +
+      "\n\tCancelled\022.\n\006reason\030\001 \001(\0132\026.perdure.v1" +
+      ".PayloadRefR\006reason\022.\n\006output\030\002 \001(\0132\026.pe" +
+      "rdure.v1.PayloadRefR\006output\0220\n\007failure\030\003" +
+      " \001(\0132\026.perdure.v1.FailureRefR\007failure\022!\n" +
+      "\014cancelled_by\030\004 \001(\tR\013cancelledBy\"<\n\nLate" +
+      "Result\022.\n\006report\030\001 \001(\0132\026.perdure.v1.Payl" +
+      "oadRefR\006report\"\367\001\n\013LedgerEntry\0220\n\006record" +
+      "\030\001 \001(\0132\026.perdure.v1.StepRecordH\000R\006record" +
+      "\022#\n\014record_bytes\030\002 \001(\014H\000R\013recordBytes\022/\n" +
+      "\010payloads\030\003 \003(\0132\023.perdure.v1.PayloadR\010pa" +
+      "yloads\022\032\n\010position\030\004 \001(\003R\010position\022\033\n\tpr" +
+      "ev_hash\030\005 \001(\014R\010prevHash\022\037\n\013record_hash\030\006" +
+      " \001(\014R\nrecordHashB\006\n\004form\"\314\001\n\007Payload\022\024\n\005" +
+      "index\030\001 \001(\rR\005index\0223\n\006inline\030\002 \001(\0132\031.per" +
+      "dure.v1.InlinePayloadH\000R\006inline\0226\n\007omitt" +
+      "ed\030\003 \001(\0132\032.perdure.v1.OmittedPayloadH\000R\007" +
+      "omitted\0223\n\006erased\030\004 \001(\0132\031.perdure.v1.Era" +
+      "sedPayloadH\000R\006erasedB\t\n\007content\"7\n\rInlin" +
+      "ePayload\022\022\n\004salt\030\001 \001(\014R\004salt\022\022\n\004data\030\002 \001" +
+      "(\014R\004data\"\020\n\016OmittedPayload\"\017\n\rErasedPayl" +
+      "oad*\270\004\n\nRecordKind\022\033\n\027RECORD_KIND_UNSPEC" +
+      "IFIED\020\000\022\033\n\027RECORD_KIND_RUN_STARTED\020\001\022\034\n\030" +
+      "RECORD_KIND_STEP_STARTED\020\002\022\032\n\026RECORD_KIN" +
+      "D_STEP_BEGUN\020\003\022\036\n\032RECORD_KIND_STEP_COMPL" +
+      "ETED\020\004\022\030\n\024RECORD_KIND_REQUEUED\020\005\022\027\n\023RECO" +
+      "RD_KIND_WAITING\020\006\022\027\n\023RECORD_KIND_RESUMED" +
+      "\020\007\022\036\n\032RECORD_KIND_EVENT_CONSUMED\020\010\022\033\n\027RE" +
+      "CORD_KIND_CHILD_ENDED\020\t\022\026\n\022RECORD_KIND_P" +
+      "ARKED\020\n\022\030\n\024RECORD_KIND_UNPARKED\020\013\022\026\n\022REC" +
+      "ORD_KIND_PAUSED\020\014\022\030\n\024RECORD_KIND_UNPAUSE" +
+      "D\020\r\022\034\n\030RECORD_KIND_BUDGET_ADDED\020\016\022 \n\034REC" +
+      "ORD_KIND_CANCEL_REQUESTED\020\017\022\031\n\025RECORD_KI" +
+      "ND_COMPLETED\020\020\022\026\n\022RECORD_KIND_FAILED\020\021\022\031" +
+      "\n\025RECORD_KIND_CANCELLED\020\022\022\033\n\027RECORD_KIND" +
+      "_LATE_RESULT\020\023*\216\001\n\nStepStatus\022\033\n\027STEP_ST" +
+      "ATUS_UNSPECIFIED\020\000\022\027\n\023STEP_STATUS_STARTE" +
+      "D\020\001\022\031\n\025STEP_STATUS_COMPLETED\020\002\022\027\n\023STEP_S" +
+      "TATUS_WAITING\020\003\022\026\n\022STEP_STATUS_FAILED\020\004B" +
+      "V\n\016dev.perdure.v1P\001ZBgithub.com/perdure-" +
+      "dev/perdure/clients/go/gen/perdure/v1;pe" +
+      "rdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -472,7 +475,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_RunStarted_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunStarted_descriptor,
-        new java.lang.String[] { "Namespace", "WorkflowId", "WorkflowVersion", "Entry", "ParentRunId", "ParentStepId", "Depth", "Branch", "Drive", "StartAt", "Deadline", "Labels", "EventFloor", "TraceContext", "Vars", });
+        new java.lang.String[] { "Namespace", "WorkflowId", "WorkflowVersion", "Entry", "ParentRunId", "ParentStepId", "Depth", "Branch", "Drive", "StartAt", "Deadline", "Labels", "EventFloor", "TraceContext", "Vars", "Concurrency", "InLine", });
     internal_static_perdure_v1_RunStarted_LabelsEntry_descriptor =
       internal_static_perdure_v1_RunStarted_descriptor.getNestedType(0);
     internal_static_perdure_v1_RunStarted_LabelsEntry_fieldAccessorTable = new

@@ -97,6 +97,14 @@ private static final long serialVersionUID = 0L;
      * <code>CAUSE_START_DUE = 4;</code>
      */
     CAUSE_START_DUE(4),
+    /**
+     * <pre>
+     * The run has a slot of its concurrency key.
+     * </pre>
+     *
+     * <code>CAUSE_SLOT_GRANTED = 5;</code>
+     */
+    CAUSE_SLOT_GRANTED(5),
     UNRECOGNIZED(-1),
     ;
 
@@ -149,6 +157,14 @@ private static final long serialVersionUID = 0L;
      * <code>CAUSE_START_DUE = 4;</code>
      */
     public static final int CAUSE_START_DUE_VALUE = 4;
+    /**
+     * <pre>
+     * The run has a slot of its concurrency key.
+     * </pre>
+     *
+     * <code>CAUSE_SLOT_GRANTED = 5;</code>
+     */
+    public static final int CAUSE_SLOT_GRANTED_VALUE = 5;
 
 
     public final int getNumber() {
@@ -180,6 +196,7 @@ private static final long serialVersionUID = 0L;
         case 2: return CAUSE_RELEASED;
         case 3: return CAUSE_RETRY_DUE;
         case 4: return CAUSE_START_DUE;
+        case 5: return CAUSE_SLOT_GRANTED;
         default: return null;
       }
     }

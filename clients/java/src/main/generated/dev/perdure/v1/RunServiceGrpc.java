@@ -569,7 +569,8 @@ public final class RunServiceGrpc {
      * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
      * there is none of that id, and gives the event to whichever run then has it (see
      * StartRunRequest.event).
-     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * CONCURRENCY_LIMIT, LIMIT_REACHED.
      * </pre>
      */
     default void startRun(dev.perdure.v1.StartRunRequest request,
@@ -787,7 +788,8 @@ public final class RunServiceGrpc {
      * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
      * there is none of that id, and gives the event to whichever run then has it (see
      * StartRunRequest.event).
-     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * CONCURRENCY_LIMIT, LIMIT_REACHED.
      * </pre>
      */
     public void startRun(dev.perdure.v1.StartRunRequest request,
@@ -997,7 +999,8 @@ public final class RunServiceGrpc {
      * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
      * there is none of that id, and gives the event to whichever run then has it (see
      * StartRunRequest.event).
-     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * CONCURRENCY_LIMIT, LIMIT_REACHED.
      * </pre>
      */
     public dev.perdure.v1.StartRunResponse startRun(dev.perdure.v1.StartRunRequest request) throws io.grpc.StatusException {
@@ -1194,7 +1197,8 @@ public final class RunServiceGrpc {
      * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
      * there is none of that id, and gives the event to whichever run then has it (see
      * StartRunRequest.event).
-     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * CONCURRENCY_LIMIT, LIMIT_REACHED.
      * </pre>
      */
     public dev.perdure.v1.StartRunResponse startRun(dev.perdure.v1.StartRunRequest request) {
@@ -1390,7 +1394,8 @@ public final class RunServiceGrpc {
      * Creates a run and, unless it is manual, starts to move it. With an event: starts the run if
      * there is none of that id, and gives the event to whichever run then has it (see
      * StartRunRequest.event).
-     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE.
+     * Errors: WORKFLOW_NOT_FOUND, NODE_NOT_FOUND, RUN_EXISTS, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * CONCURRENCY_LIMIT, LIMIT_REACHED.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.StartRunResponse> startRun(

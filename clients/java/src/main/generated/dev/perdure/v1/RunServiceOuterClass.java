@@ -234,7 +234,7 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       "v1\032\036google/protobuf/duration.proto\032\037goog" +
       "le/protobuf/timestamp.proto\032\027perdure/v1/" +
       "common.proto\032\037perdure/v1/ledger_service." +
-      "proto\032\026perdure/v1/model.proto\"\345\005\n\017StartR" +
+      "proto\032\026perdure/v1/model.proto\"\240\006\n\017StartR" +
       "unRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022" +
       "\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006run_id" +
       "\030\003 \001(\tR\005runId\022\037\n\013workflow_id\030\004 \001(\tR\nwork" +
@@ -251,212 +251,214 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       "ngR\nonExisting\022\035\n\nentry_node\030\016 \001(\tR\tentr" +
       "yNode\022=\n\rtrace_context\030\017 \001(\0132\030.perdure.v" +
       "1.TraceContextR\014traceContext\022,\n\005event\030\020 " +
-      "\001(\0132\026.perdure.v1.StartEventR\005event\0329\n\013La" +
-      "belsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001" +
-      "(\tR\005value:\0028\001\"}\n\nStartEvent\022\022\n\004name\030\001 \001(" +
-      "\tR\004name\022!\n\014payload_json\030\002 \001(\tR\013payloadJs" +
-      "on\022\031\n\010event_id\030\003 \001(\tR\007eventId\022\035\n\nemitted" +
-      "_by\030\004 \001(\tR\temittedBy\"\317\002\n\020StartRunRespons" +
-      "e\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003s" +
-      "eq\022-\n\006status\030\003 \001(\0162\025.perdure.v1.RunStatu" +
-      "sR\006status\0223\n\010activity\030\004 \001(\0162\027.perdure.v1" +
-      ".RunActivityR\010activity\022\030\n\007created\030\005 \001(\010R" +
-      "\007created\022)\n\020workflow_version\030\006 \001(\tR\017work" +
-      "flowVersion\022\031\n\010event_id\030\007 \001(\tR\007eventId\022%" +
-      "\n\016event_position\030\010 \001(\003R\reventPosition\022\'\n" +
-      "\017event_duplicate\030\t \001(\010R\016eventDuplicate\"\260" +
-      "\001\n\016TickRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tna" +
+      "\001(\0132\026.perdure.v1.StartEventR\005event\0229\n\013co" +
+      "ncurrency\030\021 \001(\0132\027.perdure.v1.Concurrency" +
+      "R\013concurrency\0329\n\013LabelsEntry\022\020\n\003key\030\001 \001(" +
+      "\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\"}\n\nStar" +
+      "tEvent\022\022\n\004name\030\001 \001(\tR\004name\022!\n\014payload_js" +
+      "on\030\002 \001(\tR\013payloadJson\022\031\n\010event_id\030\003 \001(\tR" +
+      "\007eventId\022\035\n\nemitted_by\030\004 \001(\tR\temittedBy\"" +
+      "\317\002\n\020StartRunResponse\022\025\n\006run_id\030\001 \001(\tR\005ru" +
+      "nId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025." +
+      "perdure.v1.RunStatusR\006status\0223\n\010activity" +
+      "\030\004 \001(\0162\027.perdure.v1.RunActivityR\010activit" +
+      "y\022\030\n\007created\030\005 \001(\010R\007created\022)\n\020workflow_" +
+      "version\030\006 \001(\tR\017workflowVersion\022\031\n\010event_" +
+      "id\030\007 \001(\tR\007eventId\022%\n\016event_position\030\010 \001(" +
+      "\003R\reventPosition\022\'\n\017event_duplicate\030\t \001(" +
+      "\010R\016eventDuplicate\"\260\001\n\016TickRunRequest\022\034\n\t" +
+      "namespace\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id" +
+      "\030\002 \001(\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005runId" +
+      "\022\033\n\tmax_steps\030\004 \001(\003R\010maxSteps\022-\n\004wait\030\005 " +
+      "\001(\0132\031.google.protobuf.DurationR\004wait\"\277\001\n" +
+      "\017TickRunResponse\022\025\n\006run_id\030\001 \001(\tR\005runId\022" +
+      "\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.perd" +
+      "ure.v1.RunStatusR\006status\0223\n\010activity\030\004 \001" +
+      "(\0162\027.perdure.v1.RunActivityR\010activity\022\037\n" +
+      "\013step_budget\030\005 \001(\003R\nstepBudget\"\367\001\n\020Resum" +
+      "eRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespac" +
+      "e\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006run_" +
+      "id\030\003 \001(\tR\005runId\022\027\n\007wait_id\030\004 \001(\003R\006waitId" +
+      "\022\031\n\010any_wait\030\005 \001(\010R\007anyWait\022\031\n\010wait_key\030" +
+      "\006 \001(\tR\007waitKey\022!\n\014payload_json\030\007 \001(\tR\013pa" +
+      "yloadJson\022\035\n\nresumed_by\030\010 \001(\tR\tresumedBy" +
+      "\"\240\001\n\021ResumeRunResponse\022\025\n\006run_id\030\001 \001(\tR\005" +
+      "runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162" +
+      "\025.perdure.v1.RunStatusR\006status\0223\n\010activi" +
+      "ty\030\004 \001(\0162\027.perdure.v1.RunActivityR\010activ" +
+      "ity\"m\n\rGetRunRequest\022\034\n\tnamespace\030\001 \001(\tR" +
+      "\tnamespace\022\025\n\006run_id\030\002 \001(\tR\005runId\022\'\n\004vie" +
+      "w\030\003 \001(\0162\023.perdure.v1.RunViewR\004view\"8\n\016Ge" +
+      "tRunResponse\022&\n\003run\030\001 \001(\0132\024.perdure.v1.R" +
+      "unStateR\003run\"\310\006\n\tRunFilter\0221\n\010statuses\030\001" +
+      " \003(\0162\025.perdure.v1.RunStatusR\010statuses\0227\n" +
+      "\nactivities\030\002 \003(\0162\027.perdure.v1.RunActivi" +
+      "tyR\nactivities\022\037\n\013workflow_id\030\003 \001(\tR\nwor" +
+      "kflowId\022)\n\020workflow_version\030\004 \001(\tR\017workf" +
+      "lowVersion\022\035\n\nsession_id\030\005 \001(\tR\tsessionI" +
+      "d\022\036\n\013root_run_id\030\006 \001(\tR\trootRunId\022\"\n\rpar" +
+      "ent_run_id\030\007 \001(\tR\013parentRunId\022\035\n\nroots_o" +
+      "nly\030\010 \001(\010R\trootsOnly\0229\n\006labels\030\t \003(\0132!.p" +
+      "erdure.v1.RunFilter.LabelsEntryR\006labels\022" +
+      "7\n\013wait_reason\030\n \001(\0162\026.perdure.v1.WaitRe" +
+      "asonR\nwaitReason\022\031\n\010wait_key\030\013 \001(\tR\007wait" +
+      "Key\022\032\n\010assignee\030\014 \001(\tR\010assignee\022=\n\014creat" +
+      "ed_from\030\r \001(\0132\032.google.protobuf.Timestam" +
+      "pR\013createdFrom\022A\n\016created_before\030\016 \001(\0132\032" +
+      ".google.protobuf.TimestampR\rcreatedBefor" +
+      "e\0229\n\nended_from\030\017 \001(\0132\032.google.protobuf." +
+      "TimestampR\tendedFrom\022=\n\014ended_before\030\020 \001" +
+      "(\0132\032.google.protobuf.TimestampR\013endedBef" +
+      "ore\022\037\n\013paused_only\030\021 \001(\010R\npausedOnly\0329\n\013" +
+      "LabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002" +
+      " \001(\tR\005value:\0028\001\"\232\001\n\017ListRunsRequest\022\034\n\tn" +
+      "amespace\030\001 \001(\tR\tnamespace\022-\n\006filter\030\002 \001(" +
+      "\0132\025.perdure.v1.RunFilterR\006filter\022\033\n\tpage" +
+      "_size\030\003 \001(\005R\010pageSize\022\035\n\npage_token\030\004 \001(" +
+      "\tR\tpageToken\"d\n\020ListRunsResponse\022(\n\004runs" +
+      "\030\001 \003(\0132\024.perdure.v1.RunStateR\004runs\022&\n\017ne" +
+      "xt_page_token\030\002 \001(\tR\rnextPageToken\"_\n\020Co" +
+      "untRunsRequest\022\034\n\tnamespace\030\001 \001(\tR\tnames" +
+      "pace\022-\n\006filter\030\002 \001(\0132\025.perdure.v1.RunFil" +
+      "terR\006filter\"D\n\021CountRunsResponse\022\024\n\005coun" +
+      "t\030\001 \001(\003R\005count\022\031\n\010at_least\030\002 \001(\010R\007atLeas" +
+      "t\"\225\002\n\020ListWaitsRequest\022\034\n\tnamespace\030\001 \001(" +
+      "\tR\tnamespace\0220\n\007reasons\030\002 \003(\0162\026.perdure." +
+      "v1.WaitReasonR\007reasons\022\031\n\010wait_key\030\003 \001(\t" +
+      "R\007waitKey\022\032\n\010assignee\030\004 \001(\tR\010assignee\022\037\n" +
+      "\013workflow_id\030\005 \001(\tR\nworkflowId\022\035\n\nsessio" +
+      "n_id\030\006 \001(\tR\tsessionId\022\033\n\tpage_size\030\007 \001(\005" +
+      "R\010pageSize\022\035\n\npage_token\030\010 \001(\tR\tpageToke" +
+      "n\"f\n\021ListWaitsResponse\022)\n\005waits\030\001 \003(\0132\023." +
+      "perdure.v1.RunWaitR\005waits\022&\n\017next_page_t" +
+      "oken\030\002 \001(\tR\rnextPageToken\"\276\001\n\007RunWait\022\025\n" +
+      "\006run_id\030\001 \001(\tR\005runId\022\037\n\013workflow_id\030\002 \001(" +
+      "\tR\nworkflowId\022\035\n\nsession_id\030\003 \001(\tR\tsessi" +
+      "onId\022\031\n\010actor_id\030\004 \001(\tR\007actorId\022)\n\004wait\030" +
+      "\005 \001(\0132\025.perdure.v1.WaitStateR\004wait\022\026\n\006pa" +
+      "used\030\006 \001(\010R\006paused\"\346\001\n\016WaitRunRequest\022\034\n" +
+      "\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_id\030\002 " +
+      "\001(\tR\005runId\022.\n\005until\030\003 \001(\0162\030.perdure.v1.W" +
+      "aitRunUntilR\005until\022\027\n\007min_seq\030\004 \001(\003R\006min" +
+      "Seq\022-\n\004wait\030\005 \001(\0132\031.google.protobuf.Dura" +
+      "tionR\004wait\022\'\n\004view\030\006 \001(\0162\023.perdure.v1.Ru" +
+      "nViewR\004view\"S\n\017WaitRunResponse\022&\n\003run\030\001 " +
+      "\001(\0132\024.perdure.v1.RunStateR\003run\022\030\n\007reache" +
+      "d\030\002 \001(\010R\007reached\"o\n\017WatchRunRequest\022\034\n\tn" +
+      "amespace\030\001 \001(\tR\tnamespace\022\025\n\006run_id\030\002 \001(" +
+      "\tR\005runId\022\'\n\004view\030\003 \001(\0162\023.perdure.v1.RunV" +
+      "iewR\004view\"\262\001\n\020WatchRunResponse\022(\n\003run\030\001 " +
+      "\001(\0132\024.perdure.v1.RunStateH\000R\003run\022:\n\thear" +
+      "tbeat\030\002 \001(\0132\032.perdure.v1.WatchHeartbeatH" +
+      "\000R\theartbeat\022/\n\007goodbye\030\003 \001(\0132\023.perdure." +
+      "v1.GoodbyeH\000R\007goodbyeB\007\n\005event\"M\n\016WatchH" +
+      "eartbeat\022;\n\013server_time\030\001 \001(\0132\032.google.p" +
+      "rotobuf.TimestampR\nserverTime\"\241\001\n\020Cancel" +
+      "RunRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespace" +
+      "\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006run_i" +
+      "d\030\003 \001(\tR\005runId\022\026\n\006reason\030\004 \001(\tR\006reason\022!" +
+      "\n\014cancelled_by\030\005 \001(\tR\013cancelledBy\"\240\001\n\021Ca" +
+      "ncelRunResponse\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020" +
+      "\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.perdu" +
+      "re.v1.RunStatusR\006status\0223\n\010activity\030\004 \001(" +
+      "\0162\027.perdure.v1.RunActivityR\010activity\"\232\001\n" +
+      "\017PauseRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tnam" +
+      "espace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n" +
+      "\006run_id\030\003 \001(\tR\005runId\022\026\n\006reason\030\004 \001(\tR\006re" +
+      "ason\022\033\n\tpaused_by\030\005 \001(\tR\010pausedBy\"\237\001\n\020Pa" +
+      "useRunResponse\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n" +
+      "\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.perdur" +
+      "e.v1.RunStatusR\006status\0223\n\010activity\030\004 \001(\016" +
+      "2\027.perdure.v1.RunActivityR\010activity\"\210\001\n\021" +
+      "UnpauseRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tna" +
       "mespace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025" +
-      "\n\006run_id\030\003 \001(\tR\005runId\022\033\n\tmax_steps\030\004 \001(\003" +
-      "R\010maxSteps\022-\n\004wait\030\005 \001(\0132\031.google.protob" +
-      "uf.DurationR\004wait\"\277\001\n\017TickRunResponse\022\025\n" +
+      "\n\006run_id\030\003 \001(\tR\005runId\022\037\n\013unpaused_by\030\004 \001" +
+      "(\tR\nunpausedBy\"\241\001\n\022UnpauseRunResponse\022\025\n" +
       "\006run_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-" +
       "\n\006status\030\003 \001(\0162\025.perdure.v1.RunStatusR\006s" +
       "tatus\0223\n\010activity\030\004 \001(\0162\027.perdure.v1.Run" +
-      "ActivityR\010activity\022\037\n\013step_budget\030\005 \001(\003R" +
-      "\nstepBudget\"\367\001\n\020ResumeRunRequest\022\034\n\tname" +
-      "space\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id\030\002 \001" +
-      "(\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005runId\022\027\n\007" +
-      "wait_id\030\004 \001(\003R\006waitId\022\031\n\010any_wait\030\005 \001(\010R" +
-      "\007anyWait\022\031\n\010wait_key\030\006 \001(\tR\007waitKey\022!\n\014p" +
-      "ayload_json\030\007 \001(\tR\013payloadJson\022\035\n\nresume" +
-      "d_by\030\010 \001(\tR\tresumedBy\"\240\001\n\021ResumeRunRespo" +
-      "nse\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R" +
-      "\003seq\022-\n\006status\030\003 \001(\0162\025.perdure.v1.RunSta" +
-      "tusR\006status\0223\n\010activity\030\004 \001(\0162\027.perdure." +
-      "v1.RunActivityR\010activity\"m\n\rGetRunReques" +
-      "t\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_i" +
-      "d\030\002 \001(\tR\005runId\022\'\n\004view\030\003 \001(\0162\023.perdure.v" +
-      "1.RunViewR\004view\"8\n\016GetRunResponse\022&\n\003run" +
-      "\030\001 \001(\0132\024.perdure.v1.RunStateR\003run\"\310\006\n\tRu" +
-      "nFilter\0221\n\010statuses\030\001 \003(\0162\025.perdure.v1.R" +
-      "unStatusR\010statuses\0227\n\nactivities\030\002 \003(\0162\027" +
-      ".perdure.v1.RunActivityR\nactivities\022\037\n\013w" +
-      "orkflow_id\030\003 \001(\tR\nworkflowId\022)\n\020workflow" +
-      "_version\030\004 \001(\tR\017workflowVersion\022\035\n\nsessi" +
-      "on_id\030\005 \001(\tR\tsessionId\022\036\n\013root_run_id\030\006 " +
-      "\001(\tR\trootRunId\022\"\n\rparent_run_id\030\007 \001(\tR\013p" +
-      "arentRunId\022\035\n\nroots_only\030\010 \001(\010R\trootsOnl" +
-      "y\0229\n\006labels\030\t \003(\0132!.perdure.v1.RunFilter" +
-      ".LabelsEntryR\006labels\0227\n\013wait_reason\030\n \001(" +
-      "\0162\026.perdure.v1.WaitReasonR\nwaitReason\022\031\n" +
-      "\010wait_key\030\013 \001(\tR\007waitKey\022\032\n\010assignee\030\014 \001" +
-      "(\tR\010assignee\022=\n\014created_from\030\r \001(\0132\032.goo" +
-      "gle.protobuf.TimestampR\013createdFrom\022A\n\016c" +
-      "reated_before\030\016 \001(\0132\032.google.protobuf.Ti" +
-      "mestampR\rcreatedBefore\0229\n\nended_from\030\017 \001" +
-      "(\0132\032.google.protobuf.TimestampR\tendedFro" +
-      "m\022=\n\014ended_before\030\020 \001(\0132\032.google.protobu" +
-      "f.TimestampR\013endedBefore\022\037\n\013paused_only\030" +
-      "\021 \001(\010R\npausedOnly\0329\n\013LabelsEntry\022\020\n\003key\030" +
-      "\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\"\232\001\n" +
-      "\017ListRunsRequest\022\034\n\tnamespace\030\001 \001(\tR\tnam" +
-      "espace\022-\n\006filter\030\002 \001(\0132\025.perdure.v1.RunF" +
-      "ilterR\006filter\022\033\n\tpage_size\030\003 \001(\005R\010pageSi" +
-      "ze\022\035\n\npage_token\030\004 \001(\tR\tpageToken\"d\n\020Lis" +
-      "tRunsResponse\022(\n\004runs\030\001 \003(\0132\024.perdure.v1" +
-      ".RunStateR\004runs\022&\n\017next_page_token\030\002 \001(\t" +
-      "R\rnextPageToken\"_\n\020CountRunsRequest\022\034\n\tn" +
-      "amespace\030\001 \001(\tR\tnamespace\022-\n\006filter\030\002 \001(" +
-      "\0132\025.perdure.v1.RunFilterR\006filter\"D\n\021Coun" +
-      "tRunsResponse\022\024\n\005count\030\001 \001(\003R\005count\022\031\n\010a" +
-      "t_least\030\002 \001(\010R\007atLeast\"\225\002\n\020ListWaitsRequ" +
-      "est\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\0220\n\007rea" +
-      "sons\030\002 \003(\0162\026.perdure.v1.WaitReasonR\007reas" +
-      "ons\022\031\n\010wait_key\030\003 \001(\tR\007waitKey\022\032\n\010assign" +
-      "ee\030\004 \001(\tR\010assignee\022\037\n\013workflow_id\030\005 \001(\tR" +
-      "\nworkflowId\022\035\n\nsession_id\030\006 \001(\tR\tsession" +
-      "Id\022\033\n\tpage_size\030\007 \001(\005R\010pageSize\022\035\n\npage_" +
-      "token\030\010 \001(\tR\tpageToken\"f\n\021ListWaitsRespo" +
-      "nse\022)\n\005waits\030\001 \003(\0132\023.perdure.v1.RunWaitR" +
-      "\005waits\022&\n\017next_page_token\030\002 \001(\tR\rnextPag" +
-      "eToken\"\276\001\n\007RunWait\022\025\n\006run_id\030\001 \001(\tR\005runI" +
-      "d\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\022\035\n\nse" +
-      "ssion_id\030\003 \001(\tR\tsessionId\022\031\n\010actor_id\030\004 " +
-      "\001(\tR\007actorId\022)\n\004wait\030\005 \001(\0132\025.perdure.v1." +
-      "WaitStateR\004wait\022\026\n\006paused\030\006 \001(\010R\006paused\"" +
-      "\346\001\n\016WaitRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tn" +
-      "amespace\022\025\n\006run_id\030\002 \001(\tR\005runId\022.\n\005until" +
-      "\030\003 \001(\0162\030.perdure.v1.WaitRunUntilR\005until\022" +
-      "\027\n\007min_seq\030\004 \001(\003R\006minSeq\022-\n\004wait\030\005 \001(\0132\031" +
-      ".google.protobuf.DurationR\004wait\022\'\n\004view\030" +
-      "\006 \001(\0162\023.perdure.v1.RunViewR\004view\"S\n\017Wait" +
-      "RunResponse\022&\n\003run\030\001 \001(\0132\024.perdure.v1.Ru" +
-      "nStateR\003run\022\030\n\007reached\030\002 \001(\010R\007reached\"o\n" +
-      "\017WatchRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tnam" +
-      "espace\022\025\n\006run_id\030\002 \001(\tR\005runId\022\'\n\004view\030\003 " +
-      "\001(\0162\023.perdure.v1.RunViewR\004view\"\262\001\n\020Watch" +
-      "RunResponse\022(\n\003run\030\001 \001(\0132\024.perdure.v1.Ru" +
-      "nStateH\000R\003run\022:\n\theartbeat\030\002 \001(\0132\032.perdu" +
-      "re.v1.WatchHeartbeatH\000R\theartbeat\022/\n\007goo" +
-      "dbye\030\003 \001(\0132\023.perdure.v1.GoodbyeH\000R\007goodb" +
-      "yeB\007\n\005event\"M\n\016WatchHeartbeat\022;\n\013server_" +
-      "time\030\001 \001(\0132\032.google.protobuf.TimestampR\n" +
-      "serverTime\"\241\001\n\020CancelRunRequest\022\034\n\tnames" +
-      "pace\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id\030\002 \001(" +
-      "\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005runId\022\026\n\006r" +
-      "eason\030\004 \001(\tR\006reason\022!\n\014cancelled_by\030\005 \001(" +
-      "\tR\013cancelledBy\"\240\001\n\021CancelRunResponse\022\025\n\006" +
-      "run_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n" +
-      "\006status\030\003 \001(\0162\025.perdure.v1.RunStatusR\006st" +
-      "atus\0223\n\010activity\030\004 \001(\0162\027.perdure.v1.RunA" +
-      "ctivityR\010activity\"\232\001\n\017PauseRunRequest\022\034\n" +
-      "\tnamespace\030\001 \001(\tR\tnamespace\022\035\n\nrequest_i" +
-      "d\030\002 \001(\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005runI" +
-      "d\022\026\n\006reason\030\004 \001(\tR\006reason\022\033\n\tpaused_by\030\005" +
-      " \001(\tR\010pausedBy\"\237\001\n\020PauseRunResponse\022\025\n\006r" +
-      "un_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006" +
-      "status\030\003 \001(\0162\025.perdure.v1.RunStatusR\006sta" +
-      "tus\0223\n\010activity\030\004 \001(\0162\027.perdure.v1.RunAc" +
-      "tivityR\010activity\"\210\001\n\021UnpauseRunRequest\022\034" +
-      "\n\tnamespace\030\001 \001(\tR\tnamespace\022\035\n\nrequest_" +
-      "id\030\002 \001(\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005run" +
-      "Id\022\037\n\013unpaused_by\030\004 \001(\tR\nunpausedBy\"\241\001\n\022" +
-      "UnpauseRunResponse\022\025\n\006run_id\030\001 \001(\tR\005runI" +
-      "d\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.pe" +
-      "rdure.v1.RunStatusR\006status\0223\n\010activity\030\004" +
-      " \001(\0162\027.perdure.v1.RunActivityR\010activity\"" +
-      "\311\002\n\022ResolveStepRequest\022\034\n\tnamespace\030\001 \001(" +
-      "\tR\tnamespace\022\035\n\nrequest_id\030\002 \001(\tR\treques" +
-      "tId\022\025\n\006run_id\030\003 \001(\tR\005runId\022\027\n\007step_id\030\004 " +
-      "\001(\003R\006stepId\022-\n\005rerun\030\005 \001(\0132\025.perdure.v1." +
-      "RerunStepH\000R\005rerun\0229\n\tcompleted\030\006 \001(\0132\031." +
-      "perdure.v1.CompletedStepH\000R\tcompleted\022-\n" +
-      "\006failed\030\007 \001(\0132\023.perdure.v1.FailureH\000R\006fa" +
-      "iled\022\037\n\013resolved_by\030\010 \001(\tR\nresolvedByB\014\n" +
-      "\nresolution\"\013\n\tRerunStep\"i\n\rCompletedSte" +
-      "p\022!\n\013result_json\030\001 \001(\tH\000R\nresultJson\022*\n\004" +
-      "plan\030\002 \001(\0132\024.perdure.v1.StepPlanH\000R\004plan" +
-      "B\t\n\007outcome\"\242\001\n\023ResolveStepResponse\022\025\n\006r" +
-      "un_id\030\001 \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006" +
-      "status\030\003 \001(\0162\025.perdure.v1.RunStatusR\006sta" +
-      "tus\0223\n\010activity\030\004 \001(\0162\027.perdure.v1.RunAc" +
-      "tivityR\010activity\"\211\002\n\020EmitEventRequest\022\034\n" +
-      "\tnamespace\030\001 \001(\tR\tnamespace\022\035\n\nrequest_i" +
-      "d\030\002 \001(\tR\trequestId\022,\n\005scope\030\003 \001(\0162\026.perd" +
-      "ure.v1.EventScopeR\005scope\022\031\n\010scope_id\030\004 \001" +
-      "(\tR\007scopeId\022\022\n\004name\030\005 \001(\tR\004name\022!\n\014paylo" +
-      "ad_json\030\006 \001(\tR\013payloadJson\022\031\n\010event_id\030\007" +
-      " \001(\tR\007eventId\022\035\n\nemitted_by\030\010 \001(\tR\temitt" +
-      "edBy\"\224\001\n\021EmitEventResponse\022\031\n\010event_id\030\001" +
-      " \001(\tR\007eventId\022\032\n\010position\030\002 \001(\003R\010positio" +
-      "n\022\034\n\tduplicate\030\003 \001(\010R\tduplicate\022*\n\021deliv" +
-      "ered_run_ids\030\004 \003(\tR\017deliveredRunIds\"\312\001\n\021" +
-      "ListEventsRequest\022\034\n\tnamespace\030\001 \001(\tR\tna" +
-      "mespace\022,\n\005scope\030\002 \001(\0162\026.perdure.v1.Even" +
-      "tScopeR\005scope\022\031\n\010scope_id\030\003 \001(\tR\007scopeId" +
-      "\022\022\n\004name\030\004 \001(\tR\004name\022\033\n\tpage_size\030\005 \001(\005R" +
-      "\010pageSize\022\035\n\npage_token\030\006 \001(\tR\tpageToken" +
-      "\"g\n\022ListEventsResponse\022)\n\006events\030\001 \003(\0132\021" +
-      ".perdure.v1.EventR\006events\022&\n\017next_page_t" +
-      "oken\030\002 \001(\tR\rnextPageToken\"\226\003\n\005Event\022\031\n\010e" +
-      "vent_id\030\001 \001(\tR\007eventId\022\022\n\004name\030\002 \001(\tR\004na" +
-      "me\022,\n\005scope\030\003 \001(\0162\026.perdure.v1.EventScop" +
-      "eR\005scope\022\031\n\010scope_id\030\004 \001(\tR\007scopeId\022\032\n\010p" +
-      "osition\030\005 \001(\003R\010position\022!\n\014payload_json\030" +
-      "\006 \001(\tR\013payloadJson\0229\n\nemitted_at\030\007 \001(\0132\032" +
-      ".google.protobuf.TimestampR\temittedAt\022$\n" +
-      "\016emitter_run_id\030\010 \001(\tR\014emitterRunId\022.\n\023e" +
-      "mitter_workflow_id\030\t \001(\tR\021emitterWorkflo" +
-      "wId\022&\n\017emitter_node_id\030\n \001(\tR\remitterNod" +
-      "eId\022\035\n\nemitted_by\030\013 \001(\tR\temittedBy*W\n\nOn" +
-      "Existing\022\033\n\027ON_EXISTING_UNSPECIFIED\020\000\022\024\n" +
-      "\020ON_EXISTING_FAIL\020\001\022\026\n\022ON_EXISTING_RETUR" +
-      "N\020\002*J\n\007RunView\022\030\n\024RUN_VIEW_UNSPECIFIED\020\000" +
-      "\022\021\n\rRUN_VIEW_FULL\020\001\022\022\n\016RUN_VIEW_BASIC\020\002*" +
-      "d\n\014WaitRunUntil\022\036\n\032WAIT_RUN_UNTIL_UNSPEC" +
-      "IFIED\020\000\022\032\n\026WAIT_RUN_UNTIL_SETTLED\020\001\022\030\n\024W" +
-      "AIT_RUN_UNTIL_ENDED\020\0022\317\010\n\nRunService\022E\n\010" +
-      "StartRun\022\033.perdure.v1.StartRunRequest\032\034." +
-      "perdure.v1.StartRunResponse\022B\n\007TickRun\022\032" +
-      ".perdure.v1.TickRunRequest\032\033.perdure.v1." +
-      "TickRunResponse\022H\n\tResumeRun\022\034.perdure.v" +
-      "1.ResumeRunRequest\032\035.perdure.v1.ResumeRu" +
-      "nResponse\022?\n\006GetRun\022\031.perdure.v1.GetRunR" +
-      "equest\032\032.perdure.v1.GetRunResponse\022E\n\010Li" +
-      "stRuns\022\033.perdure.v1.ListRunsRequest\032\034.pe" +
-      "rdure.v1.ListRunsResponse\022H\n\tCountRuns\022\034" +
-      ".perdure.v1.CountRunsRequest\032\035.perdure.v" +
-      "1.CountRunsResponse\022H\n\tListWaits\022\034.perdu" +
-      "re.v1.ListWaitsRequest\032\035.perdure.v1.List" +
-      "WaitsResponse\022B\n\007WaitRun\022\032.perdure.v1.Wa" +
-      "itRunRequest\032\033.perdure.v1.WaitRunRespons" +
-      "e\022G\n\010WatchRun\022\033.perdure.v1.WatchRunReque" +
-      "st\032\034.perdure.v1.WatchRunResponse0\001\022H\n\tCa" +
-      "ncelRun\022\034.perdure.v1.CancelRunRequest\032\035." +
-      "perdure.v1.CancelRunResponse\022E\n\010PauseRun" +
-      "\022\033.perdure.v1.PauseRunRequest\032\034.perdure." +
-      "v1.PauseRunResponse\022K\n\nUnpauseRun\022\035.perd" +
-      "ure.v1.UnpauseRunRequest\032\036.perdure.v1.Un" +
-      "pauseRunResponse\022N\n\013ResolveStep\022\036.perdur" +
-      "e.v1.ResolveStepRequest\032\037.perdure.v1.Res" +
-      "olveStepResponse\022H\n\tEmitEvent\022\034.perdure." +
-      "v1.EmitEventRequest\032\035.perdure.v1.EmitEve" +
-      "ntResponse\022K\n\nListEvents\022\035.perdure.v1.Li" +
-      "stEventsRequest\032\036.perdure.v1.ListEventsR" +
-      "esponseBV\n\016dev.perdure.v1P\001ZBgithub.com/" +
-      "perdure-dev/perdure/clients/go/gen/perdu" +
-      "re/v1;perdurev1b\006proto3"
+      "ActivityR\010activity\"\311\002\n\022ResolveStepReques" +
+      "t\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\035\n\nreque" +
+      "st_id\030\002 \001(\tR\trequestId\022\025\n\006run_id\030\003 \001(\tR\005" +
+      "runId\022\027\n\007step_id\030\004 \001(\003R\006stepId\022-\n\005rerun\030" +
+      "\005 \001(\0132\025.perdure.v1.RerunStepH\000R\005rerun\0229\n" +
+      "\tcompleted\030\006 \001(\0132\031.perdure.v1.CompletedS" +
+      "tepH\000R\tcompleted\022-\n\006failed\030\007 \001(\0132\023.perdu" +
+      "re.v1.FailureH\000R\006failed\022\037\n\013resolved_by\030\010" +
+      " \001(\tR\nresolvedByB\014\n\nresolution\"\013\n\tRerunS" +
+      "tep\"i\n\rCompletedStep\022!\n\013result_json\030\001 \001(" +
+      "\tH\000R\nresultJson\022*\n\004plan\030\002 \001(\0132\024.perdure." +
+      "v1.StepPlanH\000R\004planB\t\n\007outcome\"\242\001\n\023Resol" +
+      "veStepResponse\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n" +
+      "\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.perdur" +
+      "e.v1.RunStatusR\006status\0223\n\010activity\030\004 \001(\016" +
+      "2\027.perdure.v1.RunActivityR\010activity\"\211\002\n\020" +
+      "EmitEventRequest\022\034\n\tnamespace\030\001 \001(\tR\tnam" +
+      "espace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022,\n" +
+      "\005scope\030\003 \001(\0162\026.perdure.v1.EventScopeR\005sc" +
+      "ope\022\031\n\010scope_id\030\004 \001(\tR\007scopeId\022\022\n\004name\030\005" +
+      " \001(\tR\004name\022!\n\014payload_json\030\006 \001(\tR\013payloa" +
+      "dJson\022\031\n\010event_id\030\007 \001(\tR\007eventId\022\035\n\nemit" +
+      "ted_by\030\010 \001(\tR\temittedBy\"\224\001\n\021EmitEventRes" +
+      "ponse\022\031\n\010event_id\030\001 \001(\tR\007eventId\022\032\n\010posi" +
+      "tion\030\002 \001(\003R\010position\022\034\n\tduplicate\030\003 \001(\010R" +
+      "\tduplicate\022*\n\021delivered_run_ids\030\004 \003(\tR\017d" +
+      "eliveredRunIds\"\312\001\n\021ListEventsRequest\022\034\n\t" +
+      "namespace\030\001 \001(\tR\tnamespace\022,\n\005scope\030\002 \001(" +
+      "\0162\026.perdure.v1.EventScopeR\005scope\022\031\n\010scop" +
+      "e_id\030\003 \001(\tR\007scopeId\022\022\n\004name\030\004 \001(\tR\004name\022" +
+      "\033\n\tpage_size\030\005 \001(\005R\010pageSize\022\035\n\npage_tok" +
+      "en\030\006 \001(\tR\tpageToken\"g\n\022ListEventsRespons" +
+      "e\022)\n\006events\030\001 \003(\0132\021.perdure.v1.EventR\006ev" +
+      "ents\022&\n\017next_page_token\030\002 \001(\tR\rnextPageT" +
+      "oken\"\226\003\n\005Event\022\031\n\010event_id\030\001 \001(\tR\007eventI" +
+      "d\022\022\n\004name\030\002 \001(\tR\004name\022,\n\005scope\030\003 \001(\0162\026.p" +
+      "erdure.v1.EventScopeR\005scope\022\031\n\010scope_id\030" +
+      "\004 \001(\tR\007scopeId\022\032\n\010position\030\005 \001(\003R\010positi" +
+      "on\022!\n\014payload_json\030\006 \001(\tR\013payloadJson\0229\n" +
+      "\nemitted_at\030\007 \001(\0132\032.google.protobuf.Time" +
+      "stampR\temittedAt\022$\n\016emitter_run_id\030\010 \001(\t" +
+      "R\014emitterRunId\022.\n\023emitter_workflow_id\030\t " +
+      "\001(\tR\021emitterWorkflowId\022&\n\017emitter_node_i" +
+      "d\030\n \001(\tR\remitterNodeId\022\035\n\nemitted_by\030\013 \001" +
+      "(\tR\temittedBy*W\n\nOnExisting\022\033\n\027ON_EXISTI" +
+      "NG_UNSPECIFIED\020\000\022\024\n\020ON_EXISTING_FAIL\020\001\022\026" +
+      "\n\022ON_EXISTING_RETURN\020\002*J\n\007RunView\022\030\n\024RUN" +
+      "_VIEW_UNSPECIFIED\020\000\022\021\n\rRUN_VIEW_FULL\020\001\022\022" +
+      "\n\016RUN_VIEW_BASIC\020\002*d\n\014WaitRunUntil\022\036\n\032WA" +
+      "IT_RUN_UNTIL_UNSPECIFIED\020\000\022\032\n\026WAIT_RUN_U" +
+      "NTIL_SETTLED\020\001\022\030\n\024WAIT_RUN_UNTIL_ENDED\020\002" +
+      "2\317\010\n\nRunService\022E\n\010StartRun\022\033.perdure.v1" +
+      ".StartRunRequest\032\034.perdure.v1.StartRunRe" +
+      "sponse\022B\n\007TickRun\022\032.perdure.v1.TickRunRe" +
+      "quest\032\033.perdure.v1.TickRunResponse\022H\n\tRe" +
+      "sumeRun\022\034.perdure.v1.ResumeRunRequest\032\035." +
+      "perdure.v1.ResumeRunResponse\022?\n\006GetRun\022\031" +
+      ".perdure.v1.GetRunRequest\032\032.perdure.v1.G" +
+      "etRunResponse\022E\n\010ListRuns\022\033.perdure.v1.L" +
+      "istRunsRequest\032\034.perdure.v1.ListRunsResp" +
+      "onse\022H\n\tCountRuns\022\034.perdure.v1.CountRuns" +
+      "Request\032\035.perdure.v1.CountRunsResponse\022H" +
+      "\n\tListWaits\022\034.perdure.v1.ListWaitsReques" +
+      "t\032\035.perdure.v1.ListWaitsResponse\022B\n\007Wait" +
+      "Run\022\032.perdure.v1.WaitRunRequest\032\033.perdur" +
+      "e.v1.WaitRunResponse\022G\n\010WatchRun\022\033.perdu" +
+      "re.v1.WatchRunRequest\032\034.perdure.v1.Watch" +
+      "RunResponse0\001\022H\n\tCancelRun\022\034.perdure.v1." +
+      "CancelRunRequest\032\035.perdure.v1.CancelRunR" +
+      "esponse\022E\n\010PauseRun\022\033.perdure.v1.PauseRu" +
+      "nRequest\032\034.perdure.v1.PauseRunResponse\022K" +
+      "\n\nUnpauseRun\022\035.perdure.v1.UnpauseRunRequ" +
+      "est\032\036.perdure.v1.UnpauseRunResponse\022N\n\013R" +
+      "esolveStep\022\036.perdure.v1.ResolveStepReque" +
+      "st\032\037.perdure.v1.ResolveStepResponse\022H\n\tE" +
+      "mitEvent\022\034.perdure.v1.EmitEventRequest\032\035" +
+      ".perdure.v1.EmitEventResponse\022K\n\nListEve" +
+      "nts\022\035.perdure.v1.ListEventsRequest\032\036.per" +
+      "dure.v1.ListEventsResponseBV\n\016dev.perdur" +
+      "e.v1P\001ZBgithub.com/perdure-dev/perdure/c" +
+      "lients/go/gen/perdure/v1;perdurev1b\006prot" +
+      "o3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -472,7 +474,7 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
     internal_static_perdure_v1_StartRunRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StartRunRequest_descriptor,
-        new java.lang.String[] { "Namespace", "RequestId", "RunId", "WorkflowId", "WorkflowVersion", "VarsJson", "ActorId", "SessionId", "Labels", "Drive", "StartAt", "Deadline", "OnExisting", "EntryNode", "TraceContext", "Event", });
+        new java.lang.String[] { "Namespace", "RequestId", "RunId", "WorkflowId", "WorkflowVersion", "VarsJson", "ActorId", "SessionId", "Labels", "Drive", "StartAt", "Deadline", "OnExisting", "EntryNode", "TraceContext", "Event", "Concurrency", });
     internal_static_perdure_v1_StartRunRequest_LabelsEntry_descriptor =
       internal_static_perdure_v1_StartRunRequest_descriptor.getNestedType(0);
     internal_static_perdure_v1_StartRunRequest_LabelsEntry_fieldAccessorTable = new

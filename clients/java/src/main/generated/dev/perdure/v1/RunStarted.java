@@ -657,6 +657,59 @@ java.lang.String defaultValue) {
     return vars_ == null ? dev.perdure.v1.PayloadRef.getDefaultInstance() : vars_;
   }
 
+  public static final int CONCURRENCY_FIELD_NUMBER = 30;
+  private dev.perdure.v1.Concurrency concurrency_;
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  @java.lang.Override
+  public boolean hasConcurrency() {
+    return ((bitField0_ & 0x00000020) != 0);
+  }
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.Concurrency getConcurrency() {
+    return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+  }
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder() {
+    return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+  }
+
+  public static final int IN_LINE_FIELD_NUMBER = 31;
+  private boolean inLine_ = false;
+  /**
+   * <pre>
+   * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+   * </pre>
+   *
+   * <code>bool in_line = 31 [json_name = "inLine"];</code>
+   * @return The inLine.
+   */
+  @java.lang.Override
+  public boolean getInLine() {
+    return inLine_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -718,6 +771,12 @@ java.lang.String defaultValue) {
     }
     if (((bitField0_ & 0x00000010) != 0)) {
       output.writeMessage(15, getVars());
+    }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      output.writeMessage(30, getConcurrency());
+    }
+    if (inLine_ != false) {
+      output.writeBool(31, inLine_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -789,6 +848,14 @@ java.lang.String defaultValue) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(15, getVars());
     }
+    if (((bitField0_ & 0x00000020) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(30, getConcurrency());
+    }
+    if (inLine_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(31, inLine_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -848,6 +915,13 @@ java.lang.String defaultValue) {
       if (!getVars()
           .equals(other.getVars())) return false;
     }
+    if (hasConcurrency() != other.hasConcurrency()) return false;
+    if (hasConcurrency()) {
+      if (!getConcurrency()
+          .equals(other.getConcurrency())) return false;
+    }
+    if (getInLine()
+        != other.getInLine()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -903,6 +977,13 @@ java.lang.String defaultValue) {
       hash = (37 * hash) + VARS_FIELD_NUMBER;
       hash = (53 * hash) + getVars().hashCode();
     }
+    if (hasConcurrency()) {
+      hash = (37 * hash) + CONCURRENCY_FIELD_NUMBER;
+      hash = (53 * hash) + getConcurrency().hashCode();
+    }
+    hash = (37 * hash) + IN_LINE_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getInLine());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1064,6 +1145,7 @@ java.lang.String defaultValue) {
         internalGetDeadlineFieldBuilder();
         internalGetTraceContextFieldBuilder();
         internalGetVarsFieldBuilder();
+        internalGetConcurrencyFieldBuilder();
       }
     }
     @java.lang.Override
@@ -1105,6 +1187,12 @@ java.lang.String defaultValue) {
         varsBuilder_.dispose();
         varsBuilder_ = null;
       }
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
+      }
+      inLine_ = false;
       return this;
     }
 
@@ -1200,6 +1288,15 @@ java.lang.String defaultValue) {
             : varsBuilder_.build();
         to_bitField0_ |= 0x00000010;
       }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.concurrency_ = concurrencyBuilder_ == null
+            ? concurrency_
+            : concurrencyBuilder_.build();
+        to_bitField0_ |= 0x00000020;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.inLine_ = inLine_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1269,6 +1366,12 @@ java.lang.String defaultValue) {
       }
       if (other.hasVars()) {
         mergeVars(other.getVars());
+      }
+      if (other.hasConcurrency()) {
+        mergeConcurrency(other.getConcurrency());
+      }
+      if (other.getInLine() != false) {
+        setInLine(other.getInLine());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1385,6 +1488,18 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00004000;
               break;
             } // case 122
+            case 242: {
+              input.readMessage(
+                  internalGetConcurrencyFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 242
+            case 248: {
+              inLine_ = input.readBool();
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 248
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -3003,6 +3118,207 @@ java.lang.String defaultValue) {
         vars_ = null;
       }
       return varsBuilder_;
+    }
+
+    private dev.perdure.v1.Concurrency concurrency_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder> concurrencyBuilder_;
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     * @return Whether the concurrency field is set.
+     */
+    public boolean hasConcurrency() {
+      return ((bitField0_ & 0x00008000) != 0);
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     * @return The concurrency.
+     */
+    public dev.perdure.v1.Concurrency getConcurrency() {
+      if (concurrencyBuilder_ == null) {
+        return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+      } else {
+        return concurrencyBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(dev.perdure.v1.Concurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        concurrency_ = value;
+      } else {
+        concurrencyBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(
+        dev.perdure.v1.Concurrency.Builder builderForValue) {
+      if (concurrencyBuilder_ == null) {
+        concurrency_ = builderForValue.build();
+      } else {
+        concurrencyBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public Builder mergeConcurrency(dev.perdure.v1.Concurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (((bitField0_ & 0x00008000) != 0) &&
+          concurrency_ != null &&
+          concurrency_ != dev.perdure.v1.Concurrency.getDefaultInstance()) {
+          getConcurrencyBuilder().mergeFrom(value);
+        } else {
+          concurrency_ = value;
+        }
+      } else {
+        concurrencyBuilder_.mergeFrom(value);
+      }
+      if (concurrency_ != null) {
+        bitField0_ |= 0x00008000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public Builder clearConcurrency() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.Concurrency.Builder getConcurrencyBuilder() {
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return internalGetConcurrencyFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder() {
+      if (concurrencyBuilder_ != null) {
+        return concurrencyBuilder_.getMessageOrBuilder();
+      } else {
+        return concurrency_ == null ?
+            dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+      }
+    }
+    /**
+     * <pre>
+     * The concurrency key.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder> 
+        internalGetConcurrencyFieldBuilder() {
+      if (concurrencyBuilder_ == null) {
+        concurrencyBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder>(
+                getConcurrency(),
+                getParentForChildren(),
+                isClean());
+        concurrency_ = null;
+      }
+      return concurrencyBuilder_;
+    }
+
+    private boolean inLine_ ;
+    /**
+     * <pre>
+     * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+     * </pre>
+     *
+     * <code>bool in_line = 31 [json_name = "inLine"];</code>
+     * @return The inLine.
+     */
+    @java.lang.Override
+    public boolean getInLine() {
+      return inLine_;
+    }
+    /**
+     * <pre>
+     * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+     * </pre>
+     *
+     * <code>bool in_line = 31 [json_name = "inLine"];</code>
+     * @param value The inLine to set.
+     * @return This builder for chaining.
+     */
+    public Builder setInLine(boolean value) {
+
+      inLine_ = value;
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+     * </pre>
+     *
+     * <code>bool in_line = 31 [json_name = "inLine"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearInLine() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      inLine_ = false;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.RunStarted)

@@ -347,4 +347,41 @@ java.lang.String defaultValue);
    * <code>.perdure.v1.PayloadRef vars = 15 [json_name = "vars"];</code>
    */
   dev.perdure.v1.PayloadRefOrBuilder getVarsOrBuilder();
+
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  boolean hasConcurrency();
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  dev.perdure.v1.Concurrency getConcurrency();
+  /**
+   * <pre>
+   * The concurrency key.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 30 [json_name = "concurrency"];</code>
+   */
+  dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder();
+
+  /**
+   * <pre>
+   * There was no slot: the run waits in line for it. False: it has one, or asks for it at start_at.
+   * </pre>
+   *
+   * <code>bool in_line = 31 [json_name = "inLine"];</code>
+   * @return The inLine.
+   */
+  boolean getInLine();
 }

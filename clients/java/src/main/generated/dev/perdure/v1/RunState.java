@@ -1501,6 +1501,44 @@ java.lang.String defaultValue) {
     return cancelling_;
   }
 
+  public static final int CONCURRENCY_FIELD_NUMBER = 44;
+  private dev.perdure.v1.RunConcurrency concurrency_;
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  @java.lang.Override
+  public boolean hasConcurrency() {
+    return ((bitField0_ & 0x00000200) != 0);
+  }
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.RunConcurrency getConcurrency() {
+    return concurrency_ == null ? dev.perdure.v1.RunConcurrency.getDefaultInstance() : concurrency_;
+  }
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.RunConcurrencyOrBuilder getConcurrencyOrBuilder() {
+    return concurrency_ == null ? dev.perdure.v1.RunConcurrency.getDefaultInstance() : concurrency_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -1625,6 +1663,9 @@ java.lang.String defaultValue) {
     }
     if (cancelling_ != false) {
       output.writeBool(35, cancelling_);
+    }
+    if (((bitField0_ & 0x00000200) != 0)) {
+      output.writeMessage(44, getConcurrency());
     }
     getUnknownFields().writeTo(output);
   }
@@ -1774,6 +1815,10 @@ java.lang.String defaultValue) {
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(35, cancelling_);
     }
+    if (((bitField0_ & 0x00000200) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(44, getConcurrency());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -1883,6 +1928,11 @@ java.lang.String defaultValue) {
     }
     if (getCancelling()
         != other.getCancelling()) return false;
+    if (hasConcurrency() != other.hasConcurrency()) return false;
+    if (hasConcurrency()) {
+      if (!getConcurrency()
+          .equals(other.getConcurrency())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -1995,6 +2045,10 @@ java.lang.String defaultValue) {
     hash = (37 * hash) + CANCELLING_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getCancelling());
+    if (hasConcurrency()) {
+      hash = (37 * hash) + CONCURRENCY_FIELD_NUMBER;
+      hash = (53 * hash) + getConcurrency().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -2165,6 +2219,7 @@ java.lang.String defaultValue) {
         internalGetDeadlineFieldBuilder();
         internalGetChildrenFieldBuilder();
         internalGetTraceContextFieldBuilder();
+        internalGetConcurrencyFieldBuilder();
       }
     }
     @java.lang.Override
@@ -2251,6 +2306,11 @@ java.lang.String defaultValue) {
         traceContextBuilder_ = null;
       }
       cancelling_ = false;
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
+      }
       return this;
     }
 
@@ -2439,6 +2499,12 @@ java.lang.String defaultValue) {
       }
       if (((from_bitField1_ & 0x00000004) != 0)) {
         result.cancelling_ = cancelling_;
+      }
+      if (((from_bitField1_ & 0x00000008) != 0)) {
+        result.concurrency_ = concurrencyBuilder_ == null
+            ? concurrency_
+            : concurrencyBuilder_.build();
+        to_bitField0_ |= 0x00000200;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -2631,6 +2697,9 @@ java.lang.String defaultValue) {
       }
       if (other.getCancelling() != false) {
         setCancelling(other.getCancelling());
+      }
+      if (other.hasConcurrency()) {
+        mergeConcurrency(other.getConcurrency());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -2873,6 +2942,13 @@ java.lang.String defaultValue) {
               bitField1_ |= 0x00000004;
               break;
             } // case 280
+            case 354: {
+              input.readMessage(
+                  internalGetConcurrencyFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField1_ |= 0x00000008;
+              break;
+            } // case 354
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -6805,6 +6881,163 @@ java.lang.String defaultValue) {
       cancelling_ = false;
       onChanged();
       return this;
+    }
+
+    private dev.perdure.v1.RunConcurrency concurrency_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.RunConcurrency, dev.perdure.v1.RunConcurrency.Builder, dev.perdure.v1.RunConcurrencyOrBuilder> concurrencyBuilder_;
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     * @return Whether the concurrency field is set.
+     */
+    public boolean hasConcurrency() {
+      return ((bitField1_ & 0x00000008) != 0);
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     * @return The concurrency.
+     */
+    public dev.perdure.v1.RunConcurrency getConcurrency() {
+      if (concurrencyBuilder_ == null) {
+        return concurrency_ == null ? dev.perdure.v1.RunConcurrency.getDefaultInstance() : concurrency_;
+      } else {
+        return concurrencyBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(dev.perdure.v1.RunConcurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        concurrency_ = value;
+      } else {
+        concurrencyBuilder_.setMessage(value);
+      }
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(
+        dev.perdure.v1.RunConcurrency.Builder builderForValue) {
+      if (concurrencyBuilder_ == null) {
+        concurrency_ = builderForValue.build();
+      } else {
+        concurrencyBuilder_.setMessage(builderForValue.build());
+      }
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public Builder mergeConcurrency(dev.perdure.v1.RunConcurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (((bitField1_ & 0x00000008) != 0) &&
+          concurrency_ != null &&
+          concurrency_ != dev.perdure.v1.RunConcurrency.getDefaultInstance()) {
+          getConcurrencyBuilder().mergeFrom(value);
+        } else {
+          concurrency_ = value;
+        }
+      } else {
+        concurrencyBuilder_.mergeFrom(value);
+      }
+      if (concurrency_ != null) {
+        bitField1_ |= 0x00000008;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public Builder clearConcurrency() {
+      bitField1_ = (bitField1_ & ~0x00000008);
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.RunConcurrency.Builder getConcurrencyBuilder() {
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return internalGetConcurrencyFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.RunConcurrencyOrBuilder getConcurrencyOrBuilder() {
+      if (concurrencyBuilder_ != null) {
+        return concurrencyBuilder_.getMessageOrBuilder();
+      } else {
+        return concurrency_ == null ?
+            dev.perdure.v1.RunConcurrency.getDefaultInstance() : concurrency_;
+      }
+    }
+    /**
+     * <pre>
+     * The concurrency key, if the run has one.
+     * </pre>
+     *
+     * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.RunConcurrency, dev.perdure.v1.RunConcurrency.Builder, dev.perdure.v1.RunConcurrencyOrBuilder> 
+        internalGetConcurrencyFieldBuilder() {
+      if (concurrencyBuilder_ == null) {
+        concurrencyBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.RunConcurrency, dev.perdure.v1.RunConcurrency.Builder, dev.perdure.v1.RunConcurrencyOrBuilder>(
+                getConcurrency(),
+                getParentForChildren(),
+                isClean());
+        concurrency_ = null;
+      }
+      return concurrencyBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.RunState)

@@ -815,4 +815,31 @@ java.lang.String defaultValue);
    * @return The cancelling.
    */
   boolean getCancelling();
+
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  boolean hasConcurrency();
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  dev.perdure.v1.RunConcurrency getConcurrency();
+  /**
+   * <pre>
+   * The concurrency key, if the run has one.
+   * </pre>
+   *
+   * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
+   */
+  dev.perdure.v1.RunConcurrencyOrBuilder getConcurrencyOrBuilder();
 }

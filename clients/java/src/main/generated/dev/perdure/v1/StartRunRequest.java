@@ -814,6 +814,47 @@ java.lang.String defaultValue) {
     return event_ == null ? dev.perdure.v1.StartEvent.getDefaultInstance() : event_;
   }
 
+  public static final int CONCURRENCY_FIELD_NUMBER = 17;
+  private dev.perdure.v1.Concurrency concurrency_;
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  @java.lang.Override
+  public boolean hasConcurrency() {
+    return ((bitField0_ & 0x00000010) != 0);
+  }
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.Concurrency getConcurrency() {
+    return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+  }
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder() {
+    return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -878,6 +919,9 @@ java.lang.String defaultValue) {
     }
     if (((bitField0_ & 0x00000008) != 0)) {
       output.writeMessage(16, getEvent());
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      output.writeMessage(17, getConcurrency());
     }
     getUnknownFields().writeTo(output);
   }
@@ -949,6 +993,10 @@ java.lang.String defaultValue) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(16, getEvent());
     }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(17, getConcurrency());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -1006,6 +1054,11 @@ java.lang.String defaultValue) {
       if (!getEvent()
           .equals(other.getEvent())) return false;
     }
+    if (hasConcurrency() != other.hasConcurrency()) return false;
+    if (hasConcurrency()) {
+      if (!getConcurrency()
+          .equals(other.getConcurrency())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -1058,6 +1111,10 @@ java.lang.String defaultValue) {
     if (hasEvent()) {
       hash = (37 * hash) + EVENT_FIELD_NUMBER;
       hash = (53 * hash) + getEvent().hashCode();
+    }
+    if (hasConcurrency()) {
+      hash = (37 * hash) + CONCURRENCY_FIELD_NUMBER;
+      hash = (53 * hash) + getConcurrency().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -1219,6 +1276,7 @@ java.lang.String defaultValue) {
         internalGetDeadlineFieldBuilder();
         internalGetTraceContextFieldBuilder();
         internalGetEventFieldBuilder();
+        internalGetConcurrencyFieldBuilder();
       }
     }
     @java.lang.Override
@@ -1256,6 +1314,11 @@ java.lang.String defaultValue) {
       if (eventBuilder_ != null) {
         eventBuilder_.dispose();
         eventBuilder_ = null;
+      }
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
       }
       return this;
     }
@@ -1352,6 +1415,12 @@ java.lang.String defaultValue) {
             : eventBuilder_.build();
         to_bitField0_ |= 0x00000008;
       }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.concurrency_ = concurrencyBuilder_ == null
+            ? concurrency_
+            : concurrencyBuilder_.build();
+        to_bitField0_ |= 0x00000010;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1432,6 +1501,9 @@ java.lang.String defaultValue) {
       }
       if (other.hasEvent()) {
         mergeEvent(other.getEvent());
+      }
+      if (other.hasConcurrency()) {
+        mergeConcurrency(other.getConcurrency());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1551,6 +1623,13 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00008000;
               break;
             } // case 130
+            case 138: {
+              input.readMessage(
+                  internalGetConcurrencyFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 138
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -3382,6 +3461,172 @@ java.lang.String defaultValue) {
         event_ = null;
       }
       return eventBuilder_;
+    }
+
+    private dev.perdure.v1.Concurrency concurrency_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder> concurrencyBuilder_;
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     * @return Whether the concurrency field is set.
+     */
+    public boolean hasConcurrency() {
+      return ((bitField0_ & 0x00010000) != 0);
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     * @return The concurrency.
+     */
+    public dev.perdure.v1.Concurrency getConcurrency() {
+      if (concurrencyBuilder_ == null) {
+        return concurrency_ == null ? dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+      } else {
+        return concurrencyBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(dev.perdure.v1.Concurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        concurrency_ = value;
+      } else {
+        concurrencyBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public Builder setConcurrency(
+        dev.perdure.v1.Concurrency.Builder builderForValue) {
+      if (concurrencyBuilder_ == null) {
+        concurrency_ = builderForValue.build();
+      } else {
+        concurrencyBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public Builder mergeConcurrency(dev.perdure.v1.Concurrency value) {
+      if (concurrencyBuilder_ == null) {
+        if (((bitField0_ & 0x00010000) != 0) &&
+          concurrency_ != null &&
+          concurrency_ != dev.perdure.v1.Concurrency.getDefaultInstance()) {
+          getConcurrencyBuilder().mergeFrom(value);
+        } else {
+          concurrency_ = value;
+        }
+      } else {
+        concurrencyBuilder_.mergeFrom(value);
+      }
+      if (concurrency_ != null) {
+        bitField0_ |= 0x00010000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public Builder clearConcurrency() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      concurrency_ = null;
+      if (concurrencyBuilder_ != null) {
+        concurrencyBuilder_.dispose();
+        concurrencyBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.Concurrency.Builder getConcurrencyBuilder() {
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return internalGetConcurrencyFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    public dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder() {
+      if (concurrencyBuilder_ != null) {
+        return concurrencyBuilder_.getMessageOrBuilder();
+      } else {
+        return concurrency_ == null ?
+            dev.perdure.v1.Concurrency.getDefaultInstance() : concurrency_;
+      }
+    }
+    /**
+     * <pre>
+     * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+     * run, or later in one of its own, and is free again with the commit that ends it.
+     * </pre>
+     *
+     * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder> 
+        internalGetConcurrencyFieldBuilder() {
+      if (concurrencyBuilder_ == null) {
+        concurrencyBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.Concurrency, dev.perdure.v1.Concurrency.Builder, dev.perdure.v1.ConcurrencyOrBuilder>(
+                getConcurrency(),
+                getParentForChildren(),
+                isClean());
+        concurrency_ = null;
+      }
+      return concurrencyBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.StartRunRequest)

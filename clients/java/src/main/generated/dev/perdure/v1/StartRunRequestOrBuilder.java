@@ -410,4 +410,34 @@ java.lang.String defaultValue);
    * <code>.perdure.v1.StartEvent event = 16 [json_name = "event"];</code>
    */
   dev.perdure.v1.StartEventOrBuilder getEventOrBuilder();
+
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   * @return Whether the concurrency field is set.
+   */
+  boolean hasConcurrency();
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   * @return The concurrency.
+   */
+  dev.perdure.v1.Concurrency getConcurrency();
+  /**
+   * <pre>
+   * Limits how many runs of one key move at a time. The slot is taken in the commit that starts the
+   * run, or later in one of its own, and is free again with the commit that ends it.
+   * </pre>
+   *
+   * <code>.perdure.v1.Concurrency concurrency = 17 [json_name = "concurrency"];</code>
+   */
+  dev.perdure.v1.ConcurrencyOrBuilder getConcurrencyOrBuilder();
 }
