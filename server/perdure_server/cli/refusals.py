@@ -55,6 +55,7 @@ ADVICE: Final = {
     "DEADLINE_EXCEEDED": "allow more time with --timeout; the same --request-id makes a repeat safe",
     "INTERNAL": "a defect: report it with the error id; the server's log holds the cause under that id",
     "UNIMPLEMENTED": "the server is older than this command: `perdure doctor` compares versions",
+    "CONCURRENCY_LIMIT": "Try again when a run of the key has ended, or start with --on-limit queue.",
     "LIMIT_REACHED": "docs/limits.md has the limits; let runs end or start fewer at once",
 }
 

@@ -11,8 +11,8 @@ from perdure_server.storage.sql import schema
 from perdure_server.storage.sql.rows import to_slot
 
 _slots: Final = schema.slots.c
-_HELD: Final = sa.literal_column(str(int(SlotKind.HELD)))
-_IN_LINE: Final = sa.literal_column(str(int(SlotKind.IN_LINE)))
+_HELD: Final[sa.ColumnElement[int]] = sa.literal_column(str(int(SlotKind.HELD)), sa.BigInteger())
+_IN_LINE: Final[sa.ColumnElement[int]] = sa.literal_column(str(int(SlotKind.IN_LINE)), sa.BigInteger())
 
 
 def slot_line(connection: sa.Connection, namespace: str, key: str, limit: int) -> SlotLine:
