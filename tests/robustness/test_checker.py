@@ -1,7 +1,6 @@
 """The checker finds what is planted, and nothing in a ledger that is right."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,74 +14,37 @@ from perdure.v1 import common_pb2, model_pb2
 from perdure.v1 import records_pb2 as pb
 from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import worker_service_pb2 as worker
-from tests.robustness.checker.examine import examine
+from perdure.v1.ledger_service_pb2 import LedgerScope
 from tests.robustness.checker.export import Export
-from tests.robustness.checker.finding import kinds
-from tests.robustness.checker.ledger_maker import NAMESPACE, SALT, LedgerMaker
-from tests.robustness.checker.normal_form import normal_form
+from tests.robustness.checker.ledger_maker import SALT, LedgerMaker
 from tests.robustness.checker.sealed import next_hash
 from tests.robustness.checker.tampering import TAMPERINGS
-from tests.robustness.checker.testimony import AckedBegin, AckedReport, Answered, StreamedRecord, Testimony
+from tests.robustness.checker.testimony import (
+    AckedBegin,
+    AckedReport,
+    Answered,
+    Executed,
+    StreamedRecord,
+    Testimony,
+)
+from tests.robustness.example_ledgers import (
+    DONE,
+    FAILED,
+    HEARS,
+    NODE,
+    SESSION,
+    STARTED,
+    WAITS,
+    acting,
+    consumed,
+    ended,
+    event,
+    found,
+    of,
+    waiting,
+)
 
 CHECKER = Path(__file__).parent / "checker"
-STARTED = pb.RECORD_KIND_RUN_STARTED
-NODE = pb.NodeEntry(node_id="next", visit=1)
-EFFECT = pb.OpenEffect(type="act", result_key="r")
-DONE, FAILED, WAITS = pb.STEP_STATUS_COMPLETED, pb.STEP_STATUS_FAILED, pb.STEP_STATUS_WAITING
-NOW = 1_000_000_000
-SESSION = (common_pb2.EVENT_SCOPE_SESSION, "s")
-
-
-def of(*makers: LedgerMaker, **fields: Any) -> Export:
-    """An export of these ledgers."""
-    return Export(NAMESPACE, NOW, {maker.run_id: list(maker.entries) for maker in makers}, **fields)
-
-
-def found(export: Export, testimony: Testimony | None = None) -> set[str]:
-    """Kinds of findings."""
-    return kinds(examine(export, testimony or Testimony()))
-
-
-def acting(**result: Any) -> LedgerMaker:
-    """A run that has executed an effect and completed."""
-    maker = LedgerMaker("acting")
-    maker.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
-    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
-    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=1, status=DONE, effect=EFFECT)
-    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=3, attempt=1)
-    fields: dict[str, Any] = {"effect_type": "act", "result": b'"good"', **result}
-    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=3, attempt=1, status=DONE, **fields)
-    return maker
-
-
-def ended(maker: LedgerMaker) -> LedgerMaker:
-    """The same, completed."""
-    maker.add(pb.RECORD_KIND_COMPLETED, output=b"{}")
-    return maker
-
-
-def waiting(**terms: Any) -> LedgerMaker:
-    """A run that waits; the wait has id 3."""
-    maker = LedgerMaker("waiting")
-    maker.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
-    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=0, status=DONE, effect=EFFECT)
-    maker.add(pb.RECORD_KIND_WAITING, step_id=2, status=WAITS, **terms)
-    return maker
-
-
-def event(position: int, name: str = "go", text: str = "{}") -> runs.Event:
-    """An event of the session's log."""
-    return runs.Event(event_id=f"e{position}", name=name, position=position, payload_json=text)
-
-
-HEARS = {"event_name": "go", "event_scope": SESSION[0], "event_scope_id": SESSION[1]}
-
-
-def consumed(maker: LedgerMaker, position: int, **fields: Any) -> LedgerMaker:
-    """The same, after it has consumed an event."""
-    what: dict[str, Any] = {"event_id": f"e{position}", "name": "go", "payload": b'{"payload":{}}', **fields}
-    maker.add(pb.RECORD_KIND_EVENT_CONSUMED, step_id=2, status=DONE, wait_id=3, position=position, next=NODE, **what)
-    return maker
 
 
 def test_a_right_ledger_has_no_findings() -> None:
@@ -465,6 +427,57 @@ TOLD: list[tuple[LedgerMaker, Testimony, set[str]]] = [
 ]
 
 
+def begun_after(*resolutions: pb.Unparked.Resolution.ValueType) -> LedgerMaker:
+    """A run whose irreversible effect was begun, and again after each resolution; it has completed."""
+    maker = acting()
+    del maker.entries[4:]
+    maker.add(pb.RECORD_KIND_STEP_BEGUN, step_id=3, attempt=1)
+    for attempt, resolution in enumerate(resolutions, start=2):
+        maker.add(pb.RECORD_KIND_PARKED, step_id=3, attempt=attempt - 1)
+        maker.add(pb.RECORD_KIND_UNPARKED, step_id=3, resolution=resolution)
+        maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=3, attempt=attempt)
+        maker.add(pb.RECORD_KIND_STEP_BEGUN, step_id=3, attempt=attempt)
+    return ended(maker)
+
+
+def failing() -> LedgerMaker:
+    """A run that has failed."""
+    maker = acting()
+    maker.add(pb.RECORD_KIND_FAILED)
+    return maker
+
+
+def follower(scope: LedgerScope, records: int) -> Testimony:
+    """The chain of a subscriber that was told of the first records of the acting run and has come to its end."""
+    entries = ended(acting()).entries[:records]
+    streamed = [StreamedRecord("c", "acting", n, e.position, e.record_hash) for n, e in enumerate(entries, start=1)]
+    return Testimony(streamed=streamed, scopes={"c": scope}, is_final=True)
+
+
+RERUN, SETTLED = pb.Unparked.RESOLUTION_RERUN, pb.Unparked.RESOLUTION_COMPLETED
+FINAL = Testimony(is_final=True)
+
+TOLD.extend(
+    [
+        (ended(acting()), FINAL, set()),
+        (acting(), FINAL, {"RUN_STRANDED"}),
+        (failing(), FINAL, {"RUN_FAILED"}),
+        (begun_after(), Testimony(executed=[Executed("")]), set()),
+        (begun_after(), Testimony(executed=[Executed("")] * 2), {"EFFECT_REPEATED"}),
+        (begun_after(RERUN), Testimony(executed=[Executed("")] * 2), set()),
+        (begun_after(SETTLED), Testimony(), {"BEGUN_AGAIN"}),
+        (ended(acting()), follower(LedgerScope(run_id="acting"), 6), set()),
+        (ended(acting()), follower(LedgerScope(all=True), 6), set()),
+        (ended(acting()), follower(LedgerScope(all=True), 5), {"STREAM_SHORT"}),
+        (ended(acting()), follower(LedgerScope(all=True), 0), {"STREAM_SHORT"}),
+        (ended(acting()), follower(LedgerScope(workflow_id="w"), 0), {"STREAM_SHORT"}),
+        (ended(acting()), follower(LedgerScope(workflow_id="other"), 0), set()),
+        (ended(acting()), follower(LedgerScope(root_run_id="other"), 6), {"STREAM_STRAY"}),
+        (ended(acting()), follower(LedgerScope(session_id="other"), 1), {"STREAM_STRAY"}),
+    ]
+)
+
+
 @pytest.mark.parametrize(("maker", "testimony", "expected"), TOLD)
 def test_what_clients_were_told_is_held_against_the_ledger(
     maker: LedgerMaker, testimony: Testimony, expected: set[str]
@@ -485,67 +498,3 @@ def test_a_record_streamed_twice_is_found() -> None:
     maker = ended(acting())
     first = StreamedRecord("c", "acting", 1, 1, maker.entries[0].record_hash)
     assert found(of(maker), Testimony(streamed=[first, first])) == {"STREAM_DISORDER", "STREAM_GAP"}
-
-
-# The normal form.
-
-
-def test_the_normal_form_leaves_out_what_may_differ_and_nothing_else() -> None:
-    """Other salts, times, positions and hand-outs change nothing; another payload does."""
-    plain = normal_form(of(ended(acting())), ["acting"])
-    again = LedgerMaker("acting", [50])
-    again.add(STARTED, entry=NODE, workflow_id="w", vars=b"{}")
-    again.add(pb.RECORD_KIND_STEP_STARTED, step_id=1, attempt=1)
-    again.add(pb.RECORD_KIND_REQUEUED, step_id=1, attempt=1)
-    again.add(pb.RECORD_KIND_STEP_STARTED, step_id=1, attempt=2)
-    again.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, attempt=2, status=DONE, effect=EFFECT)
-    again.add(pb.RECORD_KIND_STEP_STARTED, step_id=5, attempt=1)
-    again.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=5, attempt=1, status=DONE, effect_type="act", result=b'"good"')
-    assert normal_form(of(ended(again)), ["acting"]) == plain
-    assert normal_form(of(ended(acting(result=b'"bad"'))), ["acting"]) != plain
-    assert normal_form(of(acting()), ["acting"]) != plain
-
-
-def test_generated_ids_are_named_by_first_appearance() -> None:
-    def with_child(run_id: str) -> list[str]:
-        maker = LedgerMaker("parent")
-        maker.add(STARTED, entry=NODE, workflow_id="w")
-        maker.add(pb.RECORD_KIND_CHILD_ENDED, child_run_id=run_id, result=f'"{run_id}"'.encode())
-        return normal_form(of(maker), ["parent"])
-
-    first, second = "0189aaaa-0000-7000-8000-000000000001", "0189bbbb-0000-7000-8000-000000000002"
-    assert with_child(first) == with_child(second)
-    assert "id-1" in with_child(first)[1]
-    assert with_child(first) != with_child("chosen")
-
-
-def test_children_follow_in_the_order_in_which_ledgers_name_them() -> None:
-    """Once each, however often they are named; whoever nobody names comes last."""
-    parent = LedgerMaker("parent")
-    parent.add(STARTED, entry=NODE, workflow_id="w")
-    for child in ("second", "first", "second"):
-        link = pb.ChildLink(run_id=child)
-        parent.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, next=NODE, child=link)
-    children = [LedgerMaker(name) for name in ("first", "orphan", "second")]
-    for child in children:
-        child.add(STARTED, entry=NODE, workflow_id="w", parent_run_id="parent")
-    lines = normal_form(of(*children, parent), ["parent"])
-    assert [json.loads(line)[0] for line in lines[4:]] == ["second", "first", "orphan"]
-
-
-def test_payloads_of_effects_are_compared_as_what_they_are() -> None:
-    """Of the server's own effects a message, of a worker's the text."""
-
-    def line(payload: bytes, *, server_side: bool) -> str:
-        opened = pb.OpenEffect(type="act", server_side=server_side, payload=pb.PayloadRef(index=0, size=len(payload)))
-        opened.payload.commitment = hashlib.sha256(SALT + payload).digest()
-        maker = LedgerMaker("acting")
-        maker.add(STARTED, entry=NODE, workflow_id="w")
-        entry = maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, effect=opened)
-        entry.payloads.extend(payloads(SALT, payload))
-        return normal_form(of(maker), ["acting"])[1]
-
-    assert '"payload": {"emit_event": {"name": "go"}}' in line(
-        model_pb2.Effect(emit_event=OWN).SerializeToString(), server_side=True
-    )
-    assert '"payload": "{}"' in line(b"{}", server_side=False)

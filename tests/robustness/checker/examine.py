@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.robustness.checker.ending_laws import ending_findings
 from tests.robustness.checker.event_laws import event_findings
 from tests.robustness.checker.export import Export
 from tests.robustness.checker.finding import Finding
@@ -20,5 +21,6 @@ def examine(export: Export, testimony: Testimony) -> list[Finding]:
         findings += wait_findings(run_id, records, export.events, export.at)
         findings += event_findings(run_id, records, export.events)
     findings += tree_findings(ledger)
+    findings += ending_findings(testimony, ledger)
     findings += told_findings(testimony, ledger, export.events)
     return findings

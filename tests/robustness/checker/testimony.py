@@ -8,6 +8,7 @@ from typing import ClassVar
 from google.protobuf.message import Message
 
 from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1.ledger_service_pb2 import LedgerScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,27 @@ class AckedBegin:
     status: worker.AckStatus.ValueType
 
 
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What the world outside saw: an irreversible effect was executed."""
+
+    idempotency_key: str
+
+
 @dataclass(slots=True)
 class Testimony:
-    """All of it. Clients add to the lists as answers come."""
+    """All of it. Clients add to the lists as answers come.
+
+    Args:
+        scopes: what each cursor chain follows; everything, if it is not named here.
+        is_final: every client has come to its end: each run has ended, each chain has been read to the last record.
+    """
 
     __test__: ClassVar[bool] = False
     answered: list[Answered] = field(default_factory=list[Answered])
     streamed: list[StreamedRecord] = field(default_factory=list[StreamedRecord])
     reports: list[AckedReport] = field(default_factory=list[AckedReport])
     begins: list[AckedBegin] = field(default_factory=list[AckedBegin])
+    executed: list[Executed] = field(default_factory=list[Executed])
+    scopes: dict[str, LedgerScope] = field(default_factory=dict[str, LedgerScope])
+    is_final: bool = False

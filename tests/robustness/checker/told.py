@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -15,7 +15,8 @@ from tests.robustness.checker.export import EventScopeKey
 from tests.robustness.checker.finding import Finding
 from tests.robustness.checker.sealed import Sealed
 from tests.robustness.checker.step_laws import is_final
-from tests.robustness.checker.testimony import AckedReport, Answered, StreamedRecord, Testimony
+from tests.robustness.checker.stream_laws import stream_findings
+from tests.robustness.checker.testimony import AckedReport, Answered, Testimony
 
 Runs = Mapping[str, Sequence[Sealed]]
 
@@ -28,7 +29,7 @@ def told_findings(
     testimony: Testimony, ledger: Runs, events: Mapping[EventScopeKey, list[runs.Event]]
 ) -> Iterator[Finding]:
     """Everything a client was told that the export does not bear out."""
-    yield from _streams(testimony.streamed, ledger)
+    yield from stream_findings(testimony, ledger)
     for answered in _distinct(testimony.answered):
         yield from _answer(answered, ledger, events)
     yield from _budgets(testimony.answered, ledger)
@@ -38,30 +39,6 @@ def told_findings(
         task = begin.task
         if begin.status in MERGED and not _of_attempt(ledger, task, pb.RECORD_KIND_STEP_BEGUN):
             yield Finding("BEGIN_LOST", task.run.run_id, 0, f"attempt {task.attempt} of step {task.step_id}")
-
-
-def _streams(streamed: Iterable[StreamedRecord], ledger: Runs) -> Iterator[Finding]:
-    """Each cursor chain has each record once up to its last one, in position and seq order, as it is stored."""
-    positions: dict[str, int] = {}
-    seqs: dict[tuple[str, str], int] = {}
-    by_seq = {(run_id, sealed.record.seq): sealed for run_id, records in ledger.items() for sealed in records}
-    for told in streamed:
-        run_id, seq = told.run_id, told.seq
-        if told.position <= positions.get(told.chain, 0):
-            yield Finding("STREAM_DISORDER", run_id, seq, f"position {told.position} after {positions[told.chain]}")
-        last = seqs.get((told.chain, run_id), 0)
-        if seq != last + 1:
-            yield Finding("STREAM_GAP", run_id, seq, f"came after seq {last}")
-        positions[told.chain], seqs[told.chain, run_id] = told.position, seq
-        stored = by_seq.get((run_id, seq))
-        if stored is None:
-            yield Finding("STREAMED_LOST", run_id, seq, "a streamed record is not in the ledger")
-        elif (stored.record_hash, stored.position) != (told.record_hash, told.position):
-            yield Finding("STREAMED_DIFFERS", run_id, seq, "the ledger has another record there")
-    for chain, position in positions.items():
-        for (run_id, seq), stored in by_seq.items():
-            if stored.position <= position and seq > seqs.get((chain, run_id), 0):
-                yield Finding("STREAM_SKIPPED", run_id, seq, f"not streamed, and the stream is at {position}")
 
 
 def _distinct(answers: Sequence[Answered]) -> Iterator[Answered]:
