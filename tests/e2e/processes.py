@@ -83,6 +83,12 @@ class Program:
         """Sends a signal."""
         self._process.send_signal(number)
 
+    async def tell(self, line: str) -> None:
+        """Writes a line to its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        await self._process.stdin.drain()
+
     async def kill(self) -> None:
         """Ends it with SIGKILL, without any chance to clean up."""
         if self.is_running:

@@ -23,6 +23,7 @@ from perdure_server.ledger.messages import CaughtUp, Message
 from perdure_server.ledger.subscription import Subscription
 from perdure_server.runtime import Runtime
 from perdure_server.storage.port import Commit, Store, Verdict
+from perdure_server.storage.rows import EventRow
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
 
@@ -44,6 +45,25 @@ class ForgetfulStore:
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
         """See StoreWriter."""
         return self._store.commit([replace(each, request=None) for each in batch])
+
+
+class LossyStore:
+    """Answers every twentieth event and keeps it where nobody will look for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._events = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See StoreWriter."""
+        return self._store.commit([replace(each, events=tuple(map(self._kept, each.events))) for each in batch])
+
+    def _kept(self, event: EventRow) -> EventRow:
+        self._events += 1
+        return event if self._events % 20 else replace(event, name="astray")
 
 
 class TornStore:
@@ -150,6 +170,7 @@ def _silent_drain() -> None:
 
 DEFECTS: Mapping[str, Callable[[], None]] = {
     "forget_requests": partial(_around_the_store, ForgetfulStore),
+    "lose_events": partial(_around_the_store, LossyStore),
     "torn": partial(_around_the_store, TornStore),
     "unsynced": _unsynced,
     "bare_errors": _bare_errors,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 
 from perdure.v1.records_pb2 import LedgerEntry, StepRecord
+from tests.robustness.checker.examine import examine
+from tests.robustness.checker.export import Export
 from tests.robustness.checker.sealed import next_hash
+from tests.robustness.checker.testimony import Testimony
 
 Entries = Sequence[LedgerEntry]
 Tampering = Callable[[Entries, int], list[LedgerEntry]]
@@ -80,3 +85,21 @@ TAMPERINGS: Mapping[str, Tampering] = {
     "lost and resealed": lose_and_reseal,
     "doubled and resealed": double_and_reseal,
 }
+
+
+def unseen_tamperings(export: Export, testimony: Testimony, ways: Callable[[int], Iterable[str]]) -> list[str]:
+    """Falsified ledgers that the examination takes for good.
+
+    Args:
+        ways: tamperings to try on the n-th record of the export.
+    """
+    unseen: list[str] = []
+    numbers = count()
+    for run_id, entries in export.entries.items():
+        for index in range(len(entries)):
+            for how in ways(next(numbers)):
+                altered = TAMPERINGS[how](entries, index)
+                falsified = replace(export, entries={**export.entries, run_id: altered})
+                if altered != entries and not examine(falsified, testimony):
+                    unseen.append(f"{how} {run_id}#{index + 1}")
+    return unseen
