@@ -8,6 +8,7 @@ from perdure_server.clock import Clock
 from perdure_server.dispatch.dispatcher import Dispatcher
 from perdure_server.dispatch.registry import Registry
 from perdure_server.engine.core import Engine
+from perdure_server.engine.follower import Follower
 from perdure_server.engine.ports import Codec
 from perdure_server.ids import new_id
 from perdure_server.kernel.decision import EventAppend, Mail, TaskDue
@@ -16,7 +17,7 @@ from perdure_server.kernel.model import RunState
 from perdure_server.ledger.chain import RecordInspector
 from perdure_server.ledger.service import Ledger
 from perdure_server.scheduler.scheduler import Scheduler
-from perdure_server.storage.port import Store, StoredRecord
+from perdure_server.storage.port import RunChange, Store, StoredRecord
 
 
 class Runtime:
@@ -31,7 +32,8 @@ class Runtime:
     """
 
     def __init__(self, store: Store, codec: Codec, inspect: RecordInspector, clock: Clock, limits: Limits) -> None:
-        wakeups = FanOut()
+        shared = store.info().shared
+        wakeups = SharedFanOut() if shared else FanOut()
         self.store = store
         self.limits = limits
         self.registry = Registry(clock, limits)
@@ -39,10 +41,13 @@ class Runtime:
         self.dispatcher = Dispatcher(self.engine, self.registry)
         self.scheduler = Scheduler(self.engine)
         self.ledger = Ledger(self.engine, clock, limits, new_id, inspect)
+        self.follower = Follower(self.engine, Followed(self)) if shared else None
         wakeups.connect(self)
 
     async def start(self) -> None:
         """Recovers what the store holds and starts all loops."""
+        if self.follower is not None:
+            await self.follower.start()
         await self.ledger.start()
         await self.scheduler.start()
         await self.dispatcher.start()
@@ -60,6 +65,8 @@ class Runtime:
 
     async def stop(self) -> None:
         """Ends the loops, writes what is queued, closes the store. Idempotent."""
+        if self.follower is not None:
+            await self.follower.stop()
         await self.dispatcher.stop()
         await self.scheduler.stop()
         await self.ledger.stop()
@@ -112,3 +119,36 @@ class FanOut:
     def mail_sent(self, namespace: str, mail: Sequence[Mail]) -> None:
         """To the scheduler."""
         self._parts.scheduler.mail_sent(namespace, mail)
+
+
+class SharedFanOut(FanOut):
+    """The same over a shared store, where records reach the ledger behind its horizon only."""
+
+    def records_committed(self, records: Sequence[StoredRecord]) -> None:
+        """To the follower, if somebody follows the ledger here: others it tells soon enough by polling."""
+        parts = self._parts
+        if parts.follower is not None and parts.ledger.watched:
+            parts.follower.loop.wake()
+
+
+class Followed:
+    """The follower's listener: passes on what others committed.
+
+    Args:
+        runtime: whose parts hear of it.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def horizon_moved(self) -> None:
+        """To the ledger."""
+        self._runtime.ledger.horizon_moved()
+
+    async def runs_changed(self, changes: Sequence[RunChange]) -> None:
+        """To dispatch."""
+        await self._runtime.dispatcher.runs_changed(changes)
+
+    async def fell_behind(self) -> None:
+        """To dispatch."""
+        await self._runtime.dispatcher.fell_behind()

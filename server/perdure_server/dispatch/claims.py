@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import zlib
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
@@ -33,6 +34,13 @@ OWN_POLL_US: Final = 5_000_000
 
 SHARED_POLL_US: Final = 250_000
 """The same for a store that others write too: here this is how their tasks become known."""
+
+HINT_PAUSE_US: Final = 40_000
+"""Shortest pause between two looks that others' commits ask for."""
+
+SPREAD_US: Final = 100_000
+"""On a shared store tasks that came to wait within this time of each other are claimed in an order of each process's
+own: two that claim at the same moment mostly take others."""
 
 SCAN_US: Final = 30_000_000
 """Shortest pause between two walks through all queued runs, which a full page of a poll asks for."""
@@ -61,9 +69,18 @@ class Claims:
         self._under_way: set[asyncio.Future[Outcome]] = set()
         self._poll_us = SHARED_POLL_US if engine.info.shared else OWN_POLL_US
         self._poll_at = 0
+        self._polled_at = 0
+        self._leases_look: asyncio.Task[None] | None = None
+        self._leases_lock = asyncio.Lock()
+        self._leases_wanted: dict[str, set[str]] = {}
         self._scan_at = 0
         self._not_before = 0
         self._scanned = False
+
+    def look_soon(self) -> None:
+        """Another process may have left a task without lease: reads the store before the next poll is due."""
+        self._poll_at = min(self._poll_at, max(self._polled_at + HINT_PAUSE_US, self._engine.clock.monotonic()))
+        self.loop.wake()
 
     def wake(self) -> None:
         """A task may have come to wait, or a worker to have credit."""
@@ -80,11 +97,13 @@ class Claims:
     async def _step(self) -> int:
         now = self._engine.clock.monotonic()
         if not self._scanned:
-            await self._scan((Activity.QUEUED, Activity.LEASED))
+            # Where others write too, a lease is looked up when its worker comes: most are not of this process.
+            activities = (Activity.QUEUED,) if self._engine.shared else (Activity.QUEUED, Activity.LEASED)
+            await self._scan(activities)
             self._scanned = True
             self._poll_at, self._scan_at = now + self._poll_us, now + SCAN_US
         elif now >= self._poll_at:
-            self._poll_at = now + self._poll_us
+            self._poll_at, self._polled_at = now + self._poll_us, now
             full = await self._poll()
             if full and now >= self._scan_at:
                 self._scan_at = now + SCAN_US
@@ -141,6 +160,7 @@ class Claims:
             self._engine.counters["claims"] += 1
         else:
             self._registry.give_back(seat)
+            self._engine.counters["claims_lost"] += 1
             if isinstance(error, StoreUnavailableError | DrainingError):
                 self._not_before = self._engine.clock.monotonic() + RETRY_US
             if isinstance(error, StoreUnavailableError | DrainingError | ConflictError):
@@ -177,10 +197,24 @@ class Claims:
             await self._scan((Activity.QUEUED,))
 
     async def find_leases(self, namespace: str, worker_id: str) -> None:
-        """Learns which leases the store holds for a worker that another process may have served."""
-        async for summary in self._runs(namespace, (Activity.LEASED,)):
-            if summary.task is not None and summary.task.worker_id == worker_id:
-                self._note(namespace, summary)
+        """Learns which leases the store holds for a worker that another process may have served.
+
+        Workers that come at the same time, as they do when a replica goes away, share a walk.
+        """
+        self._leases_wanted.setdefault(namespace, set()).add(worker_id)
+        if self._leases_look is None:
+            self._leases_look = asyncio.get_running_loop().create_task(self._look_for_leases())
+            self._leases_look.add_done_callback(_mark_seen)
+        await asyncio.shield(self._leases_look)
+
+    async def _look_for_leases(self) -> None:
+        async with self._leases_lock:  # a walk that is under way began too early for whoever comes now
+            self._leases_look = None
+            wanted, self._leases_wanted = self._leases_wanted, {}
+            for namespace, worker_ids in wanted.items():
+                async for summary in self._runs(namespace, (Activity.LEASED,)):
+                    if summary.task is not None and summary.task.worker_id in worker_ids:
+                        self._note(namespace, summary)
 
     async def _scan(self, activities: tuple[Activity, ...]) -> None:
         """Walks through all runs with a task; nothing in front can hide what comes after."""
@@ -214,7 +248,18 @@ class Claims:
     def _add(self, namespace: str, run_id: str, task: TaskRow) -> None:
         if not task.held and not task.leased:
             ready = ReadyTask(-task.priority, task.queued_at, run_id, task.step_id)
+            if self._engine.shared and not self._engine.knows(RunKey(namespace, run_id)):
+                ready = self._spread(ready)
             self._registry.add_ready(row_route(namespace, task), ready)
+
+    def _spread(self, ready: ReadyTask) -> ReadyTask:
+        own = zlib.crc32(f"{ready.run_id}/{self._engine.replica_id}".encode()) % SPREAD_US
+        return ready._replace(queued_at=ready.queued_at // SPREAD_US * SPREAD_US + own)
+
+
+def _mark_seen(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waits gets it; perhaps nobody does any more
 
 
 def _by_namespace(profiles: list[Profile]) -> dict[str, list[Profile]]:

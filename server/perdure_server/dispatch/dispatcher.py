@@ -31,13 +31,30 @@ from perdure_server.dispatch.reports import Reports
 from perdure_server.dispatch.routes import ReadyTask
 from perdure_server.dispatch.session import Session
 from perdure_server.dispatch.tasks import Tasks
+from perdure_server.dispatch.workers import Worker
 from perdure_server.engine.core import Engine
-from perdure_server.engine.errors import DrainingError, EngineError, TooManyStreamsError
+from perdure_server.engine.errors import DrainingError, EngineError, RunNotFoundError, TooManyStreamsError
 from perdure_server.kernel.decision import TaskDue
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import Activity, RunState
+from perdure_server.kernel.records import RecordKind
 from perdure_server.loop import Loop
-from perdure_server.storage.port import TaskRow
+from perdure_server.storage.port import RunChange, RunKey, TaskRow
+
+_WITHOUT_TASK: Final = frozenset(
+    (
+        RecordKind.STEP_STARTED,
+        RecordKind.STEP_BEGUN,
+        RecordKind.WAITING,
+        RecordKind.PARKED,
+        RecordKind.PAUSED,
+        RecordKind.COMPLETED,
+        RecordKind.FAILED,
+        RecordKind.CANCELLED,
+        RecordKind.LATE_RESULT,
+    )
+)
+"""Kinds of records after which, if it is the last one, a run has no task that could be claimed."""
 
 RECONNECT_US: Final = SECOND_US
 """When a worker that meets a draining server is told to try again."""
@@ -149,7 +166,7 @@ class Dispatcher:
         self._sessions[key] = session
         self._open.add(session)
         try:
-            if self._engine.info.shared:
+            if self._engine.shared:
                 await self._claims.find_leases(profile.namespace, profile.worker_id)
             await session.greet(hello)
         except BaseException:
@@ -241,6 +258,36 @@ class Dispatcher:
                 self._registry.lease_ended(before, run)
         elif before.activity is Activity.QUEUED and not step.server_side and not _ready(run):
             self._registry.forget_ready(before)
+
+    # --- what other processes do (part of engine.follower.FollowListener) --------------------------
+
+    async def runs_changed(self, changes: Sequence[RunChange]) -> None:
+        """Records of any process: workers here hear of leases that are over, and tasks left there are looked for.
+
+        Raises: EngineError.
+        """
+        runs: dict[str, dict[str, int]] = {}
+        for change in changes:
+            runs.setdefault(change.namespace, {})[change.run_id] = change.kind
+        for namespace, kinds in runs.items():
+            for worker, run_id in self._registry.held_among(namespace, kinds.keys()):
+                await self._compare(worker, RunKey(namespace, run_id))
+            taken = [run_id for run_id, kind in kinds.items() if kind in _WITHOUT_TASK]
+            self._registry.forget_taken(namespace, taken)
+            if len(taken) < len(kinds):
+                self._claims.look_soon()
+
+    async def fell_behind(self) -> None:
+        """Anything may have changed. Raises: EngineError."""
+        for namespace, worker, run_id in self._registry.held_anywhere():
+            await self._compare(worker, RunKey(namespace, run_id))
+        self._claims.look_soon()
+
+    async def _compare(self, worker: Worker, key: RunKey) -> None:
+        try:
+            self._registry.compare_lease(worker, await self._engine.load(key))
+        except RunNotFoundError:
+            worker.held.pop(key.run_id, None)
 
     # --- the registry's listener -----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ that the task is born leased (DESIGN 6). Everything `place` does is a look-up.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from typing import Final, Protocol
 
 from perdure_server.clock import Clock
@@ -16,7 +16,7 @@ from perdure_server.dispatch.workers import Held, Seat, Sink, Worker
 from perdure_server.kernel.bounds import MAX_HELD
 from perdure_server.kernel.decision import TaskDue
 from perdure_server.kernel.limits import DEFAULT_LIMITS, Limits
-from perdure_server.kernel.model import RunState, RunStatus
+from perdure_server.kernel.model import Activity, RunState, RunStatus
 from perdure_server.storage.port import TaskRow
 
 MAX_OVERTAKING: Final = 3
@@ -214,6 +214,13 @@ class Registry:
         if route is not None:
             route.forget(run.run_id)
 
+    def forget_taken(self, namespace: str, run_ids: Collection[str]) -> None:
+        """These runs' tasks wait no longer, whoever took them; only what could be claimed is looked through."""
+        for route in self._backlogged:
+            if route.key[0] == namespace:
+                for run_id in run_ids:
+                    route.forget(run_id)
+
     def waiting_routes(self) -> list[Route]:
         """Routes that somebody serves and in which tasks wait."""
         for route in [route for route in self._backlogged if not route.waiting or not route.seats]:
@@ -233,17 +240,38 @@ class Registry:
         held = worker.held.get(before.run_id) if worker else None
         if step is None or worker is None or held is None:
             return
-        if (held.step_id, held.attempt) != (step.step_id, step.attempt):
-            return
+        if (held.step_id, held.attempt) == (step.step_id, step.attempt):
+            self._end_lease(worker, held, run)
+
+    def _end_lease(self, worker: Worker, held: Held, run: RunState) -> None:
         full = len(worker.held) >= MAX_HELD
-        del worker.held[before.run_id]
+        del worker.held[run.run_id]
         if full:
             for seat in worker.seats:
                 self._announce(seat)
         if not held.reporting:
-            token = TaskToken(before.namespace, before.run_id, step.step_id, step.attempt)
+            token = TaskToken(run.namespace, run.run_id, held.step_id, held.attempt)
             for seat in worker.seats:
                 seat.sink.send_update(LeaseUpdate(token, lost_state(run, token)))
+
+    def held_among(self, namespace: str, run_ids: Set[str]) -> list[tuple[Worker, str]]:
+        """Which of these runs a worker of this process holds a task of."""
+        workers = [worker for (space, _), worker in self._workers.items() if space == namespace and worker.held]
+        return [(worker, run_id) for worker in workers for run_id in worker.held.keys() & run_ids]
+
+    def held_anywhere(self) -> list[tuple[str, Worker, str]]:
+        """All that workers of this process hold: (namespace, worker, run id)."""
+        return [(space, worker, run_id) for (space, _), worker in self._workers.items() for run_id in worker.held]
+
+    def compare_lease(self, worker: Worker, run: RunState) -> None:
+        """Ends what the worker holds of the run, if its attempt is over; `run` as it stands now."""
+        held, step = worker.held.get(run.run_id), run.step
+        if held is None:
+            return
+        leased = run.activity is Activity.LEASED and step is not None
+        if leased and step is not None and (step.step_id, step.attempt) == (held.step_id, held.attempt):
+            return
+        self._end_lease(worker, held, run)
 
     def held(self, token: TaskToken, worker_id: str) -> Held | None:
         """What is known of a lease, if this worker holds it."""

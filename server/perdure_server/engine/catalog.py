@@ -6,12 +6,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from perdure_server.clock import Clock
 from perdure_server.engine.errors import NamespaceNotFoundError, WorkflowNotFoundError
 from perdure_server.engine.ports import Codec
+from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import WorkflowSpec
 from perdure_server.storage.port import Store
 
 CAPACITY = 2_000
+
+BELIEVED_US = SECOND_US
+"""How long a default version that was read counts for the children of runs, where others may move it."""
 
 
 class UnknownWorkflowError(LookupError):
@@ -30,26 +35,30 @@ class Catalog:
         store: read through `read`.
         codec: decodes specs.
         read: runs a reading method of the store off the event loop.
-        shared: other processes may move defaults, so these are read every time.
+        shared_clock: set where other processes may move defaults: a start reads these every time, and a child of a
+            run believes one for BELIEVED_US.
     """
 
-    def __init__(self, store: Store, codec: Codec, read: Callable[..., Awaitable[Any]], *, shared: bool) -> None:
+    def __init__(
+        self, store: Store, codec: Codec, read: Callable[..., Awaitable[Any]], shared_clock: Clock | None
+    ) -> None:
         self._store = store
         self._codec = codec
         self._read = read
-        self._shared = shared
+        self._shared_clock = shared_clock
         self._specs: OrderedDict[tuple[str, str, str], WorkflowSpec] = OrderedDict()
         self._defaults: dict[tuple[str, str], str] = {}
+        self._read_at: dict[tuple[str, str], int] = {}
         self._namespaces: set[str] = {"default"}
 
     def peek(self, namespace: str, workflow_id: str, version: str) -> WorkflowSpec | None:
         """The spec if it is in memory. `version` empty: the default."""
-        wanted = version or self._defaults.get((namespace, workflow_id), "")
+        wanted = version or self._default_of(namespace, workflow_id)
         return self._specs.get((namespace, workflow_id, wanted)) if wanted else None
 
     async def find(self, namespace: str, workflow_id: str, version: str) -> WorkflowSpec | None:
         """The spec, or None if it is not registered."""
-        spec = None if self._shared and not version else self.peek(namespace, workflow_id, version)
+        spec = None if self._shared_clock and not version else self.peek(namespace, workflow_id, version)
         if spec is not None:
             return spec
         row = await self._read(self._store.find_workflow, namespace, workflow_id, version)
@@ -59,6 +68,8 @@ class Catalog:
         self._specs[namespace, workflow_id, row.version] = spec
         if row.is_default:
             self._defaults[namespace, workflow_id] = row.version
+            if self._shared_clock is not None:
+                self._read_at[namespace, workflow_id] = self._shared_clock.monotonic()
         while len(self._specs) > CAPACITY:
             self._specs.popitem(last=False)
         return spec
@@ -74,6 +85,13 @@ class Catalog:
                 field="workflow_version" if version else "workflow_id",
             )
         return spec
+
+    def _default_of(self, namespace: str, workflow_id: str) -> str:
+        key = namespace, workflow_id
+        clock = self._shared_clock
+        if clock is not None and clock.monotonic() - self._read_at.get(key, -BELIEVED_US) >= BELIEVED_US:
+            return ""
+        return self._defaults.get(key, "")
 
     def forget_default(self, namespace: str, workflow_id: str) -> None:
         """A default may have moved."""

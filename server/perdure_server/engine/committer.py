@@ -50,6 +50,7 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
+        self._watchers: list[asyncio.Future[None]] = []
         self._thread.start()
 
     @property
@@ -79,6 +80,13 @@ class Committer:
 
         self._jobs.put((lambda: write(*args), settle))
         return await future
+
+    async def answered(self) -> None:
+        """Returns once the transaction that is being written now has been answered; at once if there is none."""
+        if self._busy:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._watchers.append(future)
+            await future
 
     async def drain(self) -> None:
         """Returns once everything that was queued has been answered."""
@@ -126,6 +134,11 @@ class Committer:
             self._measures.commit_batch.add(len(batch))
             for (_, done), verdict in zip(batch, result, strict=True):
                 _tell(done, verdict)
+        if self._watchers:
+            for future in self._watchers:
+                if not future.done():
+                    future.set_result(None)
+            self._watchers.clear()
         if self._pending:
             self._scheduled = True
             self._loop.call_soon(self._flush)

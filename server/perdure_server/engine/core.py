@@ -19,13 +19,13 @@ from perdure_server.engine.catalog import Catalog, UnknownWorkflowError
 from perdure_server.engine.commands import RequestId
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.errors import DrainingError, StoreUnavailableError
-from perdure_server.engine.intake import RETRY_STORE_US, Intake, unavailable
+from perdure_server.engine.intake import RETRY_STORE_US, Intake, not_older, unavailable
 from perdure_server.engine.ports import Codec, Placement, Wakeups
 from perdure_server.engine.requests import check_request
 from perdure_server.engine.run_slot import Call, InputSource, Outcome, RunCache, RunSlot, Settle
 from perdure_server.engine.turns import turn_input
 from perdure_server.engine.watchers import Watchers
-from perdure_server.ids import new_id
+from perdure_server.ids import new_epoch, new_id
 from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
@@ -36,6 +36,12 @@ from perdure_server.storage.port import Commit, LeaseRenewal, RunKey, Store, Sto
 T = TypeVar("T")
 
 READERS = 4
+HORIZON_POLL_US = 10_000
+"""Pause between two looks at a horizon that somebody waits for."""
+
+NEWEST = 2**63 - 1
+"""A seq that no run has: whoever asks for it gets the run as the store has it."""
+
 HOLD_US = 30 * SECOND_US
 """How long a refused write keeps the server from being ready, if no other one follows."""
 
@@ -70,12 +76,19 @@ class Engine:
         self.counters: Counter[str] = Counter()
         self.measures = Measures()
         self.watchers = Watchers()
+        self.replica_id = new_epoch()
+        """Names this process among those that share its store."""
         self.info = store.info()
+        self.shared = self.info.shared
         self.committer = Committer(store, self.counters, self.measures, clock)
-        self.catalog = Catalog(store, codec, self.read, shared=self.info.shared)
+        self.catalog = Catalog(store, codec, self.read, clock if self.shared else None)
         self.horizon = store.horizon()
         self.last_position = self.horizon
         """The highest position that this process has committed; the horizon may be behind it."""
+        self.lease_now: Callable[[], int] = self._store_lease_now if self.shared else clock.monotonic
+        """Now in the store's lease clock: monotonic where one process owns the store."""
+        self._horizon_lock = asyncio.Lock()
+        self._horizon_look: asyncio.Task[None] | None = None
         self._cache = RunCache()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
         self._loop = asyncio.get_running_loop()
@@ -130,6 +143,9 @@ class Engine:
         key = RunKey(event.namespace, event.run_id)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         call = Call(event, partial(_answer, future), request, make_reply)
+        if self.shared:
+            await self.refresh_horizon()
+            call.at_horizon = True
         slot = RunSlot(key)
         slot.spec = spec
         slot.busy = True
@@ -194,9 +210,45 @@ class Engine:
         """Takes the due turn of a run; rejected NOT_DUE if there is none."""
         return self.submit_nowait(key, partial(self._turn_of, key))
 
-    def lease_now(self) -> int:
-        """Now in the store's lease clock: monotonic where one process owns the store."""
-        return self.clock.monotonic()
+    async def refresh_horizon(self) -> int:
+        """The horizon, on a shared store as read after this call; those who ask at the same time share a read.
+
+        It never goes back. Raises: StoreUnavailableError.
+        """
+        if self.shared:
+            if self._horizon_look is None:
+                self._horizon_look = self._loop.create_task(self._look_at_horizon())
+                self._horizon_look.add_done_callback(_mark_seen)
+            await asyncio.shield(self._horizon_look)
+        return self.horizon
+
+    async def horizon_reaches(self, position: int, within_us: int) -> bool:
+        """Whether the horizon is at this position or above, after a while if need be. Raises: StoreUnavailableError."""
+        give_up_at = self.clock.monotonic() + within_us
+        while await self.refresh_horizon() < position:
+            if self.clock.monotonic() >= give_up_at:
+                return False
+            await self.clock.sleep(HORIZON_POLL_US)
+        return True
+
+    async def refresh(self, key: RunKey, seq: int) -> RunState:
+        """The run, read from the store again if it is older in memory than this seq. Raises: RunNotFoundError,
+        StoreUnavailableError."""
+        return (await self.submit(key, partial(not_older, seq))).run
+
+    def outdate(self, key: RunKey, seq: int) -> None:
+        """Another process has brought the run to this seq: an older state in memory is used no longer."""
+        self._intake.outdate(key, seq)
+
+    def outdate_all(self) -> None:
+        """Other processes may have changed any run."""
+        for key in self._cache.all_keys():
+            self._intake.outdate(key, NEWEST)
+
+    def knows(self, key: RunKey) -> bool:
+        """Whether the run is in memory: most likely this process moved it last."""
+        slot = self._cache.peek(key)
+        return slot is not None and slot.run is not None
 
     async def find_request(self, namespace: str, request: RequestId) -> bytes | None:
         """The reply kept under a request id. Raises: RequestIdReusedError for another body."""
@@ -237,6 +289,14 @@ class Engine:
         self._intake.stop()
         self._readers.shutdown(wait=True)
 
+    def _store_lease_now(self) -> int:
+        return self.clock.monotonic() + self.store.lease_offset()
+
+    async def _look_at_horizon(self) -> None:
+        async with self._horizon_lock:  # a read that is under way began too early for whoever asks now
+            self._horizon_look = None
+            self.horizon = max(self.horizon, await self.read(self.store.horizon))
+
     def _turn_of(self, key: RunKey, run: RunState) -> Input:
         slot = self._cache.get(key)
         event = turn_input(run, self.event_env(slot.spec, key.namespace)) if slot and slot.spec else None
@@ -255,12 +315,17 @@ class Engine:
     def note_positions(self, verdict: Verdict) -> None:
         """Records and events up to here are committed."""
         self.last_position = max(self.last_position, *verdict.positions, *verdict.event_positions, 0)
-        if not self.info.shared:
+        if not self.shared:
             self.horizon = self.last_position
 
     def _check_open(self) -> None:
         if self.closing:
             raise DrainingError("the server is stopping", retry_after_us=RETRY_STORE_US)
+
+
+def _mark_seen(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waits gets it; perhaps nobody does any more
 
 
 def _answer(future: asyncio.Future[Outcome], result: Outcome | Exception) -> None:

@@ -12,7 +12,7 @@ from perdure_server.engine.transition import event_row
 from perdure_server.kernel.decision import EventAppend
 from perdure_server.kernel.lifecycle import event_payload
 from perdure_server.kernel.model import EventScope
-from perdure_server.storage.port import Commit, RequestRow, RunKey, VerdictKind
+from perdure_server.storage.port import NO_LIMIT, Commit, RequestRow, RunKey, VerdictKind
 
 OBSERVED_RUNS = 100
 OBSERVE_US = 250_000
@@ -79,7 +79,7 @@ async def position_of(engine: Engine, namespace: str, event: EventAppend, event_
             event.scope_id,
             event.name,
             after,
-            engine.horizon,
+            NO_LIMIT,
             1_000,
         )
         for stored in page:

@@ -24,9 +24,10 @@ from perdure_server.engine.errors import (
 )
 from perdure_server.engine.loading import fill_slot
 from perdure_server.engine.requests import check_request
-from perdure_server.engine.run_slot import Call, Outcome, RunCache, RunSlot
+from perdure_server.engine.run_slot import Call, Outcome, OutdatedError, RunCache, RunSlot
 from perdure_server.kernel.decision import Ack, Reason, Rejection, SlotsTaken
 from perdure_server.kernel.inputs import Input, StartRun
+from perdure_server.kernel.model import RunState
 from perdure_server.storage.port import RequestRow, RunKey, StoreError, Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Intake:
     def __init__(self, engine: Engine, cache: RunCache) -> None:
         self._engine = engine
         self._cache = cache
+        self._shared = engine.info.shared
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,12 +73,23 @@ class Intake:
         if slot is None:
             slot = RunSlot(key)
             slot.busy = True
+            call.fresh = True
             slot.pending.append(call)
             self._cache.put(slot)
             self._spawn(self._load(slot))
             return
         slot.pending.append(call)
         self._advance(slot)
+
+    def outdate(self, key: RunKey, seq: int) -> None:
+        """The store has the run at this seq: an older state in memory is used no longer."""
+        slot = self._cache.peek(key)
+        if slot is None or (slot.run is not None and slot.run.seq >= seq):
+            return
+        if slot.idle:
+            self._cache.drop(key)
+        else:  # before anything else that waits: what is under way may end without a look at the store
+            slot.pending.appendleft(Call(partial(not_older, seq), _nobody_asked))
 
     def _advance(self, slot: RunSlot) -> None:
         while slot.pending and not slot.busy:
@@ -94,12 +107,27 @@ class Intake:
         except UnknownWorkflowError as missing:
             self._spawn(self._decide_again(slot, call, missing))
             return
+        except t.HorizonNeededError:
+            self._spawn(self._decide_at_horizon(slot, call))
+            return
+        except OutdatedError:
+            if call.fresh:
+                self._resolve(slot, call, t.plain_outcome(slot))
+            else:
+                self._reload(slot, call)
+            return
         except Rejection as rejection:
-            self._refuse(slot, call, rejection)
+            if self._doubtful(slot, call):
+                self._reload(slot, call)
+            else:
+                self._refuse(slot, call, rejection)
             return
         except Exception as error:  # the boundary of a decision: one run's defect stops no other
             log.exception("deciding failed", extra={"run_id": slot.key.run_id, "namespace": slot.key.namespace})
             self._fail(slot, call, error)
+            return
+        if work.commit is None and self._doubtful(slot, call):
+            self._reload(slot, call)
             return
         if work.commit is None:
             self._resolve(slot, call, Outcome(work.run, work.ack))
@@ -165,16 +193,27 @@ class Intake:
         call.line = SlotsTaken(line.holders[0].run_id if line.holders else "", line.waiting)
         self._again(slot, call)
 
+    def _doubtful(self, slot: RunSlot, call: Call) -> bool:
+        """Whether an answer that changes nothing may rest on a state which another process has changed since; no
+        commit will tell."""
+        return self._shared and not call.fresh and slot.run is not None
+
+    def _reload(self, slot: RunSlot, call: Call) -> None:
+        """Reads the run again, then takes the call."""
+        call.fresh = True
+        slot.pending.appendleft(call)
+        self._spawn(self._load(slot))
+
     def _again(self, slot: RunSlot, call: Call, *, reload: bool = False) -> None:
         call.tries += 1
         if call.tries >= MAX_TRIES:
             message = "others changed the run at the same time, repeatedly; try again"
             self._fail(slot, call, ConflictError(message, retry_after_us=RETRY_STORE_US // 10))
             return
-        slot.pending.appendleft(call)
         if reload:
-            self._spawn(self._load(slot))
+            self._reload(slot, call)
         else:
+            slot.pending.appendleft(call)
             slot.busy = False
             self._advance(slot)
 
@@ -284,7 +323,26 @@ class Intake:
             call.known_missing |= {(missing.workflow_id, missing.version)}
         self._again(slot, call)
 
+    async def _decide_at_horizon(self, slot: RunSlot, call: Call) -> None:
+        try:
+            await self._engine.refresh_horizon()
+        except EngineError as error:
+            self._fail(slot, call, error)
+            return
+        call.at_horizon = True
+        self._again(slot, call)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def not_older(seq: int, run: RunState) -> None:
+    """The source of a call that wants the run at this seq or a later one. Raises: OutdatedError."""
+    if run.seq < seq:
+        raise OutdatedError(f"run {run.run_id} is at seq {run.seq}, wanted is {seq}")
+
+
+def _nobody_asked(_result: Outcome | Exception) -> None:
+    """Settles a call of the server's own; a failure shows again when the run is asked for."""

@@ -13,7 +13,8 @@ from perdure_server.kernel.inputs import Input
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.storage.port import RunKey, WaitRow
 
-InputSource: TypeAlias = Input | Callable[[RunState], Input]
+InputSource: TypeAlias = Input | Callable[[RunState], Input | None]
+"""An input, or a function that makes it from the run's state; None: only the state is wanted."""
 Settle: TypeAlias = "Callable[[Outcome | Exception], None]"
 """Told once what became of an input, on the event loop; must not raise."""
 
@@ -39,10 +40,29 @@ class Outcome:
     events_known: tuple[bool, ...] = ()
 
 
-class Call:
-    """An input on its way. `event` None: only the state is wanted."""
+class OutdatedError(LookupError):
+    """The run in memory is older than what its caller knows of; it is read again."""
 
-    __slots__ = ("event", "known_missing", "line", "mail", "make_reply", "request", "settle", "taken", "tries")
+
+class Call:
+    """An input on its way. `event` None: only the state is wanted.
+
+    `fresh`: the run was read after the call came; `at_horizon`: so was the horizon (shared stores).
+    """
+
+    __slots__ = (
+        "at_horizon",
+        "event",
+        "fresh",
+        "known_missing",
+        "line",
+        "mail",
+        "make_reply",
+        "request",
+        "settle",
+        "taken",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -58,6 +78,8 @@ class Call:
         self.make_reply = make_reply
         self.mail = mail
         self.tries = 0
+        self.fresh = False
+        self.at_horizon = False
         self.taken: frozenset[str] = frozenset()
         self.known_missing: frozenset[tuple[str, str]] = frozenset()
         self.line: SlotsTaken | None = None
@@ -125,6 +147,10 @@ class RunCache:
             self._ended.move_to_end(key)
         return slot
 
+    def peek(self, key: RunKey) -> RunSlot | None:
+        """The slot, which does not count as used."""
+        return self._live.get(key) or self._ended.get(key)
+
     def put(self, slot: RunSlot) -> None:
         """Keeps a slot, new or changed, and lets others go if there are too many."""
         key, run = slot.key, slot.run
@@ -138,6 +164,10 @@ class RunCache:
         else:
             self._live[key] = slot
             self._trim(self._live, self._limits[0])
+
+    def all_keys(self) -> list[RunKey]:
+        """All runs in memory."""
+        return [*self._live, *self._ended]
 
     def drop(self, key: RunKey) -> None:
         """Forgets a run; it is loaded again when needed."""

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from perdure_server.engine.core import Engine
 
 
+class HorizonNeededError(LookupError):
+    """A decision rests on the horizon, which must be read first: other processes move it, too."""
+
+
 @dataclass(slots=True)
 class NewSlot:
     """A child that the transition creates, ready for memory."""
@@ -70,7 +74,7 @@ class Transition:
 def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Transition:
     """Decides, chains the server's turns, leases the task at birth, and builds the Commit.
 
-    Raises: Rejection; UnknownWorkflowError if a child's workflow must be loaded first.
+    Raises: Rejection; UnknownWorkflowError if a child's workflow must be loaded first; HorizonNeededError.
     """
     if slot.spec is None:
         raise Rejection(Reason.RUN_NOT_FOUND, "no such run")
@@ -79,6 +83,8 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
     placed = ""
     if decision.records:
         chain_turns(decision, env)
+        if engine.shared and not call.at_horizon and _sets_floor(slot.run, decision):
+            raise HorizonNeededError
         placed = lease_at_birth(decision, env, engine.placement)
     request = _request_row(engine, call, decision.run)
     if not (decision.records or decision.events or call.mail) and request is None:
@@ -141,6 +147,16 @@ def apply_committed(
         engine.measures.record_kinds[record.kind] += 1
     keep(slot)
     _wake(engine, slot, before, work, stored)
+
+
+def _sets_floor(before: RunState | None, decision: Decision) -> bool:
+    """Whether the decision says from which event on a run listens: for new runs, or a new wait."""
+    if before is None or decision.new_runs:
+        return True
+    wait = decision.run.waiting
+    if wait is None or not wait.event_name:
+        return False
+    return before.waiting is None or before.waiting.wait_id != wait.wait_id
 
 
 def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, request: RequestRow | None) -> Transition:

@@ -31,6 +31,8 @@ async def wait_run(
 
     Returns: the run, and whether what was waited for came. Raises: RunNotFoundError.
     """
+    if engine.shared and min_seq > 1:
+        await engine.refresh(key, min_seq)  # another process may have told the caller of this seq
     with engine.watchers.watch(key) as signal:
         timer = asyncio.ensure_future(engine.clock.sleep(wait_us))
         try:

@@ -35,12 +35,16 @@ class Watchers:
         for signal in self._signals.get(key, ()):
             signal.set()
 
-    def end(self) -> None:
-        """Nobody waits any longer. Idempotent."""
-        self.ended = True
+    def changed_all(self) -> None:
+        """Any run may have a new state."""
         for signals in self._signals.values():
             for signal in signals:
                 signal.set()
+
+    def end(self) -> None:
+        """Nobody waits any longer. Idempotent."""
+        self.ended = True
+        self.changed_all()
 
     def __len__(self) -> int:
         return sum(len(signals) for signals in self._signals.values())

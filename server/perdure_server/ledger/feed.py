@@ -11,7 +11,7 @@ from perdure_server.loop import Loop
 OWN_COMMITS_POLL_US = SECOND_US
 """Pause between two looks at a store that only this process writes: its commits reach the tailer directly."""
 
-SHARED_POLL_US = 50_000
+SHARED_POLL_US = 250_000
 """The same for a store that others write too: here this is how their records become known."""
 
 GAP_RECORDS = 20_000

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from perdure_server.engine.errors import InvalidCursorError, InvalidPageTokenError
 from perdure_server.ledger.cursor import Anchor, Cursor, CursorCodec
-from perdure_server.ledger.reads import AfterCursor, AfterSeq, Beginning, LedgerStore, find_start
-from perdure_server.ledger.selection import Selection, View
+from perdure_server.ledger.reads import AfterCursor, AfterSeq, Beginning, LedgerStore, find_start, position_of
+from perdure_server.ledger.selection import ScopeKind, Selection, View
 from perdure_server.ledger.wire import frame
-from perdure_server.storage.port import StoredRecord
+from perdure_server.storage.port import NO_LIMIT, StoredRecord
 
 _TOKENS_BYTES = 1_024
 """Room in a page's message for cursor and token."""
@@ -50,18 +50,28 @@ def read_page(store: LedgerStore, cursors: CursorCodec, command: ListRecordsComm
     """
     start, horizon = _start(store, cursors, command)
     records: list[StoredRecord] = []
-    if start.position < horizon:
-        query = command.selection.query(start.position, horizon, command.page_size, max_bytes)
+    # One run is complete up to its last record, above the horizon too: its order is that of its commits.
+    until = NO_LIMIT if command.selection.scope is ScopeKind.RUN else horizon
+    if start.position < until:
+        query = command.selection.query(start.position, until, command.page_size, max_bytes)
         records = store.read_records(replace(query, after_seq=command.after_seq))
     frames, count = _cut(records, command.view, max_bytes - _TOKENS_BYTES)
     reached = start
     if count:
         reached = Cursor(records[count - 1].position, Anchor.at(records[count - 1]))
-    more = count > 0 and _has_more(store, command.selection, reached.position, horizon)
+    more = count > 0 and _has_more(store, command.selection, reached.position, until)
     if not more:
         reached = Cursor(max(horizon, reached.position), reached.anchor)
     cursor = cursors.encode(command.selection.binding(), reached)
     return RecordPage(frames, count, cursor if more else "", cursor)
+
+
+def token_position(cursors: CursorCodec, command: ListRecordsCommand) -> int:
+    """Up to where the pages before have gone. Raises: InvalidPageTokenError, CursorFromOtherStoreError."""
+    try:
+        return position_of(cursors, command.selection, AfterCursor(command.page_token, "page_token"))
+    except InvalidCursorError as error:
+        raise InvalidPageTokenError(error.message, error.field) from error
 
 
 def _start(store: LedgerStore, cursors: CursorCodec, command: ListRecordsCommand) -> tuple[Cursor, int]:
@@ -87,6 +97,6 @@ def _cut(records: list[StoredRecord], view: View, max_bytes: int) -> tuple[bytes
     return b"".join(frames), len(frames)
 
 
-def _has_more(store: LedgerStore, selection: Selection, after: int, horizon: int) -> bool:
+def _has_more(store: LedgerStore, selection: Selection, after: int, until: int) -> bool:
     """Whether there is a further record; the length of a page does not tell."""
-    return after < horizon and bool(store.read_records(selection.query(after, horizon, 1, 1)))
+    return after < until and bool(store.read_records(selection.query(after, until, 1, 1)))

@@ -91,6 +91,11 @@ class AfterSeq:
 Start: TypeAlias = Beginning | Now | AfterCursor | AfterSeq
 
 
+def position_of(cursors: CursorCodec, selection: Selection, start: Start) -> int:
+    """Up to where a reader has seen everything; 0 unless a cursor tells. Raises: as CursorCodec.decode."""
+    return cursors.decode(selection, start.cursor, start.field).position if isinstance(start, AfterCursor) else 0
+
+
 def find_start(store: LedgerStore, cursors: CursorCodec, selection: Selection, start: Start) -> tuple[Cursor, int]:
     """Where a reading begins, and the store's horizon then.
 
@@ -110,7 +115,7 @@ def find_start(store: LedgerStore, cursors: CursorCodec, selection: Selection, s
         case Now():
             return Cursor(horizon), horizon
         case AfterSeq(seq):
-            return _after_seq(store, selection, seq, horizon), horizon
+            return _after_seq(store, selection, seq), horizon
 
 
 def require_run(store: LedgerStore, namespace: str, run_id: str) -> None:
@@ -184,15 +189,14 @@ def _record_at(store: LedgerStore, namespace: str, position: int) -> StoredRecor
     return records[0] if records else None
 
 
-def _after_seq(store: LedgerStore, selection: Selection, seq: int, horizon: int) -> Cursor:
-    """The place of a run's record `seq`. An unknown run: its (still empty) beginning."""
+def _after_seq(store: LedgerStore, selection: Selection, seq: int) -> Cursor:
+    """The place of a run's record `seq`, also above the horizon. An unknown run: its (still empty) beginning."""
     if seq == 0:
         return Cursor(0)
     query = RecordQuery(
         namespace=selection.namespace,
         run_id=selection.scope_id,
         after_seq=seq - 1,
-        until_position=horizon,
         limit=1,
     )
     records = store.read_records(query)

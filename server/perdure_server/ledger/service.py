@@ -12,8 +12,8 @@ from perdure_server.ledger.cursor import CursorCodec
 from perdure_server.ledger.deadlines import Deadlines
 from perdure_server.ledger.feed import OWN_COMMITS_POLL_US, SHARED_POLL_US, StoreFeed
 from perdure_server.ledger.messages import GoodbyeReason
-from perdure_server.ledger.pages import ListRecordsCommand, RecordPage, read_page
-from perdure_server.ledger.reads import StoreAccess, find_start, require_run
+from perdure_server.ledger.pages import ListRecordsCommand, RecordPage, read_page, token_position
+from perdure_server.ledger.reads import StoreAccess, find_start, position_of, require_run
 from perdure_server.ledger.selection import ScopeKind
 from perdure_server.ledger.slots import StreamSlots
 from perdure_server.ledger.subscription import (
@@ -25,6 +25,10 @@ from perdure_server.ledger.tailer import RingBounds, Tailer
 from perdure_server.ledger.verification import RunVerification, verify_run
 from perdure_server.loop import Loop
 from perdure_server.storage.port import RunKey, StoredRecord
+
+CURSOR_WAIT_US = 5 * SECOND_US
+"""How long a cursor of another replica may be above the horizon of this one, before it is refused."""
+CURSOR_POLL_US = 20_000
 
 
 class Ledger:
@@ -96,14 +100,26 @@ class Ledger:
         for subscription in tuple(self._open):
             subscription.stop(GoodbyeReason.DRAINING)
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody follows the ledger here."""
+        return bool(self.tailer.watched_namespaces())
+
     def records_committed(self, records: Sequence[StoredRecord]) -> None:
         """This process committed records; in position order (engine.ports.Wakeups)."""
         if not self._shared:
             self.tailer.announce(records)
 
+    def horizon_moved(self) -> None:
+        """A shared store has records that are new; they are read if somebody follows (engine.follower)."""
+        if self.watched:
+            self.feed.loop.wake()
+
     async def list_records(self, command: ListRecordsCommand) -> RecordPage:
         """One page. Raises: InvalidPageTokenError, CursorFromOtherStoreError, CursorExpiredError."""
         access, cursors = self._access, self._parts.cursors
+        if self._shared and command.page_token:
+            await self._reach(token_position(cursors, command))
         return await access.read(read_page, access.store, cursors, command, self._limits.message_bytes)
 
     async def verify_run(self, key: RunKey) -> RunVerification:
@@ -132,10 +148,19 @@ class Ledger:
             subscription.stop(GoodbyeReason.DRAINING)
         return subscription
 
+    async def _reach(self, position: int) -> None:
+        """Waits for the horizon where another replica has seen it, but not for one that nobody has seen."""
+        access, clock = self._access, self._clock
+        give_up_at = clock.monotonic() + CURSOR_WAIT_US
+        while position and await access.read(access.store.horizon) < position and clock.monotonic() < give_up_at:
+            await clock.sleep(CURSOR_POLL_US)
+
     async def _open_subscription(self, command: SubscribeCommand, caller: str) -> Subscription:
         access, selection = self._access, command.selection
         if selection.scope is ScopeKind.RUN:
             await access.read(require_run, access.store, selection.namespace, selection.scope_id)
+        if self._shared:
+            await self._reach(position_of(self._parts.cursors, selection, command.start))
         start, horizon = await access.read(find_start, access.store, self._parts.cursors, selection, command.start)
 
         def on_close() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from perdure_server.engine.core import Engine
+from perdure_server.engine.core import NEWEST, Engine
 from perdure_server.engine.run_slot import Outcome
 from perdure_server.kernel.decision import Mail, MailKind
 from perdure_server.kernel.inputs import Cancel, ChildEndSeen, Input, LeaseLapsed, TimerFired, TimerKind
@@ -19,6 +19,7 @@ from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import RunStatus
 from perdure_server.loop import Loop
 from perdure_server.scheduler.chores import Chores
+from perdure_server.scheduler.spread import LEASE_FIRST_US, Spread
 from perdure_server.storage.port import DueLease, DueMail, DueTimer, DueWork, RunKey
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class DueLoop:
         self._seen_lease_clock: int | None = None
         self._hold_until = 0
         self._more = False
+        self._spread = Spread(engine.clock, engine.replica_id) if engine.shared else None
         self.behind = False
         """The last pass left due work to the next one, which follows at once."""
 
@@ -88,15 +90,17 @@ class DueLoop:
         engine = self._engine
         now, lease_now = engine.clock.now(), engine.lease_now()
         self._next_timer_at = self._next_lease_at = NEVER
-        self._watch_clock(lease_now)
+        await self._watch_clock(lease_now)
         self.chores.forget_old()
+        if self._spread is not None:
+            self._spread.forget_old()
         limit = PAGE + self.chores.open
         work = await engine.read(engine.store.due_work, now, lease_now, limit)
         leases = work.leases if lease_now >= self._hold_until else ()
         started = await _each(self._fire, work.timers)
         started += await _each(self._lapse, leases)
         started += await _each(self._turn, work.turns)
-        started += await _each(self._deliver, work.mail)
+        started += await _each(self._find_mail, work.mail)
         lengths = map(len, (work.timers, work.leases, work.turns, work.mail))
         more = any(length >= limit for length in lengths)
         self._more = more and self.chores.full
@@ -115,13 +119,21 @@ class DueLoop:
         next_try_at = self.chores.next_try_at
         if next_try_at:
             pauses.append(next_try_at - engine.clock.monotonic())
+        if self._spread is not None and self._spread.next_at:
+            pauses.append(self._spread.next_at - engine.clock.monotonic())
         return max(min(pauses), 0)
 
-    def _watch_clock(self, lease_now: int) -> None:
-        """Notices a lease clock that jumped, or a process that stood still: nobody could renew meanwhile."""
-        seen, self._seen_lease_clock = self._seen_lease_clock, lease_now
+    async def _watch_clock(self, lease_now: int) -> None:
+        """Notices a lease clock that jumped, or a process that stood still: nobody could renew meanwhile.
+
+        After a jump back leases would last until the clock is where it was: all get one TTL from now.
+        """
+        engine, seen = self._engine, self._seen_lease_clock
         if seen is not None and not -JUMP_US <= lease_now - seen <= JUMP_US + self._poll_us:
-            self._hold_until = lease_now + self._engine.limits.lease_us
+            self._hold_until = lease_now + engine.limits.lease_us
+            if lease_now < seen:
+                await engine.write(engine.store.reset_leases, self._hold_until)
+        self._seen_lease_clock = lease_now
 
     def _chore_ended(self) -> None:
         if self._more:
@@ -129,9 +141,22 @@ class DueLoop:
 
     # --- what is done about it -------------------------------------------------------------------
 
+    def _mine(self, name: tuple[object, ...], key: RunKey) -> bool:
+        """Whether this process takes up what it found, or leaves it to another one for now."""
+        return self._spread is None or self._engine.knows(key) or self._spread.allows(name, key)
+
+    def _lapsed(self, name: tuple[object, ...], lease: DueLease) -> bool:
+        """The same for a lease. One that seems to be long over makes any process wait: perhaps the lease clock has
+        jumped, and others, who know already, have renewed it."""
+        if self._spread is None:
+            return True
+        recent = self._engine.lease_now() - lease.due_at < JUMP_US
+        return (recent and self._engine.knows(lease.key)) or self._spread.allows(name, lease.key, LEASE_FIRST_US)
+
     def _fire(self, timer: DueTimer) -> bool:
         event = TimerFired(TimerKind(timer.kind), timer.due_at)
-        started = self._give(("timer", timer.key, timer.kind, timer.due_at), timer.key, event)
+        name = ("timer", timer.key, timer.kind, timer.due_at)
+        started = self._mine(name, timer.key) and self._give(name, timer.key, event)
         if started:
             self._engine.measures.timer_lateness_us.add(self._engine.clock.now() - timer.due_at)
         return started
@@ -141,10 +166,16 @@ class DueLoop:
         event: Input = LeaseLapsed(step_id, attempt)
         if lease.heartbeat:
             event = TimerFired(TimerKind.HEARTBEAT, lease.due_at, step_id, attempt)
-        return self._give(("lease", lease.key, step_id, attempt, lease.due_at), lease.key, event)
+        name = ("lease", lease.key, step_id, attempt, lease.due_at)
+        return self._lapsed(name, lease) and self._give(name, lease.key, event)
 
     def _turn(self, key: RunKey) -> bool:
-        return self.chores.start(("turn", key), key, partial(self._engine.run_turns, key))
+        name = ("turn", key)
+        return self._mine(name, key) and self.chores.start(name, key, partial(self._engine.run_turns, key))
+
+    def _find_mail(self, mail: DueMail) -> bool:
+        name = ("mail", mail.key, mail.kind, mail.from_run_id)
+        return self._mine(name, mail.key) and self._deliver(mail)
 
     def _deliver(self, mail: DueMail) -> bool:
         name = ("mail", mail.key, mail.kind, mail.from_run_id)
@@ -172,7 +203,10 @@ async def deliver_mail(engine: Engine, mail: DueMail) -> Outcome:
     """
     namespace = mail.key.namespace
     sender = await engine.load(RunKey(namespace, mail.from_run_id))
-    if MailKind(mail.kind) is MailKind.CHILD_ENDED:
+    child_ended = MailKind(mail.kind) is MailKind.CHILD_ENDED
+    if engine.shared and not (sender.ended if child_ended else sender.cancelling or sender.ended):
+        sender = await engine.refresh(RunKey(namespace, mail.from_run_id), NEWEST)
+    if child_ended:
         if not sender.ended:
             raise SenderNotEndedError(f"run {sender.run_id} has not ended at seq {sender.seq}")
         event: Input = ChildEndSeen(sender.run_id, sender.status, sender.output, sender.error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from perdure_server.engine.core import Engine
+from perdure_server.engine.core import NEWEST, Engine
 from perdure_server.engine.errors import RunNotFoundError
 from perdure_server.kernel.decision import EventAppend, Rejection
 from perdure_server.kernel.inputs import EventMatched
@@ -20,13 +20,14 @@ from perdure_server.kernel.model import EventScope, RunState, Wait
 from perdure_server.kernel.values import Json, Leaf, dump_json
 from perdure_server.loop import Loop
 from perdure_server.scheduler.chores import Chores
-from perdure_server.storage.port import RunKey, StoredEvent, StoreReader
+from perdure_server.storage.port import NO_LIMIT, RunKey, StoredEvent, StoreReader
 
 PAGE: Final = 500
 IDLE_US: Final = 60 * SECOND_US
 AGAIN_US: Final = 200_000
-"""Pause before an event is looked for again that may still be above the horizon (shared stores)."""
-AGAIN_FOR_US: Final = 5 * SECOND_US
+"""Pause before runs are looked at again for which there was no room."""
+FINAL_WITHIN_US: Final = 10 * SECOND_US
+"""How long an event may be above the horizon before the run is put off, as after a failure (shared stores)."""
 
 
 class EventKey(NamedTuple):
@@ -36,6 +37,13 @@ class EventKey(NamedTuple):
     scope: int
     scope_id: str
     name: str
+
+
+class NotFinalError(Exception):
+    """A lower event may still appear; the match is tried again."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the event at position {position} is still above the horizon")
 
 
 class Matching:
@@ -51,7 +59,6 @@ class Matching:
         self._engine = engine
         self._runs: dict[RunKey, None] = {}
         self._events: dict[EventKey, None] = {}
-        self._again: dict[EventKey, int] = {}
 
     # --- wake-ups ------------------------------------------------------------------------------
 
@@ -61,12 +68,8 @@ class Matching:
 
     def events_appended(self, namespace: str, events: Sequence[EventAppend]) -> None:
         """Events were appended."""
-        until = self._engine.clock.monotonic() + AGAIN_FOR_US
         for event in events:
-            key = EventKey(namespace, int(event.scope), event.scope_id, event.name)
-            self._events[key] = None
-            if self._engine.info.shared:
-                self._again[key] = until
+            self._events[EventKey(namespace, int(event.scope), event.scope_id, event.name)] = None
         self.loop.wake()
 
     def match(self, key: RunKey) -> None:
@@ -97,29 +100,28 @@ class Matching:
         self._events.pop(event, None)
 
     def _pause(self) -> int:
-        now = self._engine.clock.monotonic()
-        self._again = {key: until for key, until in self._again.items() if until > now}
-        self._events.update(dict.fromkeys(self._again))
-        pauses = [AGAIN_US if self._again else IDLE_US]
-        if self._runs:
-            pauses.append(max(self.chores.next_try_at - now, 0) if self.chores.next_try_at else AGAIN_US)
-        return min(pauses)
+        if not self._runs:
+            return IDLE_US
+        next_try_at = self.chores.next_try_at
+        return max(next_try_at - self._engine.clock.monotonic(), 0) if next_try_at else AGAIN_US
 
 
 async def match_run(engine: Engine, key: RunKey) -> bool:
     """Gives the run the lowest event that it waits for and has not consumed; whether there was one.
 
-    The kernel takes it only if the same wait is still registered. Raises: EngineError.
+    The kernel takes it only if the same wait is still registered. An event above the horizon is waited for: a
+    lower one may still appear. So of an event and a wait that are committed at the same time on two replicas,
+    whoever looks second sees both. Raises: EngineError, NotFinalError.
     """
     try:
-        run = await engine.load(key)
+        run = await _as_stored(engine, key)
     except RunNotFoundError:
         return False
     wait = run.waiting
     if wait is None or not wait.event_name:
         return False
     mark = run.consumed.get((int(wait.event_scope), wait.event_scope_id, wait.event_name), 0)
-    found = await engine.read(first_event, engine.store, key.namespace, wait, max(wait.event_floor, mark))
+    found = await _first_final(engine, key.namespace, wait, max(wait.event_floor, mark))
     if found is None:
         return False
     try:
@@ -129,10 +131,28 @@ async def match_run(engine: Engine, key: RunKey) -> bool:
     return True
 
 
+async def _as_stored(engine: Engine, key: RunKey) -> RunState:
+    """The run; one that does not wait as far as this process knows is read again, if others may have moved it."""
+    run = await engine.load(key)
+    if engine.shared and (run.waiting is None or not run.waiting.event_name):
+        return await engine.refresh(key, NEWEST)
+    return run
+
+
+async def _first_final(engine: Engine, namespace: str, wait: Wait, floor: int) -> StoredEvent | None:
+    """The lowest event of the wait above `floor`, once none can appear below it. Raises: NotFinalError."""
+    while True:
+        horizon = engine.horizon
+        found = await engine.read(first_event, engine.store, namespace, wait, floor)
+        if found is None or not engine.shared or found.position <= horizon:
+            return found
+        if not await engine.horizon_reaches(found.position, FINAL_WITHIN_US):
+            raise NotFinalError(found.position)
+
+
 def first_event(store: StoreReader, namespace: str, wait: Wait, floor: int) -> StoredEvent | None:
-    """The lowest event of the wait above `floor` at or below the horizon."""
-    horizon = store.horizon()
-    page = store.read_events(namespace, int(wait.event_scope), wait.event_scope_id, wait.event_name, floor, horizon, 1)
+    """The lowest event of the wait above `floor`, perhaps above the horizon."""
+    page = store.read_events(namespace, int(wait.event_scope), wait.event_scope_id, wait.event_name, floor, NO_LIMIT, 1)
     return page[0] if page else None
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Final
 
-from perdure_server.engine.core import Engine
+from perdure_server.engine.core import NEWEST, Engine
 from perdure_server.engine.errors import RunNotFoundError
 from perdure_server.engine.rows import obligation_rows, rows_differ, wait_row
 from perdure_server.kernel.decision import Mail, MailKind, Obligations
@@ -93,7 +93,7 @@ class Sweeper:
         if stored is None:
             return False
         problem = rows_differ(due, stored)
-        if not problem or (await engine.load(key)).seq != run.seq:
+        if not problem or (await self._newest(key)).seq != run.seq:
             return False
         rows = obligation_rows(run, due, engine.lease_now(), engine.limits.lease_us)
         rows = _keep_lease(rows, stored)
@@ -104,6 +104,10 @@ class Sweeper:
         log.error("rows repaired: %s", problem, extra={"run_id": key.run_id, "namespace": key.namespace})
         self._signal(key, run, due)
         return True
+
+    async def _newest(self, key: RunKey) -> RunState:
+        """The run as it stands; on a shared store another process may just have changed it and its rows."""
+        return await (self._engine.refresh(key, NEWEST) if self._engine.shared else self._engine.load(key))
 
     def _signal(self, key: RunKey, run: RunState, due: Obligations) -> None:
         wakeups = self._engine.wakeups

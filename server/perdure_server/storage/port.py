@@ -21,6 +21,7 @@ from typing import Protocol
 
 from perdure_server.storage.rows import (
     NO_CHANGE,
+    NO_LIMIT,
     CatalogChange,
     CatalogVerdict,
     Commit,
@@ -68,6 +69,7 @@ from perdure_server.storage.rows import (
 
 __all__ = [
     "NO_CHANGE",
+    "NO_LIMIT",
     "CatalogChange",
     "CatalogVerdict",
     "Commit",
@@ -167,7 +169,8 @@ class StoreReader(Protocol):
         ...
 
     def read_records(self, query: RecordQuery) -> list[StoredRecord]:
-        """One page of the ledger. `until_position` 0: up to `horizon()`."""
+        """One page of the ledger. `until_position` 0: up to `horizon()`; of one run to its end, because the order
+        inside a run is that of its commits."""
         ...
 
     def horizon(self) -> int:

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class StoreError(Exception):
     """The store does not answer, or refuses to be used; nothing of the call was kept."""
+
+
+NO_LIMIT: Final = 2**63 - 1
+"""A position that none is above: as `until_position`, reads what is above the horizon, too."""
 
 
 class RunKey(NamedTuple):

@@ -15,7 +15,15 @@ from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 
-from perdure_server.storage.port import RecordQuery, RunChange, StoredEvent, StoredPayload, StoredRecord, StoreError
+from perdure_server.storage.port import (
+    NO_LIMIT,
+    RecordQuery,
+    RunChange,
+    StoredEvent,
+    StoredPayload,
+    StoredRecord,
+    StoreError,
+)
 from perdure_server.storage.rules import SLOTS
 from perdure_server.storage.sql import schema
 from perdure_server.storage.sql.rows import DbRow, find_numbers, read_runs, to_event
@@ -64,7 +72,7 @@ _CHANGES: Final = (
 
 def read_records(connection: sa.Connection, query: RecordQuery, horizon: int) -> list[StoredRecord]:
     """One page; a record that would go beyond `byte_limit` begins the next one."""
-    until = query.until_position or horizon
+    until = query.until_position or (NO_LIMIT if query.run_id else horizon)
     filters = [_records.position <= until, *_filters(query)]
     pages: list[Sequence[DbRow]] = []
     for order, conditions in _scope(connection, query):
