@@ -106,10 +106,11 @@ class Replicas:
                 if not replica.engine.closing and not replica.store.failing:
                     await replica.pass_on()
 
-    async def until(self, holds: Callable[[], Awaitable[bool]], passes: int = 400) -> None:
+    async def until(self, holds: Callable[[], bool | Awaitable[bool]], passes: int = 400) -> None:
         """Lets time go by until something holds."""
         for _ in range(passes):
-            if await holds():
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
                 return
             await self.pump()
         raise AssertionError("it never came to that")

@@ -61,7 +61,7 @@ async def test_who_waits_at_one_replica_hears_of_what_another_one_did() -> None:
         assert not waiting.done()
         wait_id = wait_of(await a.run("r1")).wait_id
         await resume_run(a.engine, ResumeRunCommand(KEY, Leaf.of({"x": 1}), wait_id=wait_id))
-        await replicas.until(lambda: asyncio.sleep(0, waiting.done()))
+        await replicas.until(waiting.done)
         run, reached = await waiting
         assert (run.status, reached) == (RunStatus.COMPLETED, True)
 
@@ -173,7 +173,7 @@ async def test_a_seq_that_no_run_has_yet_is_waited_for() -> None:
         await replicas.pump(2)
         assert not waiting.done()
         await resume_run(a.engine, ResumeRunCommand(KEY, Leaf.of(1), wait_id=wait.wait_id))
-        await replicas.until(lambda: asyncio.sleep(0, waiting.done()))
+        await replicas.until(waiting.done)
         assert (await waiting)[0].seq >= seq
 
 
@@ -188,7 +188,7 @@ async def test_without_hints_it_is_known_after_the_poll_interval() -> None:
         follower = b.runtime.follower
         assert follower is not None
         replicas.clock.advance(SECOND_US)
-        await replicas.until(lambda: asyncio.sleep(0, follower.position == replicas.data.store.horizon()))
+        await replicas.until(lambda: follower.position == replicas.data.store.horizon())
         assert (await b.run("r1")).status is RunStatus.CANCELLED
 
 
