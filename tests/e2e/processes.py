@@ -132,9 +132,16 @@ class Server(Program):
     address: str = ""
 
     @classmethod
-    async def serve(cls, store: str, *flags: str, listen: str = "127.0.0.1:0") -> Self:
+    async def serve(
+        cls,
+        store: str,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
         """Starts a server and returns when it listens."""
-        server = await cls.start("server", *PERDURE, "serve", "--store", store, "--listen", listen, *flags)
+        command = (*PERDURE, "serve", "--store", store, "--listen", listen, *flags)
+        server = await cls.start("server", *command, environment=environment)
         try:
             line = await server.line(lambda text: _LISTENING.search(text) is not None, "line that it listens")
         except BaseException:

@@ -1,65 +1,59 @@
-"""PromQL as far as a check needs it: which series an expression names, and whether its brackets are closed."""
+"""PromQL: which series an expression reads, and by which labels it selects them."""
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import Any, Final
+
+import promql_parser
 
 from perdure_server.metrics.families import OWN, PROCESS, Family
 
-# Words that stand where a series could, and a word before "(" is a function or an aggregation.
-KEYWORDS: Final = frozenset(
-    {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool", "inf"}
-)
-SCRAPED: Final = frozenset({"up", "scrape_duration_seconds"})
-"""What Prometheus itself writes down of every scrape."""
+SCRAPED: Final = {"up": {"job", "instance"}}
+"""What Prometheus itself writes down of every scrape, with its labels."""
+TARGET: Final = {"job", "instance"}
+"""Labels that Prometheus adds to every series."""
 
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_SELECTORS: Final = re.compile(r"\{([^}]*)\}")
-_GROUPS: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
-_RANGES: Final = re.compile(r"\[[^\]]*\]")
-_WORD: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_parser: Final[Any] = promql_parser
 
 
-def series_in(expression: str) -> set[str]:
-    """Names of the series that an expression reads. Raises: ValueError if its brackets do not match."""
-    _check_brackets(_STRINGS.sub('""', expression))
-    text = _RANGES.sub(" ", _GROUPS.sub(" ", _SELECTORS.sub(" ", _STRINGS.sub('""', expression))))
-    found: set[str] = set()
-    for match in _WORD.finditer(text):
-        is_function = text[match.end() :].lstrip().startswith("(")
-        before = text[match.start() - 1 : match.start()]
-        if not is_function and match.group() not in KEYWORDS and not before.isdigit():
-            found.add(match.group())
-    return found
+def series_in(expression: str) -> dict[str, set[str]]:
+    """Names of the series that an expression reads, with the labels that it selects them by.
 
-
-def labels_in(expression: str) -> dict[str, set[str]]:
-    """Labels by which each series is selected."""
+    Raises: ValueError if it is no PromQL, types included.
+    """
     found: dict[str, set[str]] = {}
-    for name, selector in re.findall(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}", expression):
-        matchers = re.findall(r'([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)\s*"', selector)
-        found.setdefault(name, set()).update(matchers)
+
+    def look(node: Any) -> bool:
+        if isinstance(node, _parser.VectorSelector):
+            labels = {matcher.name for matcher in node.matchers.matchers}
+            found.setdefault(node.name, set()).update(labels)
+        return True
+
+    # Grafana puts the interval in.
+    _parser.walk(_parser.parse(expression.replace("$__rate_interval", "1m")), look)
     return found
 
 
-def known_series() -> dict[str, Family | None]:
-    """Every series that a scrape brings, with its family."""
-    known: dict[str, Family | None] = dict.fromkeys(SCRAPED)
+def problems_of(expression: str) -> list[str]:
+    """What an expression reads that no scrape brings."""
+    known = known_series()
+    wrong = [name for name in series_in(expression) if name not in known]
+    for name, labels in series_in(expression).items():
+        wrong += [f"{name}{{{label}}}" for label in labels - known.get(name, labels)]
+    return wrong
+
+
+def known_series() -> dict[str, set[str]]:
+    """Every series that there is, with its labels."""
+    known = dict(SCRAPED)
     for family in (*OWN, *PROCESS):
-        names = [f"{family.name}_{part}" for part in ("bucket", "sum", "count")]
-        for name in names if family.kind == "histogram" else [family.name]:
-            known[name] = family
+        for name in names_of(family):
+            known[name] = {*family.labels, *TARGET, *({"le"} if name.endswith("_bucket") else ())}
     return known
 
 
-def _check_brackets(text: str) -> None:
-    closing = {"(": ")", "[": "]", "{": "}"}
-    open_ones: list[str] = []
-    for character in text:
-        if character in closing:
-            open_ones.append(closing[character])
-        elif character in closing.values() and (not open_ones or open_ones.pop() != character):
-            raise ValueError(f"{character!r} closes nothing")
-    if open_ones:
-        raise ValueError(f"{open_ones[-1]!r} is missing")
+def names_of(family: Family) -> list[str]:
+    """The series of a family."""
+    if family.kind == "histogram":
+        return [f"{family.name}_{part}" for part in ("bucket", "sum", "count")]
+    return [family.name]

@@ -8,7 +8,7 @@ import pytest
 
 from perdure_server.metrics.families import OWN, PROCESS
 from tests.e2e.processes import ROOT
-from tests.metrics.expressions import known_series, series_in
+from tests.metrics.expressions import problems_of, series_in
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([a-z_]+)` \| (gauge|counter|histogram) \| (.*?) \| (.*) \|$", re.MULTILINE)
@@ -31,4 +31,23 @@ def test_names_follow_the_conventions() -> None:
 @pytest.mark.parametrize("expression", re.findall(r"```promql\n(.*?)\n```", PAGE, re.DOTALL))
 def test_the_expressions_of_the_page_name_what_there_is(expression: str) -> None:
     assert series_in(expression)
-    assert series_in(expression) <= known_series().keys()
+    assert problems_of(expression) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "problems"),
+    [
+        ("rate(perdure_commits[1m])", ["perdure_commits"]),
+        ("perdure_commit_seconds", ["perdure_commit_seconds"]),
+        ('perdure_runs{state="parked"}', ["perdure_runs{state}"]),
+        ("sum(perdure_requests_total) / perdure_requests_seen", ["perdure_requests_seen"]),
+    ],
+)
+def test_an_expression_about_something_else_is_found(expression: str, problems: list[str]) -> None:
+    assert problems_of(expression) == problems
+
+
+@pytest.mark.parametrize("expression", ["sum(", "rate(perdure_commits_total)", "perdure_runs{activity=}"])
+def test_what_is_no_promql_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        series_in(expression)

@@ -26,7 +26,8 @@ def migrate(connection: sa.Connection) -> None:
         return
     if found and found not in REVISIONS:
         raise StoreError(
-            f"the store has schema {found}, made by a newer Perdure; this one knows schemas up to {REVISIONS[-1]}"
+            f"the store has schema {found}, made by a newer Perdure; this one knows schemas up to {REVISIONS[-1]}:"
+            " start that release again, or restore a copy that was made before the upgrade"
         )
     # Loaded here: a start on a database that is up to date does not pay for Alembic.
     command, configuration = import_module("alembic.command"), import_module("alembic.config")

@@ -1,0 +1,1 @@
+"""What deploy/ says is true of the server: options, ports, names, metrics; and its commands run."""
