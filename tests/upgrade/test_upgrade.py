@@ -45,14 +45,16 @@ async def left_behind(release: Release, store: Path, how: str) -> str:
     return cursor
 
 
+def reading(after: str) -> SubscribeOptions:
+    """All that there is, or what came after a cursor."""
+    if after:
+        return {"after_cursor": after, "stop_when_caught_up": True}
+    return {"start": "beginning", "stop_when_caught_up": True}
+
+
 async def read_all(client: Client, after: str = "") -> str:
     """Reads the ledger to its end; returns the cursor."""
-    options: SubscribeOptions = {"stop_when_caught_up": True}
-    if after:
-        options["after_cursor"] = after
-    else:
-        options["start"] = "beginning"
-    async with client.subscribe(LedgerScope.all(), **options) as entries:
+    async with client.subscribe(LedgerScope.all(), **reading(after)) as entries:
         async for _ in entries:
             pass
         return entries.cursor
