@@ -174,7 +174,7 @@ BAD = [
     (worker(on_error_node="gone"), "nodes[a].on_error_node"),
     (worker(next="a b"), "nodes[a].next"),
     (worker(queue="a b"), "nodes[a].queue"),
-    (worker(kind=9), "nodes[a].kind"),
+    (worker(kind=10), "nodes[a].kind"),
     (worker(risk=9), "nodes[a].risk"),
     (worker(priority=101), "nodes[a].priority"),
     (worker(inputs=["a"]), "nodes[a].inputs[0]"),
@@ -190,7 +190,7 @@ BAD = [
     (effect('{"payload":{}}'), "nodes[a].template_json"),
     (effect('{"type":"x","payload":1}'), "nodes[a].template_json"),
     (effect('{"type":"wait_until","payload":{}}'), "nodes[a].template_json"),
-    (effect('{"type":"x","payload":{"a":"with ${vars.b} inside"}}'), "nodes[a].template_json"),
+    (effect('{"type":"x","payload":{"a":"with ${vars.b} inside"}}'), "nodes[a].template_json.payload.a"),
     (effect('{"type":"x"}', inputs=["/a"]), "nodes[a].inputs"),
     (
         effect('{"type":"ask_user","payload":{"prompt":"?","resume_to_node":"gone"}}'),

@@ -117,6 +117,19 @@ def waits() -> Iterator[Told]:
     ended.result.CopyFrom(slots.put('{"sub_run_id":"c","output":{"n":1}}'))
     yield told('c completed  {"n": 1}', ended, slots)
 
+    started = records_pb2.BranchesStarted(first=3, run_ids=["c3", "c4", "c5", "c6"])
+    yield told("3 to 6  c3 c4 c5 ...", started)
+    slots = Slots()
+    ended = records_pb2.ChildEnded(child_run_id="c3", child_status=common_pb2.RUN_STATUS_COMPLETED, place=3)
+    ended.result.CopyFrom(slots.put('{"n":1}'))
+    yield told('c3 completed  branch 3  {"n": 1}', ended, slots)
+    yield told("enough branches completed  → ship", records_pb2.Joined(next=TO_SHIP))
+
+    slots = Slots()
+    fanout = records_pb2.Fanout(total=2, needed=1, items_json="[1,2]", entry_node="a")
+    asking = records_pb2.OpenEffect(type="foreach", server_side=True, payload=slots.put(fanout))
+    yield told("asks for foreach 1 of 2", records_pb2.StepCompleted(effect=asking), slots)
+
 
 def decisions() -> Iterator[Told]:
     """Records of what people decided, and of ends."""

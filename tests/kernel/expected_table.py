@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tests.kernel import expected_joins
+
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "leases": ("StepLeased", "StepLeased/other", "LeaseLapsed", "LeaseLapsed/stale"),
     "turns": ("TurnTaken", "TurnTaken/other"),
+    "branches": ("BranchesDue", "BranchesDue/failed", "BranchesDue/other"),
     "reports": (
         "NodePlanned",
         "NodePlanned/failed",
@@ -38,13 +41,21 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "TimerFired/start_to_close",
         "TimerFired/heartbeat",
     ),
-    "children": ("ChildEndSeen/awaited", "ChildEndSeen/awaited_failed", "ChildEndSeen/beside", "ChildEndSeen/unknown"),
+    "children": (
+        "ChildEndSeen/awaited",
+        "ChildEndSeen/awaited_failed",
+        "ChildEndSeen/beside",
+        "ChildEndSeen/branch",
+        "ChildEndSeen/branch_failed",
+        "ChildEndSeen/unknown",
+    ),
     "resolves": ("ResolveStep/rerun", "ResolveStep/completed", "ResolveStep/failed", "ResolveStep/other"),
     "budgets": ("TickBudget", "TickBudget/0"),
 }
 
 NONE: Final = """
 StartRun: run_started > RUNNING QUEUED
+branches: RUN_NOT_FOUND
 turns: RUN_NOT_FOUND
 leases: RUN_NOT_FOUND
 reports: RUN_NOT_FOUND
@@ -63,6 +74,7 @@ SlotGranted: RUN_NOT_FOUND
 
 QUEUED_NODE: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE                # while paused no attempt starts
@@ -85,6 +97,7 @@ SlotGranted: NOT_DUE | =
 
 QUEUED_LAPSED: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE
@@ -109,6 +122,7 @@ QUEUED_EFFECT: Final = QUEUED_NODE
 
 QUEUED_TURN: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 TurnTaken: step_completed > RUNNING QUEUED | NOT_DUE               # while paused no effect starts
 TurnTaken/other: NOT_DUE | =
 leases: NOT_DUE | =                                                # a turn is the server's own: no worker gets it
@@ -130,6 +144,7 @@ SlotGranted: NOT_DUE | =
 
 QUEUED_SERVER_NODE: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =                                                 # the turn of a node is its plan
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -152,6 +167,7 @@ SlotGranted: NOT_DUE | =
 
 LEASED_NODE: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: requeued > RUNNING QUEUED | =                         # while paused: a held task
@@ -181,6 +197,7 @@ SlotGranted: NOT_DUE | =
 
 LEASED_EFFECT: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: requeued > RUNNING QUEUED | =                         # irreversible, not begun: handed out again
@@ -210,6 +227,7 @@ SlotGranted: NOT_DUE | =
 
 LEASED_BEGUN: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: parked > RUNNING PARKED | =                           # begun without a report: in doubt
@@ -239,6 +257,7 @@ SlotGranted: NOT_DUE | =
 
 BACKOFF_RETRY: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =                                         # attempt 1 has been reported
@@ -260,6 +279,7 @@ SlotGranted: NOT_DUE | =
 
 BACKOFF_START: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -281,6 +301,7 @@ SlotGranted: NOT_DUE | =
 # In line for a slot of its concurrency key: no timer but the deadline.
 BACKOFF_SLOT: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -301,6 +322,7 @@ SlotGranted: requeued > RUNNING QUEUED | NOT_DUE                 # while paused,
 # The deadline of this wait has no node: "fails the step DEADLINE".
 WAITING_EVENT: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -324,6 +346,7 @@ SlotGranted: NOT_DUE | =
 
 WAITING_USER: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -347,6 +370,7 @@ SlotGranted: NOT_DUE | =
 
 WAITING_UNTIL: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -370,6 +394,7 @@ SlotGranted: NOT_DUE | =
 
 WAITING_CHILD: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -382,6 +407,8 @@ ChildEndSeen/awaited: child_ended > RUNNING QUEUED | =
 ChildEndSeen/awaited_failed: child_ended step_completed failed > FAILED NONE | child_ended step_completed failed > \
 FAILED NONE free
 ChildEndSeen/beside: child_ended > WAITING WAITING | =
+ChildEndSeen/branch: NOT_DUE | =
+ChildEndSeen/branch_failed: NOT_DUE | =
 ChildEndSeen/unknown: NOT_DUE | =
 Cancel: cancelled > CANCELLED NONE | cancelled > CANCELLED NONE free
 Pause: paused > WAITING WAITING held | nothing
@@ -394,6 +421,7 @@ SlotGranted: NOT_DUE | =
 
 PARKED_POISON: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =                                         # its lease is lost; a person decides
@@ -419,6 +447,7 @@ PARKED_IN_DOUBT: Final = PARKED_POISON
 
 IDLE: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -439,6 +468,7 @@ SlotGranted: NOT_DUE | =
 
 CANCELLING: Final = """
 StartRun: RUN_EXISTS | =
+branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE                # the on_cancel_node is a node like any other
@@ -464,6 +494,7 @@ SlotGranted: NOT_DUE | =
 
 ENDED_COMPLETED: Final = """
 StartRun: RUN_EXISTS
+branches: NOT_DUE
 turns: NOT_DUE
 leases: NOT_DUE
 reports: STALE_ATTEMPT                                             # the token's attempt is no longer open
@@ -486,6 +517,7 @@ SlotGranted: NOT_DUE
 
 ENDED_CANCELLED: Final = """
 StartRun: RUN_EXISTS
+branches: NOT_DUE
 turns: NOT_DUE
 leases: NOT_DUE
 reports: STALE_ATTEMPT                                             # the token's attempt is no longer open
@@ -514,7 +546,7 @@ ENDED_DEADLINE: Final = ENDED_CANCELLED.replace("CANCELLED NONE", "FAILED NONE")
 
 ROWS: Final[Mapping[str, str]] = {
     name: text
-    for name, text in list(globals().items())
+    for name, text in [*globals().items(), *vars(expected_joins).items()]
     if name.isupper() and isinstance(text, str) and name not in {"GROUPS", "ROWS"}
 }
 """Name of a row to its block."""

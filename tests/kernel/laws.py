@@ -10,12 +10,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perdure_server.kernel.inputs import TimerKind
-from perdure_server.kernel.model import Activity, Drive, NodeEntry, RunState, RunStatus, SlotState, WaitReason
+from perdure_server.kernel.model import (
+    Activity,
+    Drive,
+    Fanout,
+    Join,
+    NodeEntry,
+    RunState,
+    RunStatus,
+    SlotState,
+    WaitReason,
+)
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import (
     CancelRequested,
     ChildEnded,
     EventConsumed,
+    Joined,
     Record,
     RecordKind,
     RequeueCause,
@@ -36,7 +47,7 @@ def entry_of(record: Record) -> NodeEntry | None:
     body = record.body
     if isinstance(body, RunStarted):
         return body.entry
-    if isinstance(body, StepCompleted | Resumed | EventConsumed | ChildEnded | CancelRequested):
+    if isinstance(body, StepCompleted | Resumed | EventConsumed | ChildEnded | Joined | CancelRequested):
         return body.next
     return None
 
@@ -48,7 +59,7 @@ def settles(record: Record) -> bool:
         return not body.retry_at
     if isinstance(body, ChildEnded):
         return body.wait_id != 0 and body.child_status is RunStatus.COMPLETED
-    return isinstance(body, Resumed | EventConsumed)
+    return isinstance(body, Resumed | EventConsumed | Joined)
 
 
 def check_ledger(records: Sequence[Record]) -> None:
@@ -141,7 +152,7 @@ def _check_activity(run: RunState) -> None:
     tasks = due.task is not None
     turns = due.turn is not None
     assert tasks == (run.activity is Activity.LEASED or (run.activity is Activity.QUEUED and not step.server_side))
-    assert turns == (run.activity is Activity.QUEUED and step.server_side)
+    assert turns == ((run.activity is Activity.QUEUED and step.server_side) or may_start(run))
     if due.task is not None:
         assert (due.task.step_id, due.task.attempt) == (step.step_id, step.attempt)
         assert due.task.leased == (run.activity is Activity.LEASED) == bool(due.task.worker_id)
@@ -164,13 +175,39 @@ def _check_activity(run: RunState) -> None:
         _check_wait(run)
 
 
+def may_start(run: RunState) -> bool:
+    """Whether a branch or item of a join is to be started."""
+    effect = run.step.effect if run.step is not None else None
+    if run.join is None or effect is None or not isinstance(effect.request, Fanout):
+        return False
+    return run.join.started < effect.request.total and run.join.open < effect.request.max_concurrency
+
+
+def _check_join(run: RunState, join: Join) -> None:
+    """What is under way is an open child, and what it needs can still come."""
+    assert run.step is not None
+    assert run.step.effect is not None
+    request, wait = run.step.effect.request, run.waiting
+    assert isinstance(request, Fanout)
+    assert wait is not None
+    places = [child.place for child in run.children.values() if child.place and child.step_id == run.step.step_id]
+    assert len(places) == len(set(places)) == join.open <= request.max_concurrency
+    assert join.started == join.open + join.failed + len(join.results) <= request.total
+    assert (wait.needed, wait.joined) == (request.needed, len(join.results))
+    assert len(join.results) < request.needed <= request.total - join.failed, "else the wait would have ended"
+    assert join.open or may_start(run), "something can end the wait"
+
+
 def _check_wait(run: RunState) -> None:
     due, wait = obligations(run), run.waiting
     assert wait is not None
     assert due.wait == wait
-    by_child = wait.reason in {WaitReason.SUBWORKFLOW, WaitReason.JOIN}
+    by_child = wait.reason is WaitReason.SUBWORKFLOW
     assert by_child == bool(wait.child_run_id)
-    if by_child:
+    assert (wait.reason is WaitReason.JOIN) == (run.join is not None)
+    if run.join is not None:
+        _check_join(run, run.join)
+    elif by_child:
         assert wait.child_run_id in due.children, "the end of an open child ends the wait"
     elif wait.reason is WaitReason.UNTIL:
         assert due.timers[TimerKind.UNTIL] == wait.until_at

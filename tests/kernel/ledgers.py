@@ -22,6 +22,7 @@ from perdure_server.kernel.model import (
     EffectRequest,
     EventScope,
     Failure,
+    Fanout,
     NodeEntry,
     NodeKind,
     NodeSpec,
@@ -31,6 +32,7 @@ from perdure_server.kernel.model import (
     RetryPolicy,
     Risk,
     RunState,
+    RunStatus,
     StartSubworkflow,
     Timeouts,
     WaitEvent,
@@ -41,8 +43,10 @@ from perdure_server.kernel.model import (
 )
 from perdure_server.kernel.records import (
     Body,
+    BranchesStarted,
     Cancelled,
     CancelRequested,
+    ChildEnded,
     ChildLink,
     Completed,
     Failed,
@@ -294,6 +298,39 @@ def _waits() -> dict[str, Ledger]:
     }
 
 
+FANOUT: Final = Fanout(3, 2, 2, ("first", "first", "first"), ("x", "y", "z"))
+
+
+def joining(request: Fanout) -> Ledger:
+    """A run at work that joins three branches, of which "branch-1" is under way."""
+    body = Waiting(
+        WaitReason.JOIN,
+        wait_key="parallel:run-1:work",
+        resume_to_node="after",
+        result_key="answer",
+        needed=request.needed,
+    )
+    ledger = waiting(request, "parallel", body)
+    return ledger.add(BranchesStarted(len(ledger.records), 1, ("branch-1",)))
+
+
+def crowded(request: Fanout) -> Ledger:
+    """The same with "branch-2" completed and "branch-3" under way too."""
+    ledger = joining(request)
+    wait_id = len(ledger.records) - 1
+    ledger.add(BranchesStarted(wait_id, 2, ("branch-2",)))
+    ledger.add(ChildEnded("branch-2", RunStatus.COMPLETED, result=Leaf(b'{"n":2}'), place=2))
+    return ledger.add(BranchesStarted(wait_id, 3, ("branch-3",)))
+
+
+def _joins() -> dict[str, Ledger]:
+    return {
+        "WAITING_JOIN": joining(FANOUT),
+        "WAITING_JOIN_FULL": crowded(FANOUT),
+        "WAITING_JOIN_ALL": crowded(replace(FANOUT, needed=3)),
+    }
+
+
 def _canonical() -> dict[str, Ledger]:
     failure = Failure("BUSY", "try again", retryable=True)
     return {
@@ -311,6 +348,7 @@ def _canonical() -> dict[str, Ledger]:
         "BACKOFF_START": Ledger(run_started("work", start_at=START_AT)),
         "BACKOFF_SLOT": Ledger(in_line(run_started("work"))),
         **_waits(),
+        **_joins(),
         "PARKED_POISON": at_work().leased().add(Parked(ParkReason.POISON, 5), attempt=1),
         "PARKED_IN_DOUBT": at_work()
         .leased()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from perdure_server.kernel.inputs import (
+    BranchesDue,
     Cancel,
     ChildEndSeen,
     EffectBegun,
@@ -70,6 +71,10 @@ def _wait_of(run: RunState | None) -> int:
     return run.waiting.wait_id if run is not None and run.waiting is not None else 1
 
 
+def _next_place(run: RunState | None) -> int:
+    return run.join.started + 1 if run is not None and run.join is not None else 1
+
+
 def _timer(kind: TimerKind) -> Callable[[RunState | None], Input]:
     def fired(run: RunState | None) -> Input:
         due_at = obligations(run).timers.get(kind, run.updated_at) if run is not None else AT
@@ -101,6 +106,9 @@ INPUTS: Final[Mapping[str, Callable[[RunState | None], Input]]] = {
     "StartRun": lambda _run: StartRun("default", "run-1", Leaf(b"{}")),
     "TurnTaken": lambda run: TurnTaken(_present_step(run)),
     "TurnTaken/other": lambda run: TurnTaken(_present_step(run) + 1),
+    "BranchesDue": lambda run: BranchesDue(_present_step(run), _next_place(run), (Leaf(b"{}"),)),
+    "BranchesDue/failed": lambda run: BranchesDue(_present_step(run), _next_place(run), failure=FAILURE),
+    "BranchesDue/other": lambda run: BranchesDue(_present_step(run), _next_place(run) + 1, (Leaf(b"{}"),)),
     "StepLeased": lambda run: StepLeased(_present_step(run), "worker-2"),
     "StepLeased/other": lambda run: StepLeased(_present_step(run) + 1, "worker-2"),
     "StepReleased": lambda run: StepReleased(*_step_of(run)),
@@ -121,6 +129,8 @@ INPUTS: Final[Mapping[str, Callable[[RunState | None], Input]]] = {
     "ChildEndSeen/awaited": _child("awaited", RunStatus.COMPLETED),
     "ChildEndSeen/awaited_failed": _child("awaited", RunStatus.FAILED),
     "ChildEndSeen/beside": _child("beside", RunStatus.COMPLETED),
+    "ChildEndSeen/branch": _child("branch-1", RunStatus.COMPLETED),
+    "ChildEndSeen/branch_failed": _child("branch-1", RunStatus.FAILED),
     "ChildEndSeen/unknown": _child("unknown", RunStatus.COMPLETED),
     "Cancel": lambda _run: Cancel("enough", "somebody"),
     "Pause": lambda _run: Pause("a while", "somebody"),

@@ -24,6 +24,7 @@ from perdure_server.kernel.model import (
     Timeouts,
     WaitTerms,
 )
+from perdure_server.kernel.nodes import JOIN_ALL
 from perdure_server.kernel.records import StepStatus
 
 MODULES: list[ModuleType] = [model, records, inputs, decision]
@@ -36,6 +37,7 @@ MEANT: dict[str, object] = {
     "NodeSpec.kind": NodeKind.WORKER,
     "NodeSpec.queue": "default",
     "NodeSpec.risk": Risk.IDEMPOTENT,
+    "NodeSpec.join": JOIN_ALL,
     "WaitTerms.allow_free_text": True,
     "WaitEvent.scope": EventScope.SESSION,
     "WaitEvent.terms": WaitTerms(),

@@ -13,7 +13,7 @@ from perdure_server.kernel import model as m
 from perdure_server.kernel.decide import decide
 from perdure_server.kernel.decision import Env, Reason, Rejection
 from perdure_server.kernel.keys import idempotency_key
-from perdure_server.kernel.limits import SECOND_US
+from perdure_server.kernel.limits import SECOND_US, Limits
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import RunStarted, StepCompleted, StepStatus
 from perdure_server.kernel.values import Leaf
@@ -414,3 +414,43 @@ def test_an_input_for_no_run_is_not_found() -> None:
     with pytest.raises(Rejection) as refused:
         decide(None, i.Cancel(), Env(now=AT, spec=workflow("a")))
     assert refused.value.reason is Reason.RUN_NOT_FOUND
+
+
+@pytest.mark.promise("P10")
+def test_a_run_that_goes_round_in_the_server_ends() -> None:
+    spec = workflow(m.NodeSpec("x", m.NodeKind.ASSIGN, on_error_node="x"), m.NodeSpec("y", m.NodeKind.CHOICE))
+    scene = Scene(spec, limits=Limits(server_turns=5)).start()
+    for turn in range(5):
+        assert scene.run.turns == turn
+        node, to = ("x", "y") if turn % 2 == 0 else ("y", "x")
+        assert scene.where == f"QUEUED {node}"
+        scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(next_node=to)))
+    scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(next_node="x")))
+    assert (scene.where, scene.error.type) == ("FAILED", "LOOP_LIMIT")
+    assert "5 nodes in a row" in scene.error.message
+
+
+def test_a_node_that_fails_for_ever_ends_too() -> None:
+    spec = workflow(m.NodeSpec("x", m.NodeKind.CHOICE, on_error_node="x"))
+    scene = Scene(spec, limits=Limits(server_turns=3)).start()
+    for _ in range(4):
+        scene.give(i.NodePlanned(scene.step.step_id, 0, failure("EXPRESSION_FAILED", retryable=False)))
+    assert (scene.where, scene.error.type) == ("FAILED", "LOOP_LIMIT")
+
+
+def test_an_effect_a_wait_and_a_worker_start_the_count_anew() -> None:
+    spec = workflow(m.NodeSpec("x", m.NodeKind.ASSIGN), m.NodeSpec("w"))
+    scene = Scene(spec, limits=Limits(server_turns=2)).start()
+    for _ in range(3):
+        scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(next_node="w")))
+        assert scene.run.turns == 1
+        scene.plan(next_node="x")
+        assert scene.run.turns == 0
+    wait = m.Effect("wait_event", m.WaitEvent(wait_key="k"))
+    for _ in range(2):
+        scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(effect=wait, next_node="x")))
+        scene.give(i.TurnTaken(scene.step.step_id))
+        scene.answer(1)
+        assert scene.run.turns == 0
+        scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(next_node="x")))
+        assert scene.run.turns == 1

@@ -103,7 +103,7 @@ def _given(cell: Cell) -> tuple[RunState | None, Input]:
 
 
 def _env(row: str) -> Env:
-    return Env(now=AT + 3 * DAY_US, spec=spec_of(row), horizon=HORIZON)
+    return Env(now=AT + 3 * DAY_US, spec=spec_of(row), horizon=HORIZON, new_id=lambda: "child-1")
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

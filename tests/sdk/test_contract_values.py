@@ -29,6 +29,7 @@ ENUMS = [
     (values.RecordKind, records_pb2.RecordKind),
     (values.OnExisting, run_service_pb2.OnExisting),
     (values.NodeKind, model_pb2.NodeKind),
+    (values.JoinMode, model_pb2.JoinMode),
 ]
 
 
@@ -39,7 +40,7 @@ def test_each_enumeration_is_the_contracts(ours: type[values.ContractEnum], thei
     assert {prefix + member.name: member.wire for member in ours} == names
     assert all(member.value == member.name.lower() for member in ours)
     assert [ours.from_wire(member.wire) for member in ours] == list(ours)
-    assert ours.from_wire(len(names)) is ours.from_wire(-1) is ours.from_wire(0)
+    assert ours.from_wire(max(names.values()) + 1) is ours.from_wire(-1) is ours.from_wire(0)
 
 
 def test_an_effect_key_is_frozen() -> None:

@@ -98,9 +98,20 @@ def _start_subworkflow() -> st.SearchStrategy[m.StartSubworkflow]:
 
 def _open_effect() -> st.SearchStrategy[m.OpenEffect]:
     def settled_by(effect: m.OpenEffect) -> m.OpenEffect:
-        return replace(effect, server_side=not isinstance(effect.request, m.RemoteRequest))
+        kind = ("parallel" if effect.request.names else "foreach") if isinstance(effect.request, m.Fanout) else "own"
+        return replace(effect, type=kind, server_side=not isinstance(effect.request, m.RemoteRequest))
 
     return _from_hints(m.OpenEffect).map(settled_by)
+
+
+def _fanout() -> st.SearchStrategy[m.Fanout]:
+    """Branches with a node each, or items that share one."""
+    names = st.lists(texts, min_size=1, max_size=3).map(tuple)
+    branches = names.flatmap(
+        lambda found: _from_hints(m.Fanout, names=st.just(found), entry_nodes=st.just(found), items=st.none())
+    )
+    nodes = st.tuples(texts)
+    return branches | _from_hints(m.Fanout, names=st.just(()), entry_nodes=nodes, items=leaves)
 
 
 def _run_state() -> st.SearchStrategy[m.RunState]:
@@ -115,6 +126,7 @@ _SPECIAL: Mapping[type[Any], Callable[[], st.SearchStrategy[Any]]] = {
     m.RetryPolicy: lambda: _from_hints(m.RetryPolicy, max_attempts=st.integers(1, 1_000_000)),
     m.StartSubworkflow: _start_subworkflow,
     m.OpenEffect: _open_effect,
+    m.Fanout: _fanout,
     m.RunState: _run_state,
 }
 

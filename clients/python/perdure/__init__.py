@@ -35,6 +35,7 @@ from perdure.errors import (
     Unimplemented,
 )
 from perdure.failures import NonRetryable, NotExecuted, ReleaseTask, StepError
+from perdure.flow import ALL, ANY, Append, Branch, Join, Remove, Set
 from perdure.json_text import Json, JsonObject, UnserialisableError
 from perdure.ledger import LedgerBatch, LedgerEntry, LedgerFilter, LedgerScope, Verification
 from perdure.model import Failure, RunState, StepState, TraceContext, WaitState
@@ -73,12 +74,16 @@ from perdure.workflow import Workflow
 from perdure.workflow_calls import RegisteredWorkflow, Registration, SpecProblem, Validation, WorkflowSummary
 
 __all__ = [
+    "ALL",
+    "ANY",
     "DEFAULT_PORT",
     "Aborted",
     "AlreadyExists",
+    "Append",
     "Audit",
     "AuditFinding",
     "BeginRefusedError",
+    "Branch",
     "CallCancelled",
     "CallRetryPolicy",
     "ChildCancelPolicy",
@@ -99,6 +104,7 @@ __all__ = [
     "FieldProblem",
     "Internal",
     "InvalidArgument",
+    "Join",
     "Json",
     "JsonObject",
     "LedgerBatch",
@@ -119,6 +125,7 @@ __all__ = [
     "RegisteredWorkflow",
     "Registration",
     "ReleaseTask",
+    "Remove",
     "ResourceExhausted",
     "RetryPolicy",
     "RunActivity",
@@ -133,6 +140,7 @@ __all__ = [
     "RunWait",
     "RunWatch",
     "ServerInfo",
+    "Set",
     "SpecProblem",
     "StartEvent",
     "StartReply",

@@ -5,8 +5,10 @@ Members stand in the contract's order; a number that this version does not know 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
+from itertools import count
 from typing import Any, Self
 
 
@@ -17,17 +19,23 @@ class ContractEnum(StrEnum):
     def from_wire(cls, number: int) -> Self:
         """The member for a number; UNSPECIFIED for one this version does not know."""
         members = _members(cls)
-        return members[number] if 0 <= number < len(members) else members[0]
+        return members.get(number, members[0])
 
     @property
     def wire(self) -> Any:
         """The contract's number. `Any`, because each generated enum type is a type of its own."""
-        return _members(type(self)).index(self)
+        return next(number for number, member in _members(type(self)).items() if member is self)
+
+
+_FREE: Mapping[str, range] = {"RecordKind": range(20, 22)}
+"""Numbers that the contract leaves free inside an enumeration."""
 
 
 @cache
-def _members(kind: type[ContractEnum]) -> tuple[Any, ...]:
-    return tuple(kind)
+def _members(kind: type[ContractEnum]) -> Mapping[int, Any]:
+    free = _FREE.get(kind.__name__, ())
+    numbers = (number for number in count() if number not in free)
+    return dict(zip(numbers, kind, strict=False))
 
 
 class RunStatus(ContractEnum):
@@ -138,6 +146,8 @@ class RecordKind(ContractEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LATE_RESULT = "late_result"
+    BRANCHES_STARTED = "branches_started"
+    JOINED = "joined"
 
     @property
     def is_terminal(self) -> bool:
@@ -170,6 +180,15 @@ class SlotState(ContractEnum):
     HELD = "held"
 
 
+class JoinMode(ContractEnum):
+    """How many of the branches or items must complete."""
+
+    UNSPECIFIED = "unspecified"
+    ALL = "all"
+    ANY = "any"
+    COUNT = "count"
+
+
 class NodeKind(ContractEnum):
     """Where a node's plan comes from."""
 
@@ -178,3 +197,8 @@ class NodeKind(ContractEnum):
     EFFECT = "effect"
     COMPLETE = "complete"
     FAIL = "fail"
+    CHOICE = "choice"
+    ASSIGN = "assign"
+    PARALLEL = "parallel"
+    FOREACH = "foreach"
+    SUBWORKFLOW = "subworkflow"

@@ -7,11 +7,12 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack
 
 from perdure.context import NodeContext
 from perdure.effect import Effect, Risk
+from perdure.flow import ALL, Branch, Change, Join
 from perdure.json_text import Json, JsonObject, encode
 from perdure.plan import Plan
 from perdure.policies import RetryPolicy, Timeouts
 from perdure.v1 import model_pb2
-from perdure.values import EffectRisk, NodeKind
+from perdure.values import ChildCancelPolicy, EffectRisk, NodeKind
 
 NodeResult: TypeAlias = Plan | Effect | None
 NodeHandler: TypeAlias = Callable[[NodeContext], Awaitable[NodeResult] | NodeResult]
@@ -42,6 +43,25 @@ class NodeOptions(StepOptions, total=False):
     """
 
     inputs: Sequence[str]
+
+
+class WayOn(TypedDict, total=False):
+    """Where a node that the server runs leads.
+
+    next: node after it; unset: the run ends with {"success": true, "result": ...}.
+    result_key: dotted path into vars for the result; unset stores nothing.
+    on_error_node: node to enter when it fails.
+    """
+
+    next: str
+    result_key: str
+    on_error_node: str
+
+
+class JoinOptions(WayOn, total=False):
+    """Also how many branches or items must complete; the others are then cancelled. Unset: all."""
+
+    join: Join
 
 
 class Workflow:
@@ -128,6 +148,115 @@ class Workflow:
         template = encode(error if details is None else {**error, "details": details})
         self._declare(node_id, model_pb2.NodeSpec(kind=NodeKind.FAIL.wire, template_json=template), {})
 
+    def choice_node(
+        self, node_id: str, *choices: tuple[str, str], otherwise: str = "", on_error_node: str = ""
+    ) -> None:
+        """Declares a node that goes to the first of `choices` whose expression is true.
+
+        Args:
+            node_id: the node.
+            choices: (expression, node) in order.
+            otherwise: where to go when none is; "": the step then fails with NO_CHOICE.
+            on_error_node: node to enter when it fails, also for an expression that does.
+        """
+        rules = [model_pb2.ChoiceRule(when=when, next=target) for when, target in choices]
+        spec = model_pb2.NodeSpec(kind=NodeKind.CHOICE.wire, choices=rules, next=otherwise)
+        self._declare(node_id, spec, {"on_error_node": on_error_node})
+
+    def assign_node(self, node_id: str, *changes: Change, next: str, on_error_node: str = "") -> None:
+        """Declares a node that changes vars and goes on.
+
+        Args:
+            node_id: the node.
+            changes: in order; their templates see vars as they were before the node.
+            next: node after it.
+            on_error_node: node to enter when an expression fails; nothing is changed then.
+        """
+        ops = [change.to_wire() for change in changes]
+        spec = model_pb2.NodeSpec(kind=NodeKind.ASSIGN.wire, assign=ops, next=next)
+        self._declare(node_id, spec, {"on_error_node": on_error_node})
+
+    def parallel_node(
+        self,
+        node_id: str,
+        branches: Mapping[str, str | Branch],
+        **options: Unpack[JoinOptions],
+    ) -> None:
+        """Declares a node that runs branches side by side, each as a child run, and joins them.
+
+        The result is {name: output} of the branches that completed.
+
+        Args:
+            node_id: the node.
+            branches: name to the node it starts at, or to a Branch with vars of its own.
+            options: see JoinOptions.
+        """
+        given = [
+            _branch(name, branch if isinstance(branch, Branch) else Branch(branch)) for name, branch in branches.items()
+        ]
+        spec = model_pb2.NodeSpec(kind=NodeKind.PARALLEL.wire, branches=given, join=_join(options))
+        self._declare_way(node_id, spec, options)
+
+    def foreach_node(
+        self,
+        node_id: str,
+        items: str,
+        entry_node: str,
+        vars: JsonObject | None = None,
+        *,
+        max_concurrency: int = 0,
+        **options: Unpack[JoinOptions],
+    ) -> None:
+        """Declares a node that does something for every item of a list, each as a child run, and joins them.
+
+        The result is the outputs in the order of the items, null where one did not complete.
+
+        Args:
+            node_id: the node.
+            items: expression, a list.
+            entry_node: the node each item starts at.
+            vars: template of an item's vars, which also sees `item` and `index`; None: {"item", "index"}.
+            max_concurrency: items under way at once; 0: 100.
+            options: see JoinOptions.
+        """
+        each = model_pb2.ForeachSpec(items=items, entry_node=entry_node, max_concurrency=max_concurrency)
+        each.vars_json = "" if vars is None else encode(vars)
+        spec = model_pb2.NodeSpec(kind=NodeKind.FOREACH.wire, foreach=each, join=_join(options))
+        self._declare_way(node_id, spec, options)
+
+    def subworkflow_node(
+        self,
+        node_id: str,
+        workflow_id: str,
+        vars: JsonObject | None = None,
+        *,
+        version: str = "",
+        in_background: bool = False,
+        on_parent_cancel: ChildCancelPolicy = ChildCancelPolicy.CANCEL,
+        **options: Unpack[WayOn],
+    ) -> None:
+        """Declares a node that starts a run of another workflow as a child, and waits for its end.
+
+        The result is {"sub_run_id", "output"}.
+
+        Args:
+            node_id: the node.
+            workflow_id: the child's workflow.
+            vars: template of its vars.
+            version: "": the default when it starts.
+            in_background: do not wait for it.
+            on_parent_cancel: what a cancel of this run does to it.
+            options: see WayOn.
+        """
+        child = model_pb2.SubworkflowSpec(
+            workflow_id=workflow_id,
+            workflow_version=version,
+            vars_json="" if vars is None else encode(vars),
+            on_parent_cancel=ChildCancelPolicy(on_parent_cancel).wire,
+        )
+        setattr(child, "async", in_background)
+        self._declare_way(node_id, model_pb2.NodeSpec(kind=NodeKind.SUBWORKFLOW.wire, subworkflow=child), options)
+
     @property
     def node_ids(self) -> Sequence[str]:
         """All nodes, in the order they were declared."""
@@ -149,6 +278,11 @@ class Workflow:
             on_cancel_node=self._on_cancel_node,
         )
 
+    def _declare_way(self, node_id: str, spec: model_pb2.NodeSpec, options: JoinOptions | WayOn) -> None:
+        spec.next = options.get("next", "")
+        spec.result_key = options.get("result_key", "")
+        self._declare(node_id, spec, {"on_error_node": options.get("on_error_node", "")})
+
     def _declare(self, node_id: str, spec: model_pb2.NodeSpec, options: StepOptions) -> None:
         if node_id in self._nodes:
             raise ValueError(f"workflow {self.workflow_id!r} already has a node {node_id!r}")
@@ -160,3 +294,13 @@ class Workflow:
         if "timeouts" in options:
             spec.timeouts.CopyFrom(options["timeouts"].to_wire())
         self._nodes[node_id] = spec
+
+
+def _branch(name: str, branch: Branch) -> model_pb2.BranchSpec:
+    vars_json = "" if branch.vars is None else encode(branch.vars)
+    return model_pb2.BranchSpec(name=name, entry_node=branch.entry_node, vars_json=vars_json)
+
+
+def _join(options: JoinOptions) -> model_pb2.JoinSpec | None:
+    join = options.get("join", ALL)
+    return join.to_wire() if join.count else None

@@ -67,11 +67,12 @@ class SpecProblem:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What a check of a spec found; `version` is set when it is valid."""
+    """What a check of a spec found; `version` is set when it is valid. `warnings` do not make it invalid."""
 
     valid: bool
     version: str
     problems: tuple[SpecProblem, ...]
+    warnings: tuple[SpecProblem, ...] = ()
 
 
 class WorkflowCalls(Calls):
@@ -131,7 +132,8 @@ class WorkflowCalls(Calls):
         request = pb.ValidateWorkflowRequest(namespace=self._connection.namespace, spec=_spec(workflow))
         reply = await self._connection.unary(self._workflows.ValidateWorkflow, request)
         problems = tuple(SpecProblem(problem.field, problem.description) for problem in reply.problems)
-        return Validation(reply.valid, reply.version, problems)
+        warnings = tuple(SpecProblem(warning.field, warning.description) for warning in reply.warnings)
+        return Validation(reply.valid, reply.version, problems, warnings)
 
     async def set_default_version(self, workflow_id: str, version: str, *, request_id: str | None = None) -> str:
         """Makes a version the one that new runs take; returns the default before ("" for none).

@@ -74,7 +74,10 @@ class WorkflowService(WorkflowServiceServicer):
         namespace, checked = v.validate_workflow(request, self._limits)
         await self._engine.catalog.require_namespace(namespace)
         problems = [pb.SpecProblem(field=field, description=text) for field, text in checked.problems]
-        return pb.ValidateWorkflowResponse(valid=not problems, version=checked.version, problems=problems)
+        warnings = [pb.SpecProblem(field=field, description=text) for field, text in checked.warnings]
+        return pb.ValidateWorkflowResponse(
+            valid=not problems, version=checked.version, problems=problems, warnings=warnings
+        )
 
     async def SetDefaultVersion(
         self, request: pb.SetDefaultVersionRequest, context: Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from perdure.v1 import model_pb2
 from perdure.v1 import workflow_service_pb2 as pb
@@ -11,23 +11,22 @@ from perdure_server.api.codec import workflows
 from perdure_server.api.fields import Check
 from perdure_server.api.problems import EdgeError, FieldViolation
 from perdure_server.api.run_validation import request_id
+from perdure_server.api.spec_graph import check_graph, unreachable
+from perdure_server.api.spec_rules import check_kinds
 from perdure_server.engine.register_workflow import RegisterWorkflowCommand
 from perdure_server.kernel.bounds import MAX_PROBLEMS, PAGE_TOKEN_BYTES
 from perdure_server.kernel.limits import Limits
-from perdure_server.kernel.model import NodeKind, NodeSpec, WorkflowSpec
-from perdure_server.programs.declarative import check_template
-
-_TEMPLATED: Final = (NodeKind.EFFECT, NodeKind.COMPLETE, NodeKind.FAIL)
-_LEADING_KEYS: Final = ("resume_to_node", "on_deadline_node")
+from perdure_server.kernel.model import WorkflowSpec
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedSpec:
-    """What a check of a spec found: its problems, and without any its version."""
+    """What a check of a spec found: its problems, and without any its version and what is hardly meant."""
 
     spec: WorkflowSpec
     version: str
     problems: tuple[FieldViolation, ...]
+    warnings: tuple[FieldViolation, ...] = ()
 
 
 def check_spec(message: model_pb2.WorkflowSpec, limits: Limits) -> CheckedSpec:
@@ -35,13 +34,14 @@ def check_spec(message: model_pb2.WorkflowSpec, limits: Limits) -> CheckedSpec:
     check = Check(limits, MAX_PROBLEMS)
     spec = workflows.workflow_spec(message, check)
     if 0 < len(message.nodes) <= limits.workflow_nodes:
-        _check_references(spec, check)
-    for node in spec.nodes.values():
-        _check_kind(node, check, f"nodes[{node.node_id}].")
+        check_graph(spec, check)
+    check_kinds(spec, check)
     if message.ByteSize() > limits.message_bytes:
         check.refuse("nodes", f"the spec has {message.ByteSize()} bytes; at most {limits.message_bytes} fit a message")
     problems = tuple(check.violations)
-    return CheckedSpec(spec, "" if problems else workflows.spec_version(message), problems)
+    if problems:
+        return CheckedSpec(spec, "", problems)
+    return CheckedSpec(spec, workflows.spec_version(message), (), tuple(unreachable(spec)[:MAX_PROBLEMS]))
 
 
 def register_workflow(request: pb.RegisterWorkflowRequest, limits: Limits) -> RegisterWorkflowCommand:
@@ -121,47 +121,3 @@ def _invalid(problems: tuple[FieldViolation, ...]) -> EdgeError:
         violations,
         problems=str(len(problems)),
     )
-
-
-def _check_references(spec: WorkflowSpec, check: Check) -> None:
-    def must_exist(field: str, node_id: str) -> None:
-        if node_id and node_id not in spec.nodes:
-            check.refuse(field, f"names node {node_id[:128]!r}, which the workflow does not have")
-
-    must_exist("entry_node", spec.entry_node)
-    must_exist("on_cancel_node", spec.on_cancel_node)
-    for node in spec.nodes.values():
-        at = f"nodes[{node.node_id}]."
-        must_exist(at + "next", node.next)
-        must_exist(at + "on_error_node", node.on_error_node)
-        for key, target in _template_targets(node).items():
-            must_exist(f"{at}template_json.payload.{key}", target)
-
-
-def _template_targets(node: NodeSpec) -> dict[str, str]:
-    """Nodes that an effect's template names outright."""
-    if node.kind is not NodeKind.EFFECT or node.template is None:
-        return {}
-    template = node.template.value
-    payload = template.get("payload") if isinstance(template, dict) else None
-    if not isinstance(payload, dict):
-        return {}
-    named = {key: payload.get(key) for key in _LEADING_KEYS}
-    return {key: target for key, target in named.items() if isinstance(target, str) and "${" not in target}
-
-
-def _check_kind(node: NodeSpec, check: Check, at: str) -> None:
-    """What a node's kind asks for, and what it has no use for."""
-    kind = node.kind.name
-    if node.kind in _TEMPLATED:
-        if node.template is None:
-            check.refuse(at + "template_json", f"is required for kind {kind}")
-        else:
-            for problem in check_template(node.kind, node.template):
-                check.refuse(at + "template_json", problem)
-        if node.inputs:
-            check.refuse(at + "inputs", f"means nothing for kind {kind}: only WORKER nodes read inputs")
-    elif node.template is not None:
-        check.refuse(at + "template_json", "means nothing for kind WORKER: the worker makes the plan")
-    if node.kind in (NodeKind.COMPLETE, NodeKind.FAIL) and node.next:
-        check.refuse(at + "next", f"means nothing for kind {kind}: the run ends there")

@@ -115,7 +115,7 @@ def _slot_form(slot: str, ref: records_pb2.PayloadRef, owner: Message, entry: Le
         return None
     kind = _SLOTS.get((owner.DESCRIPTOR.name, slot))
     if isinstance(owner, records_pb2.OpenEffect) and owner.server_side:
-        kind = model_pb2.Effect
+        kind = records_pb2.Fanout if owner.type in ("parallel", "foreach") else model_pb2.Effect
     if kind is None:
         return json.loads(data)
     if issubclass(kind, str):

@@ -89,6 +89,9 @@ def _asked(body: Body) -> str:
     kind = str(effect.values["type"])
     if not effect.values.get("server_side"):
         return f"asks for {kind} {effect.payload('payload')}".rstrip()
+    if kind in ("parallel", "foreach"):
+        fanout = effect.inside("payload")
+        return f"asks for {kind} {fanout.text('needed')} of {fanout.text('total')}"
     request = effect.inside("payload").inside(kind)
     return " ".join(("asks for", kind, *filter(None, _essence(kind, request))))
 
@@ -148,7 +151,15 @@ def _event_consumed(body: Body) -> list[str]:
 
 def _child_ended(body: Body) -> list[str]:
     child = f"{body.text('child_run_id')} {body.text('child_status')}"
+    if body.values.get("place"):
+        return [child, body.text("place", "branch "), body.payload("result")]
     return [child, body.inside("result").payload("output"), body.following]
+
+
+def _branches_started(body: Body) -> list[str]:
+    run_ids: Sequence[str] = body.values.get("run_ids", [])
+    first = int(str(body.values.get("first", 1)))
+    return [f"{first} to {first + len(run_ids) - 1}", " ".join(run_ids[:3]) + (" ..." if len(run_ids) > 3 else "")]
 
 
 def _parked(body: Body) -> list[str]:
@@ -197,5 +208,7 @@ _TELLING: Final[Mapping[str, Callable[[Body], list[str]]]] = {
     "completed": lambda body: [body.payload("output")],
     "failed": lambda body: [body.failure()],
     "cancelled": _spoken("cancelled_by"),
+    "branches_started": _branches_started,
+    "joined": lambda body: ["enough branches completed", body.following],
     "late_result": lambda body: ["kept without effect", body.payload("report")],
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from google.protobuf import json_format
 
@@ -17,8 +17,9 @@ from perdure_server.cli.refusals import USAGE, Refusal
 def read_spec(path: Path) -> WorkflowSpec:
     """The workflow in a file.
 
-    Names are those of the contract. A node's `kind` may be the short word (`worker`, `effect`, `complete`,
-    `fail`), `risk` likewise, and `template` may be given as JSON instead of `template_json` as text.
+    Names are those of the contract. A node's `kind` may be the short word (`worker`, `effect`, `choice` ...), `risk`,
+    `mode` and `on_parent_cancel` likewise; `template`, `vars`, `set` and `append` may be given as JSON instead of
+    `template_json` and so on as text.
 
     Raises:
         Refusal: it cannot be read, or is not a workflow.
@@ -39,21 +40,47 @@ def read_spec(path: Path) -> WorkflowSpec:
         raise Refusal(f"{path}: {error}", "names and types are those of WorkflowSpec", exit_code=USAGE) from error
 
 
+_WORDS: Final = {
+    "kind": "NODE_KIND_",
+    "risk": "EFFECT_RISK_",
+    "mode": "JOIN_MODE_",
+    "on_parent_cancel": "CHILD_CANCEL_POLICY_",
+}
+_VALUES: Final = ("template", "vars", "set", "append")
+_SPANS: Final = ("initial_interval", "max_interval", "timeout")
+
+
 def _expand(node: dict[str, Any]) -> None:
     """Writes a node's short forms as the contract spells them."""
-    for name, prefix in (("kind", "NODE_KIND_"), ("risk", "EFFECT_RISK_")):
-        word = node.get(name)
+    _expand_own(node)
+    timeouts = node.get("timeouts")
+    if isinstance(timeouts, dict):
+        _expand_spans(cast("dict[str, Any]", timeouts), tuple(cast("dict[str, Any]", timeouts)))
+    for name in ("retry", "foreach", "join", "subworkflow"):
+        if isinstance(node.get(name), dict):
+            _expand_own(node[name])
+    for name in ("assign", "branches"):
+        for part in cast("list[Any]", node.get(name)) if isinstance(node.get(name), list) else ():
+            if isinstance(part, dict):
+                _expand_own(cast("dict[str, Any]", part))
+
+
+def _expand_own(members: dict[str, Any]) -> None:
+    """Short words of enumerations, values instead of their text, numbers of seconds: those of one object."""
+    for name, prefix in _WORDS.items():
+        word = members.get(name)
         if isinstance(word, str) and not word.startswith(prefix):
-            node[name] = prefix + word.upper()
-    if "template" in node:
-        node["template_json"] = json.dumps(node.pop("template"), ensure_ascii=False)
-    for policy, spans in (("retry", ("initial_interval", "max_interval")), ("timeouts", None)):
-        given = node.get(policy)
-        if isinstance(given, dict):
-            members = cast("dict[str, Any]", given)
-            for name in spans or tuple(members):
-                if isinstance(members.get(name), int | float):
-                    members[name] = f"{members[name]}s"
+            members[name] = prefix + word.upper()
+    for name in _VALUES:
+        if name in members:
+            members[f"{name}_json"] = json.dumps(members.pop(name), ensure_ascii=False)
+    _expand_spans(members, _SPANS)
+
+
+def _expand_spans(members: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if isinstance(members.get(name), int | float):
+            members[name] = f"{members[name]}s"
 
 
 def spec_form(spec: WorkflowSpec) -> dict[str, Any]:

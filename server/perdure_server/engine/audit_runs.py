@@ -134,7 +134,7 @@ def _check_movable(audit: _Audit, run: RunState) -> None:
         Activity.QUEUED: due.task is None and due.turn is None,
         Activity.LEASED: due.task is None or not due.task.leased,
         Activity.BACKOFF: not _comes_back(due),
-        Activity.WAITING: run.waiting is None,
+        Activity.WAITING: run.waiting is None or (run.join is not None and not run.join.open and due.turn is None),
         Activity.PARKED: run.step is None or run.step.park_reason is None,
         Activity.IDLE: run.step is None,
     }

@@ -232,7 +232,8 @@ def _request_row(engine: Engine, call: Call, run: RunState) -> RequestRow | None
 
 def _wait_row(engine: Engine, slot: RunSlot, run: RunState) -> WaitRow | None:
     known = slot.wait_row
-    if run.waiting is not None and known is not None and known.wait_id == run.waiting.wait_id:
+    wait = run.waiting
+    if wait is not None and known is not None and known.wait_id == wait.wait_id and run.join is None:
         return known
     return rows.wait_row(engine.codec, run.waiting)
 

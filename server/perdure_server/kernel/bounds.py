@@ -7,6 +7,7 @@ from typing import Final
 
 from perdure_server.kernel.limits import KIB, SECOND_US
 
+MAX_INT32: Final = 2**31 - 1
 MAX_INT64: Final = 2**63 - 1
 
 ID_CHARS: Final = 128
@@ -47,6 +48,16 @@ MAX_SERVED: Final = 10_000
 """Workflows, versions, nodes and effect types that a worker names."""
 MAX_HELD: Final = 10_000
 """Leases that one message of a worker names, and tasks that a worker is given at a time, whatever credit it names."""
+EXPRESSION_BYTES: Final = 4 * KIB
+"""The CEL of a choice, of a foreach's items, of a template's string."""
+MAX_CHOICES: Final = 100
+"""Of a CHOICE node."""
+MAX_ASSIGN: Final = 1_000
+"""Changes of an ASSIGN node."""
+MAX_BRANCHES: Final = 1_000
+"""Of a PARALLEL node."""
+MAX_EXPRESSIONS: Final = 5_000
+"""Of a workflow, plain paths not counted."""
 MAX_PROBLEMS: Final = 1_000
 """Problems of a spec that ValidateWorkflow tells."""
 

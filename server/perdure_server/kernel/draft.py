@@ -88,6 +88,12 @@ class Draft:
             if wanted and child.on_parent_cancel is ChildPolicy.CANCEL:
                 self.mail.append(Mail(child.run_id, MailKind.CANCEL, self.run.run_id))
 
+    def cancel_branches(self, step_id: int) -> None:
+        """Sends a cancel to the branches or items of a join that are still under way."""
+        for child in self.run.children.values():
+            if child.place and child.step_id == step_id:
+                self.mail.append(Mail(child.run_id, MailKind.CANCEL, self.run.run_id))
+
     def decision(self) -> Decision:
         """What has been drafted."""
         return Decision(self.run, self.records, self.new_runs, self.events, self.mail)

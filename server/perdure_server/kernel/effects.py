@@ -10,6 +10,7 @@ from perdure_server.kernel.draft import Draft
 from perdure_server.kernel.endings import VARS_TOO_LARGE, end_completed, fail_attempt, fits, success_output
 from perdure_server.kernel.inputs import StartRun
 from perdure_server.kernel.instants import format_instant
+from perdure_server.kernel.joins import joined_result
 from perdure_server.kernel.keys import idempotency_key
 from perdure_server.kernel.lifecycle import begin_run, event_payload
 from perdure_server.kernel.records import ChildLink, StepCompleted, StepStatus, Waiting
@@ -96,6 +97,8 @@ def take_turn(draft: Draft, answer: Leaf | None) -> None:
             if answer is None:
                 raise ValueError("a vars_query turn needs its answer")
             complete_effect(draft, answer)
+        case m.Fanout():
+            _join(draft, request)
         case m.RemoteRequest():
             raise Rejection(Reason.NOT_DUE, "the effect is a worker's")
 
@@ -181,6 +184,21 @@ def _emit(draft: Draft, request: m.EmitEvent) -> None:
     )
     draft.events.append(event)
     complete_effect(draft, Leaf.of({"event_id": event.event_id, "name": event.name, "scope": event.scope.name.lower()}))
+
+
+def _join(draft: Draft, request: m.Fanout) -> None:
+    """Waits for branches or items; the first of them start with the next turn."""
+    limits, effect = draft.env.limits, opened(draft)
+    if draft.run.depth + 1 > limits.tree_depth:
+        refuse_effect(draft, "LIMIT_REACHED", f"runs nest at most {limits.tree_depth} deep")
+    elif request.needed > request.total:
+        text = f"{request.needed} must complete, and there are {request.total}"
+        refuse_effect(draft, "JOIN_NOT_REACHABLE", text)
+    elif not request.total:
+        complete_effect(draft, joined_result(request, {}))
+    else:
+        key = f"{effect.type}:{draft.run.run_id}:{draft.step.node_id}"
+        register(draft, Waiting(m.WaitReason.JOIN, wait_key=key, needed=request.needed), m.NO_TERMS)
 
 
 def _start_child(draft: Draft, request: m.StartSubworkflow) -> None:

@@ -103,8 +103,10 @@ def backoff_us(policy: RetryPolicy, failures: int) -> int:
 
 def _give_up(draft: Draft, step: Step, failure: Failure, failures: int) -> None:
     effect = step.effect
-    on_error = effect.on_error_node if effect else draft.node(step.node_id).on_error_node
-    error_key = (effect.result_key if effect else "") or ERROR_KEY
+    node = draft.node(step.node_id)
+    on_error = effect.on_error_node if effect else node.on_error_node
+    own_key = node.result_key if step.server_side else ""
+    error_key = (effect.result_key if effect else own_key) or ERROR_KEY
     if on_error and fits(draft, error_key, Leaf.of(error_object(failure))):
         body = StepCompleted(_effect_type(step), failure=failure, error_key=error_key, next=draft.entry(on_error))
         draft.add(body, StepStatus.FAILED)

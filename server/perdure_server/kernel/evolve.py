@@ -7,17 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from perdure_server.kernel import records as r
+from perdure_server.kernel.joins import fanout_of, joined_result
 from perdure_server.kernel.model import (
     Activity,
     Child,
+    ChildPolicy,
     Drive,
     Failure,
+    Join,
     NodeEntry,
     RunState,
     RunStatus,
     SlotState,
     Step,
     Wait,
+    WaitReason,
 )
 from perdure_server.kernel.values import Json, Leaf
 from perdure_server.kernel.vars import (
@@ -160,12 +164,16 @@ def _make_due(run: RunState) -> None:
 
 def _go_on(run: RunState, record: r.Record, entry: NodeEntry | None) -> None:
     """Enters `entry`; without one the run's end is the next record."""
+    run.join = None
     if entry is None:
         run.status = RunStatus.RUNNING
         run.activity = Activity.QUEUED
         run.step = None
         run.waiting = None
         return
+    left = run.step
+    is_turn = left is not None and left.server_side and left.effect is None
+    run.turns = run.turns + 1 if is_turn else 0
     _stand_at(run, record, entry)
     _make_due(run)
 
@@ -313,6 +321,8 @@ def _waiting(run: RunState, record: r.Record, body: r.Waiting) -> None:
         needed=body.needed,
         missed_events=body.missed_events,
     )
+    if body.reason is WaitReason.JOIN:
+        run.join = Join(record.seq)
 
 
 def _link(run: RunState, record: r.Record, link: r.ChildLink) -> None:
@@ -335,12 +345,48 @@ def _event_consumed(run: RunState, record: r.Record, body: r.EventConsumed) -> N
 
 
 def _child_ended(run: RunState, record: r.Record, body: r.ChildEnded) -> None:
-    run.children = {key: child for key, child in run.children.items() if key != body.child_run_id}
+    run.children = dict(run.children)
+    run.children.pop(body.child_run_id, None)
+    if body.place:
+        _branch_ended(run, body)
+        return
     if body.wait_id == 0 or body.child_status is not RunStatus.COMPLETED:
         return
     wait = _wait(run, body.wait_id)
     _store(run, wait.result_key, body.result)
     _go_on(run, record, body.next)
+
+
+def _branches_started(run: RunState, record: r.Record, body: r.BranchesStarted) -> None:
+    join = _join(run, body.wait_id)
+    places = enumerate(body.run_ids, start=body.first)
+    begun = {run_id: Child(run_id, record.step_id, True, ChildPolicy.CANCEL, place) for place, run_id in places}
+    run.children = {**run.children, **begun}
+    run.join = replace(join, started=join.started + len(begun), open=join.open + len(begun))
+
+
+def _branch_ended(run: RunState, body: r.ChildEnded) -> None:
+    if run.join is None or run.waiting is None:
+        raise ValueError(f"run {run.run_id} joins nothing at seq {run.seq}")
+    join = run.join
+    if body.result is None:
+        run.join = replace(join, open=join.open - 1, failed=join.failed + 1)
+        return
+    results = {**join.results, body.place: body.result}
+    run.join = replace(join, open=join.open - 1, results=results, size=join.size + body.result.size)
+    run.waiting = replace(run.waiting, joined=len(results))
+
+
+def _joined(run: RunState, record: r.Record, body: r.Joined) -> None:
+    wait, join = _wait(run, body.wait_id), _join(run, body.wait_id)
+    _store(run, wait.result_key, joined_result(fanout_of(run), join.results))
+    _go_on(run, record, body.next)
+
+
+def _join(run: RunState, wait_id: int) -> Join:
+    if run.join is None or run.join.wait_id != wait_id:
+        raise ValueError(f"run {run.run_id} joins nothing with wait {wait_id} at seq {run.seq}")
+    return run.join
 
 
 def _parked(run: RunState, _record: r.Record, body: r.Parked) -> None:
@@ -397,6 +443,7 @@ def _end(run: RunState, record: r.Record, status: RunStatus) -> None:
     run.step = None
     run.waiting = None
     run.children = {}
+    run.join = None
     run.step_budget = 0
     run.ended_at = record.at
     run.slot = SlotState.NONE
@@ -443,4 +490,6 @@ _APPLY: dict[type, Callable[[RunState, r.Record, Any], None]] = {
     r.Failed: _failed,
     r.Cancelled: _cancelled,
     r.LateResult: _late_result,
+    r.BranchesStarted: _branches_started,
+    r.Joined: _joined,
 }

@@ -78,6 +78,17 @@ class TurnTaken:
     answer: Leaf | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BranchesDue:
+    """The server starts the next branches or items of a join, from the place `first` on: `vars` are theirs, made
+    by `programs`. With `failure` they could not be made."""
+
+    step_id: int
+    first: int
+    vars: tuple[Leaf, ...] = ()
+    failure: Failure | None = None
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class StepLeased:
     """A worker gets the step: attempt + 1."""
@@ -229,6 +240,7 @@ class TickBudget:
 Input: TypeAlias = (
     StartRun
     | TurnTaken
+    | BranchesDue
     | StepLeased
     | StepReleased
     | NodePlanned

@@ -158,7 +158,10 @@ def tick_budget(draft: Draft, event: TickBudget) -> None:
 
 
 def cancel(draft: Draft, event: Cancel) -> None:
-    """Ends the run at once, or enters on_cancel_node; a second cancel ends that path at once."""
+    """Ends the run at once, or enters on_cancel_node; a second cancel ends that path at once.
+
+    A branch just ends: undoing things is the business of the run that it belongs to.
+    """
     run = draft.run
     draft.cancel_children()
     if run.cancelling:
@@ -167,7 +170,7 @@ def cancel(draft: Draft, event: Cancel) -> None:
         return
     reason = event.reason or DEFAULT_CANCEL_REASON
     on_cancel = draft.env.spec.on_cancel_node
-    if on_cancel:
+    if on_cancel and not run.branch:
         draft.add(CancelRequested(reason, draft.entry(on_cancel), event.cancelled_by))
         return
     draft.add(Cancelled(reason, cancelled_by=event.cancelled_by))

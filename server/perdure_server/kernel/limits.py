@@ -25,6 +25,9 @@ class Limits:
     label_bytes: int = 256
     workflow_nodes: int = 2_000
     open_children: int = 10_000
+    foreach_items: int = 10_000
+    branch_batch: int = 100
+    server_turns: int = 10_000
     tree_depth: int = 32
     runs_in_line: int = 10_000
     batch_bytes: int = 256 * KIB

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, TypeAlias
 
+from perdure_server.kernel.nodes import JOIN_ALL, BranchSpec, ChoiceRule, ForeachSpec, JoinSpec
 from perdure_server.kernel.values import Json, Leaf
 
 
@@ -82,6 +83,11 @@ class NodeKind(IntEnum):
     EFFECT = 2
     COMPLETE = 3
     FAIL = 4
+    CHOICE = 5
+    ASSIGN = 6
+    PARALLEL = 7
+    FOREACH = 8
+    SUBWORKFLOW = 9
 
 
 class OnLimit(IntEnum):
@@ -163,7 +169,7 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """One node of a workflow."""
+    """One node of a workflow. Values of `assign`, and `subworkflow.vars`, are templates."""
 
     node_id: str
     kind: NodeKind = NodeKind.WORKER
@@ -177,6 +183,12 @@ class NodeSpec:
     result_key: str = ""
     risk: Risk = Risk.IDEMPOTENT
     priority: int = 0
+    choices: tuple[ChoiceRule, ...] = ()
+    assign: tuple[VarsOp, ...] = ()
+    branches: tuple[BranchSpec, ...] = ()
+    foreach: ForeachSpec | None = None
+    join: JoinSpec = JOIN_ALL
+    subworkflow: StartSubworkflow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +303,19 @@ class VarsQuery:
     keys_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Fanout:
+    """Run branches (`names`, each with its node) or items (an array, all at one node) as child runs of the same
+    version, some at once, and wait until `needed` of them have completed."""
+
+    total: int
+    needed: int
+    max_concurrency: int
+    entry_nodes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    items: Leaf | None = None
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class RemoteRequest:
     """An effect executed by a worker: its JSON payload."""
@@ -298,7 +323,9 @@ class RemoteRequest:
     payload: Leaf
 
 
-ServerRequest: TypeAlias = WaitEvent | WaitUntil | AskUser | AnswerUser | EmitEvent | StartSubworkflow | VarsQuery
+ServerRequest: TypeAlias = (
+    WaitEvent | WaitUntil | AskUser | AnswerUser | EmitEvent | StartSubworkflow | VarsQuery | Fanout
+)
 EffectRequest: TypeAlias = ServerRequest | RemoteRequest
 
 
@@ -443,12 +470,25 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A child run that has not ended, as its parent knows it."""
+    """A child run that has not ended, as its parent knows it. `place` of a branch or item, from 1; 0: neither."""
 
     run_id: str
     step_id: int
     awaited: bool
     on_parent_cancel: ChildPolicy
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How far the branches or items are that a run waits for; `results` by place, from 1."""
+
+    wait_id: int
+    started: int = 0
+    open: int = 0
+    failed: int = 0
+    results: Mapping[int, Leaf] = field(default_factory=dict[int, Leaf])
+    size: int = 0
 
 
 MarkKey: TypeAlias = tuple[int, str, str]
@@ -460,7 +500,8 @@ class RunState:
     """A run as it stands: the fold of its ledger (P3). Never changed in place: `evolve` copies.
 
     Structures inside are shared between states and are never changed either. `abandoned` is the
-    (step_id, attempt) that was leased when a cancel or deadline came: its late report is kept once.
+    (step_id, attempt) that was leased when a cancel or deadline came: its late report is kept once. `turns`
+    counts the nodes that the server has run since the last effect, wait or worker.
     """
 
     namespace: str
@@ -496,7 +537,9 @@ class RunState:
     visits: Mapping[str, int] = field(default_factory=dict[str, int])
     consumed: Mapping[MarkKey, int] = field(default_factory=dict[MarkKey, int])
     children: Mapping[str, Child] = field(default_factory=dict[str, Child])
+    join: Join | None = None
     step_budget: int = 0
+    turns: int = 0
     abandoned: tuple[int, int] | None = None
     concurrency: Concurrency | None = None
     slot: SlotState = SlotState.NONE

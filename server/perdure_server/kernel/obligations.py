@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure_server.kernel.decision import NO_OBLIGATIONS, Obligations, SlotDue, TaskDue
 from perdure_server.kernel.inputs import TimerKind
+from perdure_server.kernel.joins import room
 from perdure_server.kernel.model import Activity, RunState, SlotState, Step
 
 
@@ -12,7 +13,7 @@ def obligations(run: RunState) -> Obligations:
     if run.ended:
         return NO_OBLIGATIONS
     step = run.step
-    has_turn = step is not None and step.server_side and run.activity is Activity.QUEUED
+    has_turn = (step is not None and step.server_side and run.activity is Activity.QUEUED) or room(run) > 0
     turn = run.paused if has_turn else None
     slot = slot_due(run) if run.concurrency else None
     return Obligations(task_due(run), turn, timers(run), run.waiting, frozenset(run.children), slot)

@@ -46,6 +46,8 @@ class RecordKind(IntEnum):
     FAILED = 17
     CANCELLED = 18
     LATE_RESULT = 19
+    BRANCHES_STARTED = 22
+    JOINED = 23
 
 
 class StepStatus(IntEnum):
@@ -212,12 +214,30 @@ class EventConsumed:
 
 @dataclass(frozen=True, slots=True)
 class ChildEnded:
-    """A child ended. `wait_id` 0: nobody waited for it."""
+    """A child ended. `wait_id` 0: no wait ended with it; `place` set: a branch or item that is waited for."""
 
     child_run_id: str
     child_status: RunStatus
     wait_id: int = 0
     result: Leaf | None = None
+    next: NodeEntry | None = None
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BranchesStarted:
+    """Branches or items were started, from the place `first` on."""
+
+    wait_id: int
+    first: int
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Enough branches or items have completed. No `next`: the run's end follows."""
+
+    wait_id: int
     next: NodeEntry | None = None
 
 
@@ -319,6 +339,8 @@ Body: TypeAlias = (
     | Failed
     | Cancelled
     | LateResult
+    | BranchesStarted
+    | Joined
 )
 
 KIND_OF: Mapping[type[Body], RecordKind] = {
@@ -341,6 +363,8 @@ KIND_OF: Mapping[type[Body], RecordKind] = {
     Failed: RecordKind.FAILED,
     Cancelled: RecordKind.CANCELLED,
     LateResult: RecordKind.LATE_RESULT,
+    BranchesStarted: RecordKind.BRANCHES_STARTED,
+    Joined: RecordKind.JOINED,
 }
 
 

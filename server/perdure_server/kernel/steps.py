@@ -107,12 +107,22 @@ def node_planned(draft: Draft, event: NodePlanned) -> None:
     step = _leased_attempt(draft, event.step_id, event.attempt) if event.attempt else _own_turn(draft, event.step_id)
     if step.effect is not None:
         raise Rejection(Reason.BAD_REPORT, "the task is an effect: report its outcome, not a plan")
-    if isinstance(event.outcome, m.StepFailure):
+    if not event.attempt and draft.run.turns >= draft.env.limits.server_turns and not _ends(event.outcome):
+        why = f"{draft.run.turns:,} nodes in a row ran in the server without an effect or a wait; it goes round"
+        fail_plan(draft, m.Failure("LOOP_LIMIT", _naming(draft, why)))
+    elif isinstance(event.outcome, m.StepFailure):
         fail_attempt(draft, event.outcome)
     elif event.effect_outcome is not None and event.outcome.effect is None:
         raise Rejection(Reason.BAD_REPORT, "the plan has no effect to settle", field="effect_outcome")
     else:
         accept_plan(draft, event.outcome, event.effect_outcome)
+
+
+def _ends(outcome: m.StepPlan | m.StepFailure) -> bool:
+    """Whether a plan leaves the row of nodes that the server runs."""
+    if isinstance(outcome, m.StepFailure):
+        return False
+    return outcome.effect is not None or outcome.fail is not None or outcome.complete_output is not None
 
 
 def effect_settled(draft: Draft, event: EffectSettled) -> None:
@@ -280,6 +290,8 @@ def _request_leaves(request: m.EffectRequest) -> list[Leaf]:
             leaves = [request.payload]
         case m.StartSubworkflow():
             leaves = [request.vars]
+        case m.Fanout():
+            leaves = [request.items]
         case m.WaitEvent() | m.AskUser():
             leaves = [request.terms.details, request.terms.answer_schema]
         case _:

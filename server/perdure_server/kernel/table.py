@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
+from perdure_server.kernel import branches, lifecycle, steps, waits
 from perdure_server.kernel import inputs as i
-from perdure_server.kernel import lifecycle, steps, waits
 from perdure_server.kernel.decision import Decision, Reason, Rejection
 from perdure_server.kernel.draft import Draft, not_due, stale
 from perdure_server.kernel.model import Activity, RunState
@@ -59,6 +59,7 @@ def _cells() -> dict[Cell, Handler]:
                 table[row, flag, event] = handler
 
     put(i.TurnTaken, (Row.QUEUED,), steps.turn_taken, UNPAUSED)
+    put(i.BranchesDue, (Row.WAITING,), branches.start_branches, UNPAUSED)
     put(i.StepLeased, (Row.QUEUED,), steps.lease, UNPAUSED)
     put(i.NodePlanned, (Row.QUEUED,), steps.node_planned, UNPAUSED)
     put(i.NodePlanned, (Row.LEASED,), steps.node_planned)

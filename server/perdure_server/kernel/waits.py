@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure_server.kernel import model as m
+from perdure_server.kernel.branches import branch_ended
 from perdure_server.kernel.decision import Reason, Rejection
 from perdure_server.kernel.draft import Draft, not_due
 from perdure_server.kernel.effects import ready_result, refuse_effect
@@ -30,8 +31,6 @@ from perdure_server.kernel.records import (
 )
 from perdure_server.kernel.steps import time_out
 from perdure_server.kernel.values import Leaf
-
-_BY_CHILD = (m.WaitReason.SUBWORKFLOW, m.WaitReason.JOIN)
 
 
 def resume(draft: Draft, event: Resume) -> None:
@@ -75,8 +74,12 @@ def event_matched(draft: Draft, event: EventMatched) -> None:
 def child_ended(draft: Draft, event: ChildEndSeen) -> None:
     """A child has ended: it leaves the open children, and ends the wait for it."""
     run, wait = draft.run, draft.run.waiting
-    if event.child_run_id not in run.children:
+    child = run.children.get(event.child_run_id)
+    if child is None:
         raise not_due("the child's end")
+    if run.join is not None and child.place and child.step_id == draft.step.step_id:
+        branch_ended(draft, event, child)
+        return
     if wait is None or wait.child_run_id != event.child_run_id:
         draft.add(ChildEnded(event.child_run_id, event.status))
         return
@@ -186,7 +189,11 @@ def _check_answerable(wait: m.Wait, event: Resume) -> None:
             wait_id=str(event.wait_id),
             current_wait_id=str(wait.wait_id),
         )
-    if wait.reason in _BY_CHILD:
+    if wait.reason is m.WaitReason.JOIN:
+        raise Rejection(
+            Reason.WAIT_NOT_RESUMABLE, f"the wait ends when {wait.needed} of the run's branches have completed"
+        )
+    if wait.reason is m.WaitReason.SUBWORKFLOW:
         raise Rejection(
             Reason.WAIT_NOT_RESUMABLE,
             f"the wait ends when child run {wait.child_run_id!r} ends",

@@ -52,3 +52,5 @@ def _links(records: Sequence[Sealed]) -> Iterator[tuple[int, pb.ChildLink]]:
         for body in (record.waiting, record.step_completed):
             if body.HasField("child"):
                 yield record.seq, body.child
+        for run_id in record.branches_started.run_ids:
+            yield record.seq, pb.ChildLink(run_id=run_id, awaited=True)

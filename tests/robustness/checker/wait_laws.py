@@ -77,7 +77,7 @@ def _read(run_id: str, sealed: Sealed, waits: Waits, events: Mapping[EventScopeK
 def _ended_wait(record: pb.StepRecord) -> int:
     name = record.WhichOneof("body")
     body: Message | None = getattr(record, name) if name else None
-    if isinstance(body, pb.Resumed | pb.EventConsumed | pb.ChildEnded):
+    if isinstance(body, pb.Resumed | pb.EventConsumed | pb.ChildEnded | pb.Joined):
         return body.wait_id
     return 0
 

@@ -38,6 +38,23 @@ class _NodeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeKind.Val
     """The run completes with the rendered template as output."""
     NODE_KIND_FAIL: _NodeKind.ValueType  # 4
     """The run fails with the rendered template {type, message, retryable, details} as error."""
+    NODE_KIND_CHOICE: _NodeKind.ValueType  # 5
+    """Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+    without one the step fails with NO_CHOICE.
+    """
+    NODE_KIND_ASSIGN: _NodeKind.ValueType  # 6
+    """Changes vars as NodeSpec.assign says, then goes to `next`."""
+    NODE_KIND_PARALLEL: _NodeKind.ValueType  # 7
+    """Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+    many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+    completed to its output.
+    """
+    NODE_KIND_FOREACH: _NodeKind.ValueType  # 8
+    """Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+    array in the order of the items: outputs, and null for items that did not complete.
+    """
+    NODE_KIND_SUBWORKFLOW: _NodeKind.ValueType  # 9
+    """Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow."""
 
 class NodeKind(_NodeKind, metaclass=_NodeKindEnumTypeWrapper):
     """Kinds of node: where its StepPlan comes from."""
@@ -52,7 +69,52 @@ NODE_KIND_COMPLETE: NodeKind.ValueType  # 3
 """The run completes with the rendered template as output."""
 NODE_KIND_FAIL: NodeKind.ValueType  # 4
 """The run fails with the rendered template {type, message, retryable, details} as error."""
+NODE_KIND_CHOICE: NodeKind.ValueType  # 5
+"""Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+without one the step fails with NO_CHOICE.
+"""
+NODE_KIND_ASSIGN: NodeKind.ValueType  # 6
+"""Changes vars as NodeSpec.assign says, then goes to `next`."""
+NODE_KIND_PARALLEL: NodeKind.ValueType  # 7
+"""Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+completed to its output.
+"""
+NODE_KIND_FOREACH: NodeKind.ValueType  # 8
+"""Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+array in the order of the items: outputs, and null for items that did not complete.
+"""
+NODE_KIND_SUBWORKFLOW: NodeKind.ValueType  # 9
+"""Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow."""
 Global___NodeKind: _TypeAlias = NodeKind  # noqa: Y015
+
+class _JoinMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JoinModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JoinMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOIN_MODE_UNSPECIFIED: _JoinMode.ValueType  # 0
+    """Same as ALL."""
+    JOIN_MODE_ALL: _JoinMode.ValueType  # 1
+    """Every one."""
+    JOIN_MODE_ANY: _JoinMode.ValueType  # 2
+    """One."""
+    JOIN_MODE_COUNT: _JoinMode.ValueType  # 3
+    """JoinSpec.count."""
+
+class JoinMode(_JoinMode, metaclass=_JoinModeEnumTypeWrapper):
+    """How many of the branches or items must complete."""
+
+JOIN_MODE_UNSPECIFIED: JoinMode.ValueType  # 0
+"""Same as ALL."""
+JOIN_MODE_ALL: JoinMode.ValueType  # 1
+"""Every one."""
+JOIN_MODE_ANY: JoinMode.ValueType  # 2
+"""One."""
+JOIN_MODE_COUNT: JoinMode.ValueType  # 3
+"""JoinSpec.count."""
+Global___JoinMode: _TypeAlias = JoinMode  # noqa: Y015
 
 @_typing.final
 class WorkflowSpec(_message.Message):
@@ -134,25 +196,43 @@ class NodeSpec(_message.Message):
     RESULT_KEY_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    ASSIGN_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    FOREACH_FIELD_NUMBER: _builtins.int
+    JOIN_FIELD_NUMBER: _builtins.int
+    SUBWORKFLOW_FIELD_NUMBER: _builtins.int
     kind: Global___NodeKind.ValueType
     """Where the plan comes from."""
     next: _builtins.str
-    """Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-    way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+    """Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+    the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+    {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
     """
     queue: _builtins.str
     """Queue of the node's task; empty means "default". For EFFECT nodes, of the effect's task."""
     on_error_node: _builtins.str
     """Where to go when the step's failure is final. The error object is stored at result_key, else
-    at "_error".
+    at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
     """
     template_json: _builtins.str
     """EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-    A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-    "$${" stands for a literal "${".
+
+    This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+    digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+    Any other "${...}" that is the whole string is an expression and replaced by its value. A
+    leading "$${" stands for a literal "${".
+
+    This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+    `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+    branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+    (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+    it may cost is bounded, see docs/limits.md.
     """
     result_key: _builtins.str
-    """EFFECT: dotted path into vars for the effect's result; empty stores nothing."""
+    """EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+    nothing.
+    """
     risk: _common_pb2.EffectRisk.ValueType
     """EFFECT: what a second execution would do."""
     priority: _builtins.int
@@ -171,6 +251,32 @@ class NodeSpec(_message.Message):
     def timeouts(self) -> _common_pb2.TaskTimeouts:
         """Timeouts of the node's task, or of an EFFECT node's effect."""
 
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChoiceRule]:
+        """CHOICE: 1 to 100, in order."""
+
+    @_builtins.property
+    def assign(self) -> _containers.RepeatedCompositeFieldContainer[Global___VarsOp]:
+        """ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+        append_json are templates.
+        """
+
+    @_builtins.property
+    def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BranchSpec]:
+        """PARALLEL: 1 to 1,000."""
+
+    @_builtins.property
+    def foreach(self) -> Global___ForeachSpec:
+        """FOREACH: what to do for which items."""
+
+    @_builtins.property
+    def join(self) -> Global___JoinSpec:
+        """PARALLEL, FOREACH: how many must complete; unset: all."""
+
+    @_builtins.property
+    def subworkflow(self) -> Global___SubworkflowSpec:
+        """SUBWORKFLOW: what to start."""
+
     def __init__(
         self,
         *,
@@ -185,14 +291,193 @@ class NodeSpec(_message.Message):
         result_key: _builtins.str = ...,
         risk: _common_pb2.EffectRisk.ValueType = ...,
         priority: _builtins.int = ...,
+        choices: _abc.Iterable[Global___ChoiceRule] | None = ...,
+        assign: _abc.Iterable[Global___VarsOp] | None = ...,
+        branches: _abc.Iterable[Global___BranchSpec] | None = ...,
+        foreach: Global___ForeachSpec | None = ...,
+        join: Global___JoinSpec | None = ...,
+        subworkflow: Global___SubworkflowSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["foreach", b"foreach", "join", b"join", "retry", b"retry", "subworkflow", b"subworkflow", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "kind", b"kind", "next", b"next", "on_error_node", b"on_error_node", "priority", b"priority", "queue", b"queue", "result_key", b"result_key", "retry", b"retry", "risk", b"risk", "template_json", b"template_json", "timeouts", b"timeouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "branches", b"branches", "choices", b"choices", "foreach", b"foreach", "inputs", b"inputs", "join", b"join", "kind", b"kind", "next", b"next", "on_error_node", b"on_error_node", "priority", b"priority", "queue", b"queue", "result_key", b"result_key", "retry", b"retry", "risk", b"risk", "subworkflow", b"subworkflow", "template_json", b"template_json", "timeouts", b"timeouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeSpec: _TypeAlias = NodeSpec  # noqa: Y015
+
+@_typing.final
+class ChoiceRule(_message.Message):
+    """One way of a CHOICE node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHEN_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    when: _builtins.str
+    """Expression, a bool."""
+    next: _builtins.str
+    """Node to go to if it is true."""
+    def __init__(
+        self,
+        *,
+        when: _builtins.str = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChoiceRule: _TypeAlias = ChoiceRule  # noqa: Y015
+
+@_typing.final
+class BranchSpec(_message.Message):
+    """One branch of a PARALLEL node: a child run of the same version, with vars of its own. It ends as
+    runs end: with a COMPLETE node, or an effect without next. on_cancel_node is not entered by
+    branches; the run that they belong to does that.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    VARS_JSON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, unlike the others'; follows the rule of node ids."""
+    entry_node: _builtins.str
+    """The node it starts at."""
+    vars_json: _builtins.str
+    """Template of its vars, an object; empty: {}."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
+        vars_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_node", b"entry_node", "name", b"name", "vars_json", b"vars_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BranchSpec: _TypeAlias = BranchSpec  # noqa: Y015
+
+@_typing.final
+class ForeachSpec(_message.Message):
+    """The items of a FOREACH node and what is done for each: a child run of the same version, as a
+    branch is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    VARS_JSON_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    items: _builtins.str
+    """Expression, a list of at most 10,000 items; more fail the step with LIMIT_REACHED."""
+    entry_node: _builtins.str
+    """The node each item starts at."""
+    vars_json: _builtins.str
+    """Template of an item's vars, an object; its expressions see `item` and `index` (from 0) too.
+    Empty: {"item": ..., "index": ...}.
+    """
+    max_concurrency: _builtins.int
+    """Items under way at once, up to 10,000; the next one starts with the commit that takes the end
+    of another. 0: 100.
+    """
+    def __init__(
+        self,
+        *,
+        items: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
+        vars_json: _builtins.str = ...,
+        max_concurrency: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_node", b"entry_node", "items", b"items", "max_concurrency", b"max_concurrency", "vars_json", b"vars_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeachSpec: _TypeAlias = ForeachSpec  # noqa: Y015
+
+@_typing.final
+class JoinSpec(_message.Message):
+    """How many branches or items must complete. As soon as they have, the others are cancelled and the
+    run goes on. As soon as they no longer can, the others are cancelled and the step fails: with
+    CHILD_FAILED or CHILD_CANCELLED, and the branch in the message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    mode: Global___JoinMode.ValueType
+    """All, any, or `count` of them."""
+    count: _builtins.int
+    """COUNT: how many, at least 1."""
+    def __init__(
+        self,
+        *,
+        mode: Global___JoinMode.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinSpec: _TypeAlias = JoinSpec  # noqa: Y015
+
+@_typing.final
+class SubworkflowSpec(_message.Message):
+    """The child run of a SUBWORKFLOW node; fields as in StartSubworkflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    VARS_JSON_FIELD_NUMBER: _builtins.int
+    ASYNC_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    ON_PARENT_CANCEL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """Its workflow."""
+    workflow_version: _builtins.str
+    """Its version; empty: the default when it starts."""
+    vars_json: _builtins.str
+    """Template of its vars, an object; empty: {}."""
+    wait: _builtins.bool
+    """See StartSubworkflow."""
+    on_parent_cancel: _common_pb2.ChildCancelPolicy.ValueType
+    """What the parent's cancel does to it."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Deadline of the wait for it."""
+
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        workflow_version: _builtins.str = ...,
+        vars_json: _builtins.str = ...,
+        wait: _builtins.bool = ...,
+        on_parent_cancel: _common_pb2.ChildCancelPolicy.ValueType = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["async", b"async", "on_parent_cancel", b"on_parent_cancel", "timeout", b"timeout", "vars_json", b"vars_json", "wait", b"wait", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubworkflowSpec: _TypeAlias = SubworkflowSpec  # noqa: Y015
 
 @_typing.final
 class VarsOp(_message.Message):

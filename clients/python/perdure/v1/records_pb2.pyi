@@ -68,6 +68,10 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     """The run ended by a cancel."""
     RECORD_KIND_LATE_RESULT: _RecordKind.ValueType  # 19
     """A report came after the run had ended or was being cancelled; kept, without effect."""
+    RECORD_KIND_BRANCHES_STARTED: _RecordKind.ValueType  # 22
+    """Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs."""
+    RECORD_KIND_JOINED: _RecordKind.ValueType  # 23
+    """Enough of them have completed: the wait for them ended."""
 
 class RecordKind(_RecordKind, metaclass=_RecordKindEnumTypeWrapper):
     """What a record tells. Later versions add kinds: readers keep what they do not know."""
@@ -112,6 +116,10 @@ RECORD_KIND_CANCELLED: RecordKind.ValueType  # 18
 """The run ended by a cancel."""
 RECORD_KIND_LATE_RESULT: RecordKind.ValueType  # 19
 """A report came after the run had ended or was being cancelled; kept, without effect."""
+RECORD_KIND_BRANCHES_STARTED: RecordKind.ValueType  # 22
+"""Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs."""
+RECORD_KIND_JOINED: RecordKind.ValueType  # 23
+"""Enough of them have completed: the wait for them ended."""
 Global___RecordKind: _TypeAlias = RecordKind  # noqa: Y015
 
 class _StepStatus:
@@ -185,6 +193,8 @@ class StepRecord(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     LATE_RESULT_FIELD_NUMBER: _builtins.int
+    BRANCHES_STARTED_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Run."""
     seq: _builtins.int
@@ -291,6 +301,14 @@ class StepRecord(_message.Message):
     def late_result(self) -> Global___LateResult:
         """LATE_RESULT."""
 
+    @_builtins.property
+    def branches_started(self) -> Global___BranchesStarted:
+        """BRANCHES_STARTED."""
+
+    @_builtins.property
+    def joined(self) -> Global___Joined:
+        """JOINED."""
+
     def __init__(
         self,
         *,
@@ -327,12 +345,14 @@ class StepRecord(_message.Message):
         failed: Global___Failed | None = ...,
         cancelled: Global___Cancelled | None = ...,
         late_result: Global___LateResult | None = ...,
+        branches_started: Global___BranchesStarted | None = ...,
+        joined: Global___Joined | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "late_result", b"late_result", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "run_started", b"run_started", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "joined", b"joined", "late_result", b"late_result", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "run_started", b"run_started", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "attempt", b"attempt", "body", b"body", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "idempotency_key", b"idempotency_key", "kind", b"kind", "late_result", b"late_result", "node_id", b"node_id", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_id", b"step_id", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "visit", b"visit", "waiting", b"waiting", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "attempt", b"attempt", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "idempotency_key", b"idempotency_key", "joined", b"joined", "kind", b"kind", "late_result", b"late_result", "node_id", b"node_id", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_id", b"step_id", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "visit", b"visit", "waiting", b"waiting", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["run_started", "step_started", "step_begun", "step_completed", "requeued", "waiting", "resumed", "event_consumed", "child_ended", "parked", "unparked", "paused", "unpaused", "budget_added", "cancel_requested", "completed", "failed", "cancelled", "late_result"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["run_started", "step_started", "step_begun", "step_completed", "requeued", "waiting", "resumed", "event_consumed", "child_ended", "parked", "unparked", "paused", "unpaused", "budget_added", "cancel_requested", "completed", "failed", "cancelled", "late_result", "branches_started", "joined"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -458,7 +478,9 @@ class OpenEffect(_message.Message):
 
     @_builtins.property
     def payload(self) -> Global___PayloadRef:
-        """Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message."""
+        """Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+        "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
+        """
 
     def __init__(
         self,
@@ -1153,15 +1175,22 @@ class ChildEnded(_message.Message):
     WAIT_ID_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     child_run_id: _builtins.str
     """The child."""
     child_status: _common_pb2.RunStatus.ValueType
     """How it ended."""
     wait_id: _builtins.int
     """The wait that ended; 0 when the child was not awaited."""
+    place: _builtins.int
+    """Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+    is 0) and enters no node; JOINED or a failure may follow.
+    """
     @_builtins.property
     def result(self) -> Global___PayloadRef:
-        """Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited."""
+        """Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+        of a branch or item its output.
+        """
 
     @_builtins.property
     def next(self) -> Global___NodeEntry:
@@ -1175,14 +1204,148 @@ class ChildEnded(_message.Message):
         wait_id: _builtins.int = ...,
         result: Global___PayloadRef | None = ...,
         next: Global___NodeEntry | None = ...,
+        place: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_run_id", b"child_run_id", "child_status", b"child_status", "next", b"next", "result", b"result", "wait_id", b"wait_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_run_id", b"child_run_id", "child_status", b"child_status", "next", b"next", "place", b"place", "result", b"result", "wait_id", b"wait_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChildEnded: _TypeAlias = ChildEnded  # noqa: Y015
+
+@_typing.final
+class BranchesStarted(_message.Message):
+    """Body of BRANCHES_STARTED. Each run is a child that the run waits for and cancels with itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAIT_ID_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    wait_id: _builtins.int
+    """The wait they belong to."""
+    first: _builtins.int
+    """Place of the first of them, from 1; the others follow in order."""
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The child runs."""
+
+    def __init__(
+        self,
+        *,
+        wait_id: _builtins.int = ...,
+        first: _builtins.int = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "run_ids", b"run_ids", "wait_id", b"wait_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BranchesStarted: _TypeAlias = BranchesStarted  # noqa: Y015
+
+@_typing.final
+class Joined(_message.Message):
+    """Body of JOINED. The result is made of the results of the CHILD_ENDED records before, in the order of
+    the places: an object of branches by name, or an array of items with null where there is none; it is
+    stored at the wait's result_key.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAIT_ID_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    wait_id: _builtins.int
+    """The wait that ended."""
+    @_builtins.property
+    def next(self) -> Global___NodeEntry:
+        """Node entered; unset: the run completes."""
+
+    def __init__(
+        self,
+        *,
+        wait_id: _builtins.int = ...,
+        next: Global___NodeEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "wait_id", b"wait_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Joined: _TypeAlias = Joined  # noqa: Y015
+
+@_typing.final
+class Fanout(_message.Message):
+    """Slot content: what a "parallel" or "foreach" effect runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    ITEMS_JSON_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    NEEDED_FIELD_NUMBER: _builtins.int
+    MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    items_json: _builtins.str
+    """FOREACH: the items, a JSON array."""
+    entry_node: _builtins.str
+    """FOREACH: the node that each item starts at."""
+    total: _builtins.int
+    """How many branches or items there are."""
+    needed: _builtins.int
+    """How many must complete."""
+    max_concurrency: _builtins.int
+    """How many are under way at once, at most."""
+    @_builtins.property
+    def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___FanoutBranch]:
+        """PARALLEL: the branches, in order."""
+
+    def __init__(
+        self,
+        *,
+        branches: _abc.Iterable[Global___FanoutBranch] | None = ...,
+        items_json: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
+        total: _builtins.int = ...,
+        needed: _builtins.int = ...,
+        max_concurrency: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "entry_node", b"entry_node", "items_json", b"items_json", "max_concurrency", b"max_concurrency", "needed", b"needed", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fanout: _TypeAlias = Fanout  # noqa: Y015
+
+@_typing.final
+class FanoutBranch(_message.Message):
+    """One branch of a Fanout."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ENTRY_NODE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name."""
+    entry_node: _builtins.str
+    """The node it starts at."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        entry_node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_node", b"entry_node", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FanoutBranch: _TypeAlias = FanoutBranch  # noqa: Y015
 
 @_typing.final
 class Parked(_message.Message):

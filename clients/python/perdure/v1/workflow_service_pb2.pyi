@@ -325,6 +325,7 @@ class ValidateWorkflowResponse(_message.Message):
     VALID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     valid: _builtins.bool
     """No problems."""
     version: _builtins.str
@@ -333,16 +334,21 @@ class ValidateWorkflowResponse(_message.Message):
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpecProblem]:
         """Problems."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpecProblem]:
+        """What is allowed but hardly meant: nodes that no way leads to."""
+
     def __init__(
         self,
         *,
         valid: _builtins.bool = ...,
         version: _builtins.str = ...,
         problems: _abc.Iterable[Global___SpecProblem] | None = ...,
+        warnings: _abc.Iterable[Global___SpecProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "valid", b"valid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "valid", b"valid", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,11 +7,13 @@ from typing import Final
 
 from perdure.v1 import model_pb2
 from perdure_server.api.codec import shapes, terms
+from perdure_server.api.codec.fanouts import fanout_bytes, stored_fanout
 from perdure_server.api.codec.shapes import Shape
 from perdure_server.api.fields import EMPTY_OBJECT, STORED, Check
 from perdure_server.kernel import model as m
 from perdure_server.kernel.bounds import INPUT_BYTES, KEY_BYTES, LONG_TEXT_BYTES, MAX_PRIORITY, MIN_PRIORITY
 
+_FANOUTS: Final = ("parallel", "foreach")
 LEVELS: Final = ("message", "warning", "error")
 
 
@@ -33,17 +35,21 @@ def effect(message: model_pb2.Effect, check: Check, at: str) -> m.Effect:
     )
 
 
-def stored_request(data: bytes) -> m.EffectRequest:
-    """The request of a kernel-owned effect, from the bytes that `request_bytes` made."""
+def stored_request(kind: str, data: bytes) -> m.EffectRequest:
+    """The request of a kernel-owned effect of this type, from the bytes that `request_bytes` made."""
+    if kind in _FANOUTS:
+        return stored_fanout(data)
     message = model_pb2.Effect.FromString(data)
-    kind = message.WhichOneof("kind")
-    if kind is None:
+    name = message.WhichOneof("kind")
+    if name is None:
         raise ValueError("the stored effect has no kind this version knows")
-    return _request(message, kind, STORED, "")[1]
+    return _request(message, name, STORED, "")[1]
 
 
 def request_bytes(request: m.EffectRequest) -> bytes:
-    """Bytes of the Effect message for a kernel-owned effect's request."""
+    """Bytes of the Effect message for a kernel-owned effect's request; of a join, of its Fanout message."""
+    if isinstance(request, m.Fanout):
+        return fanout_bytes(request)
     kind, shape = _SHAPES[type(request)]
     return shapes.build(model_pb2.Effect, {kind: shape(request)}).SerializeToString(deterministic=True)
 

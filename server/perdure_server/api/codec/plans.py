@@ -32,10 +32,11 @@ def vars_ops(messages: Sequence[model_pb2.VarsOp], check: Check, at: str) -> tup
     """Changes of vars, in order. Whether a path fits the vars is the kernel's business."""
     check.count(at, "vars_ops", len(messages), check.limits.vars_ops)
     most = check.limits.vars_ops
-    return tuple(_vars_op(op, check, f"{at}vars_ops[{index}].") for index, op in enumerate(messages[:most]))
+    return tuple(vars_op(op, check, f"{at}vars_ops[{index}].") for index, op in enumerate(messages[:most]))
 
 
-def _vars_op(message: model_pb2.VarsOp, check: Check, at: str) -> m.VarsOp:
+def vars_op(message: model_pb2.VarsOp, check: Check, at: str) -> m.VarsOp:
+    """One change of vars; `at` ends in a dot."""
     path = check.text(at, "path", message.path, PATH_BYTES)
     kind = check.one_of(at, message, "op")
     if kind == "remove":
@@ -89,4 +90,4 @@ def ops_bytes(ops: Iterable[m.VarsOp]) -> bytes:
 
 def stored_ops(data: bytes) -> tuple[m.VarsOp, ...]:
     """What `ops_bytes` was given."""
-    return tuple(_vars_op(op, STORED, "") for op in records_pb2.VarsOps.FromString(data).ops)
+    return tuple(vars_op(op, STORED, "") for op in records_pb2.VarsOps.FromString(data).ops)

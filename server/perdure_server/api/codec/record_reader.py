@@ -74,7 +74,7 @@ def _child(owner: records_pb2.StepCompleted | records_pb2.Waiting) -> r.ChildLin
 def _open_effect(message: records_pb2.OpenEffect, slots: SlotReader) -> m.OpenEffect:
     request: m.EffectRequest
     if message.server_side:
-        request = effects.stored_request(slots.data(message.payload))
+        request = effects.stored_request(message.type, slots.data(message.payload))
     else:
         request = m.RemoteRequest(slots.leaf(message.payload))
     return m.OpenEffect(
@@ -204,7 +204,16 @@ def _child_ended(body: records_pb2.ChildEnded, slots: SlotReader, _: object) -> 
         wait_id=body.wait_id,
         result=slots.optional_leaf(body.result),
         next=_next(body),
+        place=body.place,
     )
+
+
+def _branches_started(body: records_pb2.BranchesStarted, *_: object) -> r.BranchesStarted:
+    return r.BranchesStarted(body.wait_id, body.first, tuple(body.run_ids))
+
+
+def _joined(body: records_pb2.Joined, *_: object) -> r.Joined:
+    return r.Joined(body.wait_id, _next(body))
 
 
 def _parked(body: records_pb2.Parked, *_: object) -> r.Parked:
@@ -272,4 +281,6 @@ _READERS: Final[dict[str, Callable[..., r.Body]]] = {
     "failed": _failed,
     "cancelled": _cancelled,
     "late_result": _late_result,
+    "branches_started": _branches_started,
+    "joined": _joined,
 }

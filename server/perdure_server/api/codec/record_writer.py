@@ -195,7 +195,16 @@ def _child_ended(body: r.ChildEnded, slots: SlotWriter) -> Shape:
         "wait_id": body.wait_id,
         "result": slots.leaf(body.result),
         "next": shapes.node_entry(body.next),
+        "place": body.place,
     }
+
+
+def _branches_started(body: r.BranchesStarted, _slots: SlotWriter) -> Shape:
+    return {"wait_id": body.wait_id, "first": body.first, "run_ids": body.run_ids}
+
+
+def _joined(body: r.Joined, _slots: SlotWriter) -> Shape:
+    return {"wait_id": body.wait_id, "next": shapes.node_entry(body.next)}
 
 
 def _parked(body: r.Parked, _slots: SlotWriter) -> Shape:
@@ -267,4 +276,6 @@ _WRITERS: Final[dict[type[r.Body], tuple[str, Callable[..., Shape]]]] = {
     r.Failed: ("failed", _failed),
     r.Cancelled: ("cancelled", _cancelled),
     r.LateResult: ("late_result", _late_result),
+    r.BranchesStarted: ("branches_started", _branches_started),
+    r.Joined: ("joined", _joined),
 }

@@ -8,7 +8,7 @@ import rfc8785
 from google.protobuf.json_format import MessageToDict
 
 from perdure.v1 import model_pb2
-from perdure_server.api.codec import terms
+from perdure_server.api.codec import node_specs, terms
 from perdure_server.api.fields import STORED, Check
 from perdure_server.kernel import model as m
 from perdure_server.kernel.bounds import INPUT_BYTES, MAX_INPUTS, MAX_PRIORITY, MIN_PRIORITY
@@ -66,6 +66,12 @@ def _node(node_id: str, message: model_pb2.NodeSpec, check: Check, at: str) -> m
         result_key=check.result_key(at, message.result_key),
         risk=check.choice(at, "risk", message.risk, m.Risk, m.Risk.IDEMPOTENT),
         priority=check.integer(at, "priority", message.priority, MIN_PRIORITY, MAX_PRIORITY),
+        choices=node_specs.choices(message, check, at),
+        assign=node_specs.assign(message, check, at),
+        branches=node_specs.branches(message, check, at),
+        foreach=node_specs.foreach(message, check, at),
+        join=node_specs.join(message, check, at),
+        subworkflow=node_specs.subworkflow(message, check, at),
     )
 
 

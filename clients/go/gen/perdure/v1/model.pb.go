@@ -37,6 +37,20 @@ const (
 	NodeKind_NODE_KIND_COMPLETE NodeKind = 3
 	// The run fails with the rendered template {type, message, retryable, details} as error.
 	NodeKind_NODE_KIND_FAIL NodeKind = 4
+	// Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+	// without one the step fails with NO_CHOICE.
+	NodeKind_NODE_KIND_CHOICE NodeKind = 5
+	// Changes vars as NodeSpec.assign says, then goes to `next`.
+	NodeKind_NODE_KIND_ASSIGN NodeKind = 6
+	// Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+	// many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+	// completed to its output.
+	NodeKind_NODE_KIND_PARALLEL NodeKind = 7
+	// Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+	// array in the order of the items: outputs, and null for items that did not complete.
+	NodeKind_NODE_KIND_FOREACH NodeKind = 8
+	// Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow.
+	NodeKind_NODE_KIND_SUBWORKFLOW NodeKind = 9
 )
 
 // Enum value maps for NodeKind.
@@ -47,6 +61,11 @@ var (
 		2: "NODE_KIND_EFFECT",
 		3: "NODE_KIND_COMPLETE",
 		4: "NODE_KIND_FAIL",
+		5: "NODE_KIND_CHOICE",
+		6: "NODE_KIND_ASSIGN",
+		7: "NODE_KIND_PARALLEL",
+		8: "NODE_KIND_FOREACH",
+		9: "NODE_KIND_SUBWORKFLOW",
 	}
 	NodeKind_value = map[string]int32{
 		"NODE_KIND_UNSPECIFIED": 0,
@@ -54,6 +73,11 @@ var (
 		"NODE_KIND_EFFECT":      2,
 		"NODE_KIND_COMPLETE":    3,
 		"NODE_KIND_FAIL":        4,
+		"NODE_KIND_CHOICE":      5,
+		"NODE_KIND_ASSIGN":      6,
+		"NODE_KIND_PARALLEL":    7,
+		"NODE_KIND_FOREACH":     8,
+		"NODE_KIND_SUBWORKFLOW": 9,
 	}
 )
 
@@ -82,6 +106,63 @@ func (x NodeKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use NodeKind.Descriptor instead.
 func (NodeKind) EnumDescriptor() ([]byte, []int) {
 	return file_perdure_v1_model_proto_rawDescGZIP(), []int{0}
+}
+
+// How many of the branches or items must complete.
+type JoinMode int32
+
+const (
+	// Same as ALL.
+	JoinMode_JOIN_MODE_UNSPECIFIED JoinMode = 0
+	// Every one.
+	JoinMode_JOIN_MODE_ALL JoinMode = 1
+	// One.
+	JoinMode_JOIN_MODE_ANY JoinMode = 2
+	// JoinSpec.count.
+	JoinMode_JOIN_MODE_COUNT JoinMode = 3
+)
+
+// Enum value maps for JoinMode.
+var (
+	JoinMode_name = map[int32]string{
+		0: "JOIN_MODE_UNSPECIFIED",
+		1: "JOIN_MODE_ALL",
+		2: "JOIN_MODE_ANY",
+		3: "JOIN_MODE_COUNT",
+	}
+	JoinMode_value = map[string]int32{
+		"JOIN_MODE_UNSPECIFIED": 0,
+		"JOIN_MODE_ALL":         1,
+		"JOIN_MODE_ANY":         2,
+		"JOIN_MODE_COUNT":       3,
+	}
+)
+
+func (x JoinMode) Enum() *JoinMode {
+	p := new(JoinMode)
+	*p = x
+	return p
+}
+
+func (x JoinMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JoinMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_perdure_v1_model_proto_enumTypes[1].Descriptor()
+}
+
+func (JoinMode) Type() protoreflect.EnumType {
+	return &file_perdure_v1_model_proto_enumTypes[1]
+}
+
+func (x JoinMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JoinMode.Descriptor instead.
+func (JoinMode) EnumDescriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{1}
 }
 
 // A workflow: a graph of nodes. Immutable once registered, named by the digest of its content.
@@ -172,8 +253,9 @@ type NodeSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where the plan comes from.
 	Kind NodeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=perdure.v1.NodeKind" json:"kind,omitempty"`
-	// Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-	// way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+	// Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+	// the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+	// {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
 	Next string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
 	// RFC 6901 pointers of the vars a WORKER node reads. Its task then carries only these (same
 	// nesting, arrays whole, missing paths absent). Empty: all vars.
@@ -185,18 +267,41 @@ type NodeSpec struct {
 	// Timeouts of the node's task, or of an EFFECT node's effect.
 	Timeouts *TaskTimeouts `protobuf:"bytes,6,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	// Where to go when the step's failure is final. The error object is stored at result_key, else
-	// at "_error".
+	// at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
 	OnErrorNode string `protobuf:"bytes,7,opt,name=on_error_node,json=onErrorNode,proto3" json:"on_error_node,omitempty"`
 	// EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-	// A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-	// "$${" stands for a literal "${".
+	//
+	// This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+	// digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+	// Any other "${...}" that is the whole string is an expression and replaced by its value. A
+	// leading "$${" stands for a literal "${".
+	//
+	// This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+	// `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+	// branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+	// (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+	// it may cost is bounded, see docs/limits.md.
 	TemplateJson string `protobuf:"bytes,8,opt,name=template_json,json=templateJson,proto3" json:"template_json,omitempty"`
-	// EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+	// EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+	// nothing.
 	ResultKey string `protobuf:"bytes,9,opt,name=result_key,json=resultKey,proto3" json:"result_key,omitempty"`
 	// EFFECT: what a second execution would do.
 	Risk EffectRisk `protobuf:"varint,10,opt,name=risk,proto3,enum=perdure.v1.EffectRisk" json:"risk,omitempty"`
 	// Priority of the task, -100 to 100, higher first.
-	Priority      int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
+	Priority int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
+	// CHOICE: 1 to 100, in order.
+	Choices []*ChoiceRule `protobuf:"bytes,12,rep,name=choices,proto3" json:"choices,omitempty"`
+	// ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+	// append_json are templates.
+	Assign []*VarsOp `protobuf:"bytes,13,rep,name=assign,proto3" json:"assign,omitempty"`
+	// PARALLEL: 1 to 1,000.
+	Branches []*BranchSpec `protobuf:"bytes,14,rep,name=branches,proto3" json:"branches,omitempty"`
+	// FOREACH: what to do for which items.
+	Foreach *ForeachSpec `protobuf:"bytes,15,opt,name=foreach,proto3" json:"foreach,omitempty"`
+	// PARALLEL, FOREACH: how many must complete; unset: all.
+	Join *JoinSpec `protobuf:"bytes,16,opt,name=join,proto3" json:"join,omitempty"`
+	// SUBWORKFLOW: what to start.
+	Subworkflow   *SubworkflowSpec `protobuf:"bytes,17,opt,name=subworkflow,proto3" json:"subworkflow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -308,6 +413,402 @@ func (x *NodeSpec) GetPriority() int32 {
 	return 0
 }
 
+func (x *NodeSpec) GetChoices() []*ChoiceRule {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetAssign() []*VarsOp {
+	if x != nil {
+		return x.Assign
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetBranches() []*BranchSpec {
+	if x != nil {
+		return x.Branches
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetForeach() *ForeachSpec {
+	if x != nil {
+		return x.Foreach
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetJoin() *JoinSpec {
+	if x != nil {
+		return x.Join
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetSubworkflow() *SubworkflowSpec {
+	if x != nil {
+		return x.Subworkflow
+	}
+	return nil
+}
+
+// One way of a CHOICE node.
+type ChoiceRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Expression, a bool.
+	When string `protobuf:"bytes,1,opt,name=when,proto3" json:"when,omitempty"`
+	// Node to go to if it is true.
+	Next          string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChoiceRule) Reset() {
+	*x = ChoiceRule{}
+	mi := &file_perdure_v1_model_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChoiceRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChoiceRule) ProtoMessage() {}
+
+func (x *ChoiceRule) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChoiceRule.ProtoReflect.Descriptor instead.
+func (*ChoiceRule) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ChoiceRule) GetWhen() string {
+	if x != nil {
+		return x.When
+	}
+	return ""
+}
+
+func (x *ChoiceRule) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+// One branch of a PARALLEL node: a child run of the same version, with vars of its own. It ends as
+// runs end: with a COMPLETE node, or an effect without next. on_cancel_node is not entered by
+// branches; the run that they belong to does that.
+type BranchSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, unlike the others'; follows the rule of node ids.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The node it starts at.
+	EntryNode string `protobuf:"bytes,2,opt,name=entry_node,json=entryNode,proto3" json:"entry_node,omitempty"`
+	// Template of its vars, an object; empty: {}.
+	VarsJson      string `protobuf:"bytes,3,opt,name=vars_json,json=varsJson,proto3" json:"vars_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BranchSpec) Reset() {
+	*x = BranchSpec{}
+	mi := &file_perdure_v1_model_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BranchSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BranchSpec) ProtoMessage() {}
+
+func (x *BranchSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BranchSpec.ProtoReflect.Descriptor instead.
+func (*BranchSpec) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BranchSpec) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BranchSpec) GetEntryNode() string {
+	if x != nil {
+		return x.EntryNode
+	}
+	return ""
+}
+
+func (x *BranchSpec) GetVarsJson() string {
+	if x != nil {
+		return x.VarsJson
+	}
+	return ""
+}
+
+// The items of a FOREACH node and what is done for each: a child run of the same version, as a
+// branch is.
+type ForeachSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Expression, a list of at most 10,000 items; more fail the step with LIMIT_REACHED.
+	Items string `protobuf:"bytes,1,opt,name=items,proto3" json:"items,omitempty"`
+	// The node each item starts at.
+	EntryNode string `protobuf:"bytes,2,opt,name=entry_node,json=entryNode,proto3" json:"entry_node,omitempty"`
+	// Template of an item's vars, an object; its expressions see `item` and `index` (from 0) too.
+	// Empty: {"item": ..., "index": ...}.
+	VarsJson string `protobuf:"bytes,3,opt,name=vars_json,json=varsJson,proto3" json:"vars_json,omitempty"`
+	// Items under way at once, up to 10,000; the next one starts with the commit that takes the end
+	// of another. 0: 100.
+	MaxConcurrency int32 `protobuf:"varint,4,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ForeachSpec) Reset() {
+	*x = ForeachSpec{}
+	mi := &file_perdure_v1_model_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeachSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeachSpec) ProtoMessage() {}
+
+func (x *ForeachSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeachSpec.ProtoReflect.Descriptor instead.
+func (*ForeachSpec) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ForeachSpec) GetItems() string {
+	if x != nil {
+		return x.Items
+	}
+	return ""
+}
+
+func (x *ForeachSpec) GetEntryNode() string {
+	if x != nil {
+		return x.EntryNode
+	}
+	return ""
+}
+
+func (x *ForeachSpec) GetVarsJson() string {
+	if x != nil {
+		return x.VarsJson
+	}
+	return ""
+}
+
+func (x *ForeachSpec) GetMaxConcurrency() int32 {
+	if x != nil {
+		return x.MaxConcurrency
+	}
+	return 0
+}
+
+// How many branches or items must complete. As soon as they have, the others are cancelled and the
+// run goes on. As soon as they no longer can, the others are cancelled and the step fails: with
+// CHILD_FAILED or CHILD_CANCELLED, and the branch in the message.
+type JoinSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All, any, or `count` of them.
+	Mode JoinMode `protobuf:"varint,1,opt,name=mode,proto3,enum=perdure.v1.JoinMode" json:"mode,omitempty"`
+	// COUNT: how many, at least 1.
+	Count         int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinSpec) Reset() {
+	*x = JoinSpec{}
+	mi := &file_perdure_v1_model_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinSpec) ProtoMessage() {}
+
+func (x *JoinSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinSpec.ProtoReflect.Descriptor instead.
+func (*JoinSpec) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *JoinSpec) GetMode() JoinMode {
+	if x != nil {
+		return x.Mode
+	}
+	return JoinMode_JOIN_MODE_UNSPECIFIED
+}
+
+func (x *JoinSpec) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// The child run of a SUBWORKFLOW node; fields as in StartSubworkflow.
+type SubworkflowSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its workflow.
+	WorkflowId string `protobuf:"bytes,1,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// Its version; empty: the default when it starts.
+	WorkflowVersion string `protobuf:"bytes,2,opt,name=workflow_version,json=workflowVersion,proto3" json:"workflow_version,omitempty"`
+	// Template of its vars, an object; empty: {}.
+	VarsJson string `protobuf:"bytes,3,opt,name=vars_json,json=varsJson,proto3" json:"vars_json,omitempty"`
+	// See StartSubworkflow.
+	Async bool `protobuf:"varint,4,opt,name=async,proto3" json:"async,omitempty"`
+	// See StartSubworkflow.
+	Wait bool `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	// What the parent's cancel does to it.
+	OnParentCancel ChildCancelPolicy `protobuf:"varint,6,opt,name=on_parent_cancel,json=onParentCancel,proto3,enum=perdure.v1.ChildCancelPolicy" json:"on_parent_cancel,omitempty"`
+	// Deadline of the wait for it.
+	Timeout       *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubworkflowSpec) Reset() {
+	*x = SubworkflowSpec{}
+	mi := &file_perdure_v1_model_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubworkflowSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubworkflowSpec) ProtoMessage() {}
+
+func (x *SubworkflowSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_model_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubworkflowSpec.ProtoReflect.Descriptor instead.
+func (*SubworkflowSpec) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SubworkflowSpec) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *SubworkflowSpec) GetWorkflowVersion() string {
+	if x != nil {
+		return x.WorkflowVersion
+	}
+	return ""
+}
+
+func (x *SubworkflowSpec) GetVarsJson() string {
+	if x != nil {
+		return x.VarsJson
+	}
+	return ""
+}
+
+func (x *SubworkflowSpec) GetAsync() bool {
+	if x != nil {
+		return x.Async
+	}
+	return false
+}
+
+func (x *SubworkflowSpec) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *SubworkflowSpec) GetOnParentCancel() ChildCancelPolicy {
+	if x != nil {
+		return x.OnParentCancel
+	}
+	return ChildCancelPolicy_CHILD_CANCEL_POLICY_UNSPECIFIED
+}
+
+func (x *SubworkflowSpec) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
 // One change of a run's vars. Exactly one of the three.
 type VarsOp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -327,7 +828,7 @@ type VarsOp struct {
 
 func (x *VarsOp) Reset() {
 	*x = VarsOp{}
-	mi := &file_perdure_v1_model_proto_msgTypes[2]
+	mi := &file_perdure_v1_model_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +840,7 @@ func (x *VarsOp) String() string {
 func (*VarsOp) ProtoMessage() {}
 
 func (x *VarsOp) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[2]
+	mi := &file_perdure_v1_model_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +853,7 @@ func (x *VarsOp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VarsOp.ProtoReflect.Descriptor instead.
 func (*VarsOp) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{2}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VarsOp) GetPath() string {
@@ -444,7 +945,7 @@ type StepPlan struct {
 
 func (x *StepPlan) Reset() {
 	*x = StepPlan{}
-	mi := &file_perdure_v1_model_proto_msgTypes[3]
+	mi := &file_perdure_v1_model_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +957,7 @@ func (x *StepPlan) String() string {
 func (*StepPlan) ProtoMessage() {}
 
 func (x *StepPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[3]
+	mi := &file_perdure_v1_model_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +970,7 @@ func (x *StepPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepPlan.ProtoReflect.Descriptor instead.
 func (*StepPlan) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{3}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StepPlan) GetVarsOps() []*VarsOp {
@@ -548,7 +1049,7 @@ type Effect struct {
 
 func (x *Effect) Reset() {
 	*x = Effect{}
-	mi := &file_perdure_v1_model_proto_msgTypes[4]
+	mi := &file_perdure_v1_model_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +1061,7 @@ func (x *Effect) String() string {
 func (*Effect) ProtoMessage() {}
 
 func (x *Effect) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[4]
+	mi := &file_perdure_v1_model_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +1074,7 @@ func (x *Effect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Effect.ProtoReflect.Descriptor instead.
 func (*Effect) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{4}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Effect) GetKind() isEffect_Kind {
@@ -825,7 +1326,7 @@ type WaitEvent struct {
 
 func (x *WaitEvent) Reset() {
 	*x = WaitEvent{}
-	mi := &file_perdure_v1_model_proto_msgTypes[5]
+	mi := &file_perdure_v1_model_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1338,7 @@ func (x *WaitEvent) String() string {
 func (*WaitEvent) ProtoMessage() {}
 
 func (x *WaitEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[5]
+	mi := &file_perdure_v1_model_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1351,7 @@ func (x *WaitEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitEvent.ProtoReflect.Descriptor instead.
 func (*WaitEvent) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{5}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WaitEvent) GetName() string {
@@ -911,7 +1412,7 @@ type WaitUntil struct {
 
 func (x *WaitUntil) Reset() {
 	*x = WaitUntil{}
-	mi := &file_perdure_v1_model_proto_msgTypes[6]
+	mi := &file_perdure_v1_model_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1424,7 @@ func (x *WaitUntil) String() string {
 func (*WaitUntil) ProtoMessage() {}
 
 func (x *WaitUntil) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[6]
+	mi := &file_perdure_v1_model_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1437,7 @@ func (x *WaitUntil) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitUntil.ProtoReflect.Descriptor instead.
 func (*WaitUntil) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{6}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WaitUntil) GetWhen() isWaitUntil_When {
@@ -995,7 +1496,7 @@ type AskUser struct {
 
 func (x *AskUser) Reset() {
 	*x = AskUser{}
-	mi := &file_perdure_v1_model_proto_msgTypes[7]
+	mi := &file_perdure_v1_model_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1508,7 @@ func (x *AskUser) String() string {
 func (*AskUser) ProtoMessage() {}
 
 func (x *AskUser) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[7]
+	mi := &file_perdure_v1_model_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1521,7 @@ func (x *AskUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskUser.ProtoReflect.Descriptor instead.
 func (*AskUser) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{7}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AskUser) GetWaitKey() string {
@@ -1067,7 +1568,7 @@ type WaitTerms struct {
 
 func (x *WaitTerms) Reset() {
 	*x = WaitTerms{}
-	mi := &file_perdure_v1_model_proto_msgTypes[8]
+	mi := &file_perdure_v1_model_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1580,7 @@ func (x *WaitTerms) String() string {
 func (*WaitTerms) ProtoMessage() {}
 
 func (x *WaitTerms) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[8]
+	mi := &file_perdure_v1_model_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1593,7 @@ func (x *WaitTerms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTerms.ProtoReflect.Descriptor instead.
 func (*WaitTerms) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{8}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WaitTerms) GetPrompt() string {
@@ -1178,7 +1679,7 @@ type AnswerUser struct {
 
 func (x *AnswerUser) Reset() {
 	*x = AnswerUser{}
-	mi := &file_perdure_v1_model_proto_msgTypes[9]
+	mi := &file_perdure_v1_model_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1691,7 @@ func (x *AnswerUser) String() string {
 func (*AnswerUser) ProtoMessage() {}
 
 func (x *AnswerUser) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[9]
+	mi := &file_perdure_v1_model_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1704,7 @@ func (x *AnswerUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerUser.ProtoReflect.Descriptor instead.
 func (*AnswerUser) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{9}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AnswerUser) GetMessage() string {
@@ -1240,7 +1741,7 @@ type EmitEvent struct {
 
 func (x *EmitEvent) Reset() {
 	*x = EmitEvent{}
-	mi := &file_perdure_v1_model_proto_msgTypes[10]
+	mi := &file_perdure_v1_model_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1753,7 @@ func (x *EmitEvent) String() string {
 func (*EmitEvent) ProtoMessage() {}
 
 func (x *EmitEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[10]
+	mi := &file_perdure_v1_model_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1766,7 @@ func (x *EmitEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitEvent.ProtoReflect.Descriptor instead.
 func (*EmitEvent) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{10}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EmitEvent) GetName() string {
@@ -1338,7 +1839,7 @@ type StartSubworkflow struct {
 
 func (x *StartSubworkflow) Reset() {
 	*x = StartSubworkflow{}
-	mi := &file_perdure_v1_model_proto_msgTypes[11]
+	mi := &file_perdure_v1_model_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1851,7 @@ func (x *StartSubworkflow) String() string {
 func (*StartSubworkflow) ProtoMessage() {}
 
 func (x *StartSubworkflow) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[11]
+	mi := &file_perdure_v1_model_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1864,7 @@ func (x *StartSubworkflow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSubworkflow.ProtoReflect.Descriptor instead.
 func (*StartSubworkflow) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{11}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartSubworkflow) GetWorkflowId() string {
@@ -1464,7 +1965,7 @@ type VarsQuery struct {
 
 func (x *VarsQuery) Reset() {
 	*x = VarsQuery{}
-	mi := &file_perdure_v1_model_proto_msgTypes[12]
+	mi := &file_perdure_v1_model_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1977,7 @@ func (x *VarsQuery) String() string {
 func (*VarsQuery) ProtoMessage() {}
 
 func (x *VarsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[12]
+	mi := &file_perdure_v1_model_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1990,7 @@ func (x *VarsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VarsQuery.ProtoReflect.Descriptor instead.
 func (*VarsQuery) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{12}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VarsQuery) GetPath() string {
@@ -1517,7 +2018,7 @@ type LlmCall struct {
 
 func (x *LlmCall) Reset() {
 	*x = LlmCall{}
-	mi := &file_perdure_v1_model_proto_msgTypes[13]
+	mi := &file_perdure_v1_model_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2030,7 @@ func (x *LlmCall) String() string {
 func (*LlmCall) ProtoMessage() {}
 
 func (x *LlmCall) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[13]
+	mi := &file_perdure_v1_model_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2043,7 @@ func (x *LlmCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LlmCall.ProtoReflect.Descriptor instead.
 func (*LlmCall) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{13}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LlmCall) GetPayloadJson() string {
@@ -1563,7 +2064,7 @@ type ToolCalls struct {
 
 func (x *ToolCalls) Reset() {
 	*x = ToolCalls{}
-	mi := &file_perdure_v1_model_proto_msgTypes[14]
+	mi := &file_perdure_v1_model_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +2076,7 @@ func (x *ToolCalls) String() string {
 func (*ToolCalls) ProtoMessage() {}
 
 func (x *ToolCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[14]
+	mi := &file_perdure_v1_model_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +2089,7 @@ func (x *ToolCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCalls.ProtoReflect.Descriptor instead.
 func (*ToolCalls) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{14}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ToolCalls) GetPayloadJson() string {
@@ -1612,7 +2113,7 @@ type CustomEffect struct {
 
 func (x *CustomEffect) Reset() {
 	*x = CustomEffect{}
-	mi := &file_perdure_v1_model_proto_msgTypes[15]
+	mi := &file_perdure_v1_model_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +2125,7 @@ func (x *CustomEffect) String() string {
 func (*CustomEffect) ProtoMessage() {}
 
 func (x *CustomEffect) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[15]
+	mi := &file_perdure_v1_model_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +2138,7 @@ func (x *CustomEffect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CustomEffect.ProtoReflect.Descriptor instead.
 func (*CustomEffect) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{15}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CustomEffect) GetType() string {
@@ -1671,7 +2172,7 @@ type EffectOutcome struct {
 
 func (x *EffectOutcome) Reset() {
 	*x = EffectOutcome{}
-	mi := &file_perdure_v1_model_proto_msgTypes[16]
+	mi := &file_perdure_v1_model_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +2184,7 @@ func (x *EffectOutcome) String() string {
 func (*EffectOutcome) ProtoMessage() {}
 
 func (x *EffectOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[16]
+	mi := &file_perdure_v1_model_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +2197,7 @@ func (x *EffectOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectOutcome.ProtoReflect.Descriptor instead.
 func (*EffectOutcome) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{16}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EffectOutcome) GetOutcome() isEffectOutcome_Outcome {
@@ -1773,7 +2274,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_perdure_v1_model_proto_msgTypes[17]
+	mi := &file_perdure_v1_model_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +2286,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[17]
+	mi := &file_perdure_v1_model_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2299,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{17}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WaitRequest) GetReason() WaitReason {
@@ -1838,7 +2339,7 @@ type StepFailure struct {
 
 func (x *StepFailure) Reset() {
 	*x = StepFailure{}
-	mi := &file_perdure_v1_model_proto_msgTypes[18]
+	mi := &file_perdure_v1_model_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +2351,7 @@ func (x *StepFailure) String() string {
 func (*StepFailure) ProtoMessage() {}
 
 func (x *StepFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[18]
+	mi := &file_perdure_v1_model_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2364,7 @@ func (x *StepFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepFailure.ProtoReflect.Descriptor instead.
 func (*StepFailure) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{18}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StepFailure) GetFailure() *Failure {
@@ -1968,7 +2469,7 @@ type RunState struct {
 
 func (x *RunState) Reset() {
 	*x = RunState{}
-	mi := &file_perdure_v1_model_proto_msgTypes[19]
+	mi := &file_perdure_v1_model_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2481,7 @@ func (x *RunState) String() string {
 func (*RunState) ProtoMessage() {}
 
 func (x *RunState) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[19]
+	mi := &file_perdure_v1_model_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2494,7 @@ func (x *RunState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunState.ProtoReflect.Descriptor instead.
 func (*RunState) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{19}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RunState) GetNamespace() string {
@@ -2285,7 +2786,7 @@ type StepState struct {
 
 func (x *StepState) Reset() {
 	*x = StepState{}
-	mi := &file_perdure_v1_model_proto_msgTypes[20]
+	mi := &file_perdure_v1_model_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2798,7 @@ func (x *StepState) String() string {
 func (*StepState) ProtoMessage() {}
 
 func (x *StepState) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[20]
+	mi := &file_perdure_v1_model_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2811,7 @@ func (x *StepState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepState.ProtoReflect.Descriptor instead.
 func (*StepState) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{20}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StepState) GetStepId() int64 {
@@ -2428,7 +2929,7 @@ type ConsumedMark struct {
 
 func (x *ConsumedMark) Reset() {
 	*x = ConsumedMark{}
-	mi := &file_perdure_v1_model_proto_msgTypes[21]
+	mi := &file_perdure_v1_model_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2941,7 @@ func (x *ConsumedMark) String() string {
 func (*ConsumedMark) ProtoMessage() {}
 
 func (x *ConsumedMark) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[21]
+	mi := &file_perdure_v1_model_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2954,7 @@ func (x *ConsumedMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumedMark.ProtoReflect.Descriptor instead.
 func (*ConsumedMark) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{21}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ConsumedMark) GetScope() EventScope {
@@ -2501,7 +3002,7 @@ type ChildState struct {
 
 func (x *ChildState) Reset() {
 	*x = ChildState{}
-	mi := &file_perdure_v1_model_proto_msgTypes[22]
+	mi := &file_perdure_v1_model_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +3014,7 @@ func (x *ChildState) String() string {
 func (*ChildState) ProtoMessage() {}
 
 func (x *ChildState) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[22]
+	mi := &file_perdure_v1_model_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +3027,7 @@ func (x *ChildState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildState.ProtoReflect.Descriptor instead.
 func (*ChildState) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{22}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ChildState) GetRunId() string {
@@ -2612,7 +3113,7 @@ type WaitState struct {
 
 func (x *WaitState) Reset() {
 	*x = WaitState{}
-	mi := &file_perdure_v1_model_proto_msgTypes[23]
+	mi := &file_perdure_v1_model_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +3125,7 @@ func (x *WaitState) String() string {
 func (*WaitState) ProtoMessage() {}
 
 func (x *WaitState) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[23]
+	mi := &file_perdure_v1_model_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +3138,7 @@ func (x *WaitState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitState.ProtoReflect.Descriptor instead.
 func (*WaitState) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{23}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WaitState) GetWaitId() int64 {
@@ -2820,7 +3321,7 @@ type RunConcurrency struct {
 
 func (x *RunConcurrency) Reset() {
 	*x = RunConcurrency{}
-	mi := &file_perdure_v1_model_proto_msgTypes[24]
+	mi := &file_perdure_v1_model_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +3333,7 @@ func (x *RunConcurrency) String() string {
 func (*RunConcurrency) ProtoMessage() {}
 
 func (x *RunConcurrency) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_model_proto_msgTypes[24]
+	mi := &file_perdure_v1_model_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3346,7 @@ func (x *RunConcurrency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunConcurrency.ProtoReflect.Descriptor instead.
 func (*RunConcurrency) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_model_proto_rawDescGZIP(), []int{24}
+	return file_perdure_v1_model_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunConcurrency) GetConcurrency() *Concurrency {
@@ -2893,7 +3394,7 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\n" +
 	"NodesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.perdure.v1.NodeSpecR\x05value:\x028\x01\"\x8b\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.perdure.v1.NodeSpecR\x05value:\x028\x01\"\xb9\x05\n" +
 	"\bNodeSpec\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.perdure.v1.NodeKindR\x04kind\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\tR\x04next\x12\x16\n" +
@@ -2907,7 +3408,41 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"result_key\x18\t \x01(\tR\tresultKey\x12*\n" +
 	"\x04risk\x18\n" +
 	" \x01(\x0e2\x16.perdure.v1.EffectRiskR\x04risk\x12\x1a\n" +
-	"\bpriority\x18\v \x01(\x05R\bpriority\"|\n" +
+	"\bpriority\x18\v \x01(\x05R\bpriority\x120\n" +
+	"\achoices\x18\f \x03(\v2\x16.perdure.v1.ChoiceRuleR\achoices\x12*\n" +
+	"\x06assign\x18\r \x03(\v2\x12.perdure.v1.VarsOpR\x06assign\x122\n" +
+	"\bbranches\x18\x0e \x03(\v2\x16.perdure.v1.BranchSpecR\bbranches\x121\n" +
+	"\aforeach\x18\x0f \x01(\v2\x17.perdure.v1.ForeachSpecR\aforeach\x12(\n" +
+	"\x04join\x18\x10 \x01(\v2\x14.perdure.v1.JoinSpecR\x04join\x12=\n" +
+	"\vsubworkflow\x18\x11 \x01(\v2\x1b.perdure.v1.SubworkflowSpecR\vsubworkflow\"4\n" +
+	"\n" +
+	"ChoiceRule\x12\x12\n" +
+	"\x04when\x18\x01 \x01(\tR\x04when\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"\\\n" +
+	"\n" +
+	"BranchSpec\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"entry_node\x18\x02 \x01(\tR\tentryNode\x12\x1b\n" +
+	"\tvars_json\x18\x03 \x01(\tR\bvarsJson\"\x88\x01\n" +
+	"\vForeachSpec\x12\x14\n" +
+	"\x05items\x18\x01 \x01(\tR\x05items\x12\x1d\n" +
+	"\n" +
+	"entry_node\x18\x02 \x01(\tR\tentryNode\x12\x1b\n" +
+	"\tvars_json\x18\x03 \x01(\tR\bvarsJson\x12'\n" +
+	"\x0fmax_concurrency\x18\x04 \x01(\x05R\x0emaxConcurrency\"J\n" +
+	"\bJoinSpec\x12(\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x14.perdure.v1.JoinModeR\x04mode\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\xa2\x02\n" +
+	"\x0fSubworkflowSpec\x12\x1f\n" +
+	"\vworkflow_id\x18\x01 \x01(\tR\n" +
+	"workflowId\x12)\n" +
+	"\x10workflow_version\x18\x02 \x01(\tR\x0fworkflowVersion\x12\x1b\n" +
+	"\tvars_json\x18\x03 \x01(\tR\bvarsJson\x12\x14\n" +
+	"\x05async\x18\x04 \x01(\bR\x05async\x12\x12\n" +
+	"\x04wait\x18\x05 \x01(\bR\x04wait\x12G\n" +
+	"\x10on_parent_cancel\x18\x06 \x01(\x0e2\x1d.perdure.v1.ChildCancelPolicyR\x0eonParentCancel\x123\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\"|\n" +
 	"\x06VarsOp\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\bset_json\x18\x02 \x01(\tH\x00R\asetJson\x12!\n" +
@@ -3148,13 +3683,23 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\vconcurrency\x18\x01 \x01(\v2\x17.perdure.v1.ConcurrencyR\vconcurrency\x12+\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.perdure.v1.SlotStateR\x05state\x12\x14\n" +
 	"\x05ahead\x18\x03 \x01(\x05R\x05ahead\x12\"\n" +
-	"\rholder_run_id\x18\x04 \x01(\tR\vholderRunId*}\n" +
+	"\rholder_run_id\x18\x04 \x01(\tR\vholderRunId*\xf3\x01\n" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_KIND_WORKER\x10\x01\x12\x14\n" +
 	"\x10NODE_KIND_EFFECT\x10\x02\x12\x16\n" +
 	"\x12NODE_KIND_COMPLETE\x10\x03\x12\x12\n" +
-	"\x0eNODE_KIND_FAIL\x10\x04BV\n" +
+	"\x0eNODE_KIND_FAIL\x10\x04\x12\x14\n" +
+	"\x10NODE_KIND_CHOICE\x10\x05\x12\x14\n" +
+	"\x10NODE_KIND_ASSIGN\x10\x06\x12\x16\n" +
+	"\x12NODE_KIND_PARALLEL\x10\a\x12\x15\n" +
+	"\x11NODE_KIND_FOREACH\x10\b\x12\x19\n" +
+	"\x15NODE_KIND_SUBWORKFLOW\x10\t*`\n" +
+	"\bJoinMode\x12\x19\n" +
+	"\x15JOIN_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rJOIN_MODE_ALL\x10\x01\x12\x11\n" +
+	"\rJOIN_MODE_ANY\x10\x02\x12\x13\n" +
+	"\x0fJOIN_MODE_COUNT\x10\x03BV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"
 
 var (
@@ -3169,128 +3714,143 @@ func file_perdure_v1_model_proto_rawDescGZIP() []byte {
 	return file_perdure_v1_model_proto_rawDescData
 }
 
-var file_perdure_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_perdure_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_perdure_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_perdure_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_perdure_v1_model_proto_goTypes = []any{
 	(NodeKind)(0),                 // 0: perdure.v1.NodeKind
-	(*WorkflowSpec)(nil),          // 1: perdure.v1.WorkflowSpec
-	(*NodeSpec)(nil),              // 2: perdure.v1.NodeSpec
-	(*VarsOp)(nil),                // 3: perdure.v1.VarsOp
-	(*StepPlan)(nil),              // 4: perdure.v1.StepPlan
-	(*Effect)(nil),                // 5: perdure.v1.Effect
-	(*WaitEvent)(nil),             // 6: perdure.v1.WaitEvent
-	(*WaitUntil)(nil),             // 7: perdure.v1.WaitUntil
-	(*AskUser)(nil),               // 8: perdure.v1.AskUser
-	(*WaitTerms)(nil),             // 9: perdure.v1.WaitTerms
-	(*AnswerUser)(nil),            // 10: perdure.v1.AnswerUser
-	(*EmitEvent)(nil),             // 11: perdure.v1.EmitEvent
-	(*StartSubworkflow)(nil),      // 12: perdure.v1.StartSubworkflow
-	(*VarsQuery)(nil),             // 13: perdure.v1.VarsQuery
-	(*LlmCall)(nil),               // 14: perdure.v1.LlmCall
-	(*ToolCalls)(nil),             // 15: perdure.v1.ToolCalls
-	(*CustomEffect)(nil),          // 16: perdure.v1.CustomEffect
-	(*EffectOutcome)(nil),         // 17: perdure.v1.EffectOutcome
-	(*WaitRequest)(nil),           // 18: perdure.v1.WaitRequest
-	(*StepFailure)(nil),           // 19: perdure.v1.StepFailure
-	(*RunState)(nil),              // 20: perdure.v1.RunState
-	(*StepState)(nil),             // 21: perdure.v1.StepState
-	(*ConsumedMark)(nil),          // 22: perdure.v1.ConsumedMark
-	(*ChildState)(nil),            // 23: perdure.v1.ChildState
-	(*WaitState)(nil),             // 24: perdure.v1.WaitState
-	(*RunConcurrency)(nil),        // 25: perdure.v1.RunConcurrency
-	nil,                           // 26: perdure.v1.WorkflowSpec.NodesEntry
-	nil,                           // 27: perdure.v1.StartSubworkflow.LabelsEntry
-	nil,                           // 28: perdure.v1.RunState.LabelsEntry
-	nil,                           // 29: perdure.v1.RunState.VisitsEntry
-	(*RetryPolicy)(nil),           // 30: perdure.v1.RetryPolicy
-	(*TaskTimeouts)(nil),          // 31: perdure.v1.TaskTimeouts
-	(EffectRisk)(0),               // 32: perdure.v1.EffectRisk
-	(*Failure)(nil),               // 33: perdure.v1.Failure
-	(EventScope)(0),               // 34: perdure.v1.EventScope
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
-	(ChildCancelPolicy)(0),        // 37: perdure.v1.ChildCancelPolicy
-	(DriveMode)(0),                // 38: perdure.v1.DriveMode
-	(WaitReason)(0),               // 39: perdure.v1.WaitReason
-	(RunStatus)(0),                // 40: perdure.v1.RunStatus
-	(RunActivity)(0),              // 41: perdure.v1.RunActivity
-	(*TraceContext)(nil),          // 42: perdure.v1.TraceContext
-	(*Concurrency)(nil),           // 43: perdure.v1.Concurrency
-	(SlotState)(0),                // 44: perdure.v1.SlotState
+	(JoinMode)(0),                 // 1: perdure.v1.JoinMode
+	(*WorkflowSpec)(nil),          // 2: perdure.v1.WorkflowSpec
+	(*NodeSpec)(nil),              // 3: perdure.v1.NodeSpec
+	(*ChoiceRule)(nil),            // 4: perdure.v1.ChoiceRule
+	(*BranchSpec)(nil),            // 5: perdure.v1.BranchSpec
+	(*ForeachSpec)(nil),           // 6: perdure.v1.ForeachSpec
+	(*JoinSpec)(nil),              // 7: perdure.v1.JoinSpec
+	(*SubworkflowSpec)(nil),       // 8: perdure.v1.SubworkflowSpec
+	(*VarsOp)(nil),                // 9: perdure.v1.VarsOp
+	(*StepPlan)(nil),              // 10: perdure.v1.StepPlan
+	(*Effect)(nil),                // 11: perdure.v1.Effect
+	(*WaitEvent)(nil),             // 12: perdure.v1.WaitEvent
+	(*WaitUntil)(nil),             // 13: perdure.v1.WaitUntil
+	(*AskUser)(nil),               // 14: perdure.v1.AskUser
+	(*WaitTerms)(nil),             // 15: perdure.v1.WaitTerms
+	(*AnswerUser)(nil),            // 16: perdure.v1.AnswerUser
+	(*EmitEvent)(nil),             // 17: perdure.v1.EmitEvent
+	(*StartSubworkflow)(nil),      // 18: perdure.v1.StartSubworkflow
+	(*VarsQuery)(nil),             // 19: perdure.v1.VarsQuery
+	(*LlmCall)(nil),               // 20: perdure.v1.LlmCall
+	(*ToolCalls)(nil),             // 21: perdure.v1.ToolCalls
+	(*CustomEffect)(nil),          // 22: perdure.v1.CustomEffect
+	(*EffectOutcome)(nil),         // 23: perdure.v1.EffectOutcome
+	(*WaitRequest)(nil),           // 24: perdure.v1.WaitRequest
+	(*StepFailure)(nil),           // 25: perdure.v1.StepFailure
+	(*RunState)(nil),              // 26: perdure.v1.RunState
+	(*StepState)(nil),             // 27: perdure.v1.StepState
+	(*ConsumedMark)(nil),          // 28: perdure.v1.ConsumedMark
+	(*ChildState)(nil),            // 29: perdure.v1.ChildState
+	(*WaitState)(nil),             // 30: perdure.v1.WaitState
+	(*RunConcurrency)(nil),        // 31: perdure.v1.RunConcurrency
+	nil,                           // 32: perdure.v1.WorkflowSpec.NodesEntry
+	nil,                           // 33: perdure.v1.StartSubworkflow.LabelsEntry
+	nil,                           // 34: perdure.v1.RunState.LabelsEntry
+	nil,                           // 35: perdure.v1.RunState.VisitsEntry
+	(*RetryPolicy)(nil),           // 36: perdure.v1.RetryPolicy
+	(*TaskTimeouts)(nil),          // 37: perdure.v1.TaskTimeouts
+	(EffectRisk)(0),               // 38: perdure.v1.EffectRisk
+	(ChildCancelPolicy)(0),        // 39: perdure.v1.ChildCancelPolicy
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(*Failure)(nil),               // 41: perdure.v1.Failure
+	(EventScope)(0),               // 42: perdure.v1.EventScope
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(DriveMode)(0),                // 44: perdure.v1.DriveMode
+	(WaitReason)(0),               // 45: perdure.v1.WaitReason
+	(RunStatus)(0),                // 46: perdure.v1.RunStatus
+	(RunActivity)(0),              // 47: perdure.v1.RunActivity
+	(*TraceContext)(nil),          // 48: perdure.v1.TraceContext
+	(*Concurrency)(nil),           // 49: perdure.v1.Concurrency
+	(SlotState)(0),                // 50: perdure.v1.SlotState
 }
 var file_perdure_v1_model_proto_depIdxs = []int32{
-	26, // 0: perdure.v1.WorkflowSpec.nodes:type_name -> perdure.v1.WorkflowSpec.NodesEntry
+	32, // 0: perdure.v1.WorkflowSpec.nodes:type_name -> perdure.v1.WorkflowSpec.NodesEntry
 	0,  // 1: perdure.v1.NodeSpec.kind:type_name -> perdure.v1.NodeKind
-	30, // 2: perdure.v1.NodeSpec.retry:type_name -> perdure.v1.RetryPolicy
-	31, // 3: perdure.v1.NodeSpec.timeouts:type_name -> perdure.v1.TaskTimeouts
-	32, // 4: perdure.v1.NodeSpec.risk:type_name -> perdure.v1.EffectRisk
-	3,  // 5: perdure.v1.StepPlan.vars_ops:type_name -> perdure.v1.VarsOp
-	33, // 6: perdure.v1.StepPlan.fail:type_name -> perdure.v1.Failure
-	5,  // 7: perdure.v1.StepPlan.effect:type_name -> perdure.v1.Effect
-	6,  // 8: perdure.v1.Effect.wait_event:type_name -> perdure.v1.WaitEvent
-	7,  // 9: perdure.v1.Effect.wait_until:type_name -> perdure.v1.WaitUntil
-	8,  // 10: perdure.v1.Effect.ask_user:type_name -> perdure.v1.AskUser
-	10, // 11: perdure.v1.Effect.answer_user:type_name -> perdure.v1.AnswerUser
-	11, // 12: perdure.v1.Effect.emit_event:type_name -> perdure.v1.EmitEvent
-	12, // 13: perdure.v1.Effect.start_subworkflow:type_name -> perdure.v1.StartSubworkflow
-	13, // 14: perdure.v1.Effect.vars_query:type_name -> perdure.v1.VarsQuery
-	14, // 15: perdure.v1.Effect.llm_call:type_name -> perdure.v1.LlmCall
-	15, // 16: perdure.v1.Effect.tool_calls:type_name -> perdure.v1.ToolCalls
-	16, // 17: perdure.v1.Effect.custom:type_name -> perdure.v1.CustomEffect
-	30, // 18: perdure.v1.Effect.retry:type_name -> perdure.v1.RetryPolicy
-	31, // 19: perdure.v1.Effect.timeouts:type_name -> perdure.v1.TaskTimeouts
-	32, // 20: perdure.v1.Effect.risk:type_name -> perdure.v1.EffectRisk
-	34, // 21: perdure.v1.WaitEvent.scope:type_name -> perdure.v1.EventScope
-	9,  // 22: perdure.v1.WaitEvent.terms:type_name -> perdure.v1.WaitTerms
-	35, // 23: perdure.v1.WaitUntil.until:type_name -> google.protobuf.Timestamp
-	36, // 24: perdure.v1.WaitUntil.delay:type_name -> google.protobuf.Duration
-	9,  // 25: perdure.v1.AskUser.terms:type_name -> perdure.v1.WaitTerms
-	35, // 26: perdure.v1.WaitTerms.deadline:type_name -> google.protobuf.Timestamp
-	36, // 27: perdure.v1.WaitTerms.timeout:type_name -> google.protobuf.Duration
-	34, // 28: perdure.v1.EmitEvent.scope:type_name -> perdure.v1.EventScope
-	37, // 29: perdure.v1.StartSubworkflow.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	38, // 30: perdure.v1.StartSubworkflow.drive:type_name -> perdure.v1.DriveMode
-	27, // 31: perdure.v1.StartSubworkflow.labels:type_name -> perdure.v1.StartSubworkflow.LabelsEntry
-	36, // 32: perdure.v1.StartSubworkflow.timeout:type_name -> google.protobuf.Duration
-	18, // 33: perdure.v1.EffectOutcome.waiting:type_name -> perdure.v1.WaitRequest
-	19, // 34: perdure.v1.EffectOutcome.failed:type_name -> perdure.v1.StepFailure
-	39, // 35: perdure.v1.WaitRequest.reason:type_name -> perdure.v1.WaitReason
-	9,  // 36: perdure.v1.WaitRequest.terms:type_name -> perdure.v1.WaitTerms
-	33, // 37: perdure.v1.StepFailure.failure:type_name -> perdure.v1.Failure
-	36, // 38: perdure.v1.StepFailure.retry_after:type_name -> google.protobuf.Duration
-	40, // 39: perdure.v1.RunState.status:type_name -> perdure.v1.RunStatus
-	41, // 40: perdure.v1.RunState.activity:type_name -> perdure.v1.RunActivity
-	24, // 41: perdure.v1.RunState.waiting:type_name -> perdure.v1.WaitState
-	33, // 42: perdure.v1.RunState.error:type_name -> perdure.v1.Failure
-	28, // 43: perdure.v1.RunState.labels:type_name -> perdure.v1.RunState.LabelsEntry
-	38, // 44: perdure.v1.RunState.drive:type_name -> perdure.v1.DriveMode
-	35, // 45: perdure.v1.RunState.created_at:type_name -> google.protobuf.Timestamp
-	35, // 46: perdure.v1.RunState.updated_at:type_name -> google.protobuf.Timestamp
-	35, // 47: perdure.v1.RunState.ended_at:type_name -> google.protobuf.Timestamp
-	21, // 48: perdure.v1.RunState.step:type_name -> perdure.v1.StepState
-	29, // 49: perdure.v1.RunState.visits:type_name -> perdure.v1.RunState.VisitsEntry
-	22, // 50: perdure.v1.RunState.consumed:type_name -> perdure.v1.ConsumedMark
-	35, // 51: perdure.v1.RunState.deadline:type_name -> google.protobuf.Timestamp
-	23, // 52: perdure.v1.RunState.children:type_name -> perdure.v1.ChildState
-	42, // 53: perdure.v1.RunState.trace_context:type_name -> perdure.v1.TraceContext
-	25, // 54: perdure.v1.RunState.concurrency:type_name -> perdure.v1.RunConcurrency
-	35, // 55: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
-	33, // 56: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
-	34, // 57: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
-	37, // 58: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	39, // 59: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
-	35, // 60: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
-	35, // 61: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
-	34, // 62: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
-	35, // 63: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
-	43, // 64: perdure.v1.RunConcurrency.concurrency:type_name -> perdure.v1.Concurrency
-	44, // 65: perdure.v1.RunConcurrency.state:type_name -> perdure.v1.SlotState
-	2,  // 66: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	36, // 2: perdure.v1.NodeSpec.retry:type_name -> perdure.v1.RetryPolicy
+	37, // 3: perdure.v1.NodeSpec.timeouts:type_name -> perdure.v1.TaskTimeouts
+	38, // 4: perdure.v1.NodeSpec.risk:type_name -> perdure.v1.EffectRisk
+	4,  // 5: perdure.v1.NodeSpec.choices:type_name -> perdure.v1.ChoiceRule
+	9,  // 6: perdure.v1.NodeSpec.assign:type_name -> perdure.v1.VarsOp
+	5,  // 7: perdure.v1.NodeSpec.branches:type_name -> perdure.v1.BranchSpec
+	6,  // 8: perdure.v1.NodeSpec.foreach:type_name -> perdure.v1.ForeachSpec
+	7,  // 9: perdure.v1.NodeSpec.join:type_name -> perdure.v1.JoinSpec
+	8,  // 10: perdure.v1.NodeSpec.subworkflow:type_name -> perdure.v1.SubworkflowSpec
+	1,  // 11: perdure.v1.JoinSpec.mode:type_name -> perdure.v1.JoinMode
+	39, // 12: perdure.v1.SubworkflowSpec.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	40, // 13: perdure.v1.SubworkflowSpec.timeout:type_name -> google.protobuf.Duration
+	9,  // 14: perdure.v1.StepPlan.vars_ops:type_name -> perdure.v1.VarsOp
+	41, // 15: perdure.v1.StepPlan.fail:type_name -> perdure.v1.Failure
+	11, // 16: perdure.v1.StepPlan.effect:type_name -> perdure.v1.Effect
+	12, // 17: perdure.v1.Effect.wait_event:type_name -> perdure.v1.WaitEvent
+	13, // 18: perdure.v1.Effect.wait_until:type_name -> perdure.v1.WaitUntil
+	14, // 19: perdure.v1.Effect.ask_user:type_name -> perdure.v1.AskUser
+	16, // 20: perdure.v1.Effect.answer_user:type_name -> perdure.v1.AnswerUser
+	17, // 21: perdure.v1.Effect.emit_event:type_name -> perdure.v1.EmitEvent
+	18, // 22: perdure.v1.Effect.start_subworkflow:type_name -> perdure.v1.StartSubworkflow
+	19, // 23: perdure.v1.Effect.vars_query:type_name -> perdure.v1.VarsQuery
+	20, // 24: perdure.v1.Effect.llm_call:type_name -> perdure.v1.LlmCall
+	21, // 25: perdure.v1.Effect.tool_calls:type_name -> perdure.v1.ToolCalls
+	22, // 26: perdure.v1.Effect.custom:type_name -> perdure.v1.CustomEffect
+	36, // 27: perdure.v1.Effect.retry:type_name -> perdure.v1.RetryPolicy
+	37, // 28: perdure.v1.Effect.timeouts:type_name -> perdure.v1.TaskTimeouts
+	38, // 29: perdure.v1.Effect.risk:type_name -> perdure.v1.EffectRisk
+	42, // 30: perdure.v1.WaitEvent.scope:type_name -> perdure.v1.EventScope
+	15, // 31: perdure.v1.WaitEvent.terms:type_name -> perdure.v1.WaitTerms
+	43, // 32: perdure.v1.WaitUntil.until:type_name -> google.protobuf.Timestamp
+	40, // 33: perdure.v1.WaitUntil.delay:type_name -> google.protobuf.Duration
+	15, // 34: perdure.v1.AskUser.terms:type_name -> perdure.v1.WaitTerms
+	43, // 35: perdure.v1.WaitTerms.deadline:type_name -> google.protobuf.Timestamp
+	40, // 36: perdure.v1.WaitTerms.timeout:type_name -> google.protobuf.Duration
+	42, // 37: perdure.v1.EmitEvent.scope:type_name -> perdure.v1.EventScope
+	39, // 38: perdure.v1.StartSubworkflow.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	44, // 39: perdure.v1.StartSubworkflow.drive:type_name -> perdure.v1.DriveMode
+	33, // 40: perdure.v1.StartSubworkflow.labels:type_name -> perdure.v1.StartSubworkflow.LabelsEntry
+	40, // 41: perdure.v1.StartSubworkflow.timeout:type_name -> google.protobuf.Duration
+	24, // 42: perdure.v1.EffectOutcome.waiting:type_name -> perdure.v1.WaitRequest
+	25, // 43: perdure.v1.EffectOutcome.failed:type_name -> perdure.v1.StepFailure
+	45, // 44: perdure.v1.WaitRequest.reason:type_name -> perdure.v1.WaitReason
+	15, // 45: perdure.v1.WaitRequest.terms:type_name -> perdure.v1.WaitTerms
+	41, // 46: perdure.v1.StepFailure.failure:type_name -> perdure.v1.Failure
+	40, // 47: perdure.v1.StepFailure.retry_after:type_name -> google.protobuf.Duration
+	46, // 48: perdure.v1.RunState.status:type_name -> perdure.v1.RunStatus
+	47, // 49: perdure.v1.RunState.activity:type_name -> perdure.v1.RunActivity
+	30, // 50: perdure.v1.RunState.waiting:type_name -> perdure.v1.WaitState
+	41, // 51: perdure.v1.RunState.error:type_name -> perdure.v1.Failure
+	34, // 52: perdure.v1.RunState.labels:type_name -> perdure.v1.RunState.LabelsEntry
+	44, // 53: perdure.v1.RunState.drive:type_name -> perdure.v1.DriveMode
+	43, // 54: perdure.v1.RunState.created_at:type_name -> google.protobuf.Timestamp
+	43, // 55: perdure.v1.RunState.updated_at:type_name -> google.protobuf.Timestamp
+	43, // 56: perdure.v1.RunState.ended_at:type_name -> google.protobuf.Timestamp
+	27, // 57: perdure.v1.RunState.step:type_name -> perdure.v1.StepState
+	35, // 58: perdure.v1.RunState.visits:type_name -> perdure.v1.RunState.VisitsEntry
+	28, // 59: perdure.v1.RunState.consumed:type_name -> perdure.v1.ConsumedMark
+	43, // 60: perdure.v1.RunState.deadline:type_name -> google.protobuf.Timestamp
+	29, // 61: perdure.v1.RunState.children:type_name -> perdure.v1.ChildState
+	48, // 62: perdure.v1.RunState.trace_context:type_name -> perdure.v1.TraceContext
+	31, // 63: perdure.v1.RunState.concurrency:type_name -> perdure.v1.RunConcurrency
+	43, // 64: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
+	41, // 65: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
+	42, // 66: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
+	39, // 67: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	45, // 68: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
+	43, // 69: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
+	43, // 70: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
+	42, // 71: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
+	43, // 72: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
+	49, // 73: perdure.v1.RunConcurrency.concurrency:type_name -> perdure.v1.Concurrency
+	50, // 74: perdure.v1.RunConcurrency.state:type_name -> perdure.v1.SlotState
+	3,  // 75: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
+	76, // [76:76] is the sub-list for method output_type
+	76, // [76:76] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_model_proto_init() }
@@ -3299,13 +3859,13 @@ func file_perdure_v1_model_proto_init() {
 		return
 	}
 	file_perdure_v1_common_proto_init()
-	file_perdure_v1_model_proto_msgTypes[2].OneofWrappers = []any{
+	file_perdure_v1_model_proto_msgTypes[7].OneofWrappers = []any{
 		(*VarsOp_SetJson)(nil),
 		(*VarsOp_AppendJson)(nil),
 		(*VarsOp_Remove)(nil),
 	}
-	file_perdure_v1_model_proto_msgTypes[3].OneofWrappers = []any{}
-	file_perdure_v1_model_proto_msgTypes[4].OneofWrappers = []any{
+	file_perdure_v1_model_proto_msgTypes[8].OneofWrappers = []any{}
+	file_perdure_v1_model_proto_msgTypes[9].OneofWrappers = []any{
 		(*Effect_WaitEvent)(nil),
 		(*Effect_WaitUntil)(nil),
 		(*Effect_AskUser)(nil),
@@ -3317,24 +3877,24 @@ func file_perdure_v1_model_proto_init() {
 		(*Effect_ToolCalls)(nil),
 		(*Effect_Custom)(nil),
 	}
-	file_perdure_v1_model_proto_msgTypes[6].OneofWrappers = []any{
+	file_perdure_v1_model_proto_msgTypes[11].OneofWrappers = []any{
 		(*WaitUntil_Until)(nil),
 		(*WaitUntil_Delay)(nil),
 	}
-	file_perdure_v1_model_proto_msgTypes[8].OneofWrappers = []any{}
-	file_perdure_v1_model_proto_msgTypes[16].OneofWrappers = []any{
+	file_perdure_v1_model_proto_msgTypes[13].OneofWrappers = []any{}
+	file_perdure_v1_model_proto_msgTypes[21].OneofWrappers = []any{
 		(*EffectOutcome_ResultJson)(nil),
 		(*EffectOutcome_Waiting)(nil),
 		(*EffectOutcome_Failed)(nil),
 	}
-	file_perdure_v1_model_proto_msgTypes[19].OneofWrappers = []any{}
+	file_perdure_v1_model_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_model_proto_rawDesc), len(file_perdure_v1_model_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   29,
+			NumEnums:      2,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -66,6 +66,10 @@ const (
 	RecordKind_RECORD_KIND_CANCELLED RecordKind = 18
 	// A report came after the run had ended or was being cancelled; kept, without effect.
 	RecordKind_RECORD_KIND_LATE_RESULT RecordKind = 19
+	// Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs.
+	RecordKind_RECORD_KIND_BRANCHES_STARTED RecordKind = 22
+	// Enough of them have completed: the wait for them ended.
+	RecordKind_RECORD_KIND_JOINED RecordKind = 23
 )
 
 // Enum value maps for RecordKind.
@@ -91,6 +95,8 @@ var (
 		17: "RECORD_KIND_FAILED",
 		18: "RECORD_KIND_CANCELLED",
 		19: "RECORD_KIND_LATE_RESULT",
+		22: "RECORD_KIND_BRANCHES_STARTED",
+		23: "RECORD_KIND_JOINED",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":      0,
@@ -113,6 +119,8 @@ var (
 		"RECORD_KIND_FAILED":           17,
 		"RECORD_KIND_CANCELLED":        18,
 		"RECORD_KIND_LATE_RESULT":      19,
+		"RECORD_KIND_BRANCHES_STARTED": 22,
+		"RECORD_KIND_JOINED":           23,
 	}
 )
 
@@ -376,7 +384,7 @@ func (x Parked_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Parked_Reason.Descriptor instead.
 func (Parked_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{18, 0}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // What was decided.
@@ -433,7 +441,7 @@ func (x Unparked_Resolution) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Unparked_Resolution.Descriptor instead.
 func (Unparked_Resolution) EnumDescriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{19, 0}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{23, 0}
 }
 
 // One line of a run's ledger. Its bytes hold no user payload, only commitments to payloads.
@@ -490,6 +498,8 @@ type StepRecord struct {
 	//	*StepRecord_Failed
 	//	*StepRecord_Cancelled
 	//	*StepRecord_LateResult
+	//	*StepRecord_BranchesStarted
+	//	*StepRecord_Joined
 	Body          isStepRecord_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -801,6 +811,24 @@ func (x *StepRecord) GetLateResult() *LateResult {
 	return nil
 }
 
+func (x *StepRecord) GetBranchesStarted() *BranchesStarted {
+	if x != nil {
+		if x, ok := x.Body.(*StepRecord_BranchesStarted); ok {
+			return x.BranchesStarted
+		}
+	}
+	return nil
+}
+
+func (x *StepRecord) GetJoined() *Joined {
+	if x != nil {
+		if x, ok := x.Body.(*StepRecord_Joined); ok {
+			return x.Joined
+		}
+	}
+	return nil
+}
+
 type isStepRecord_Body interface {
 	isStepRecord_Body()
 }
@@ -900,6 +928,16 @@ type StepRecord_LateResult struct {
 	LateResult *LateResult `protobuf:"bytes,39,opt,name=late_result,json=lateResult,proto3,oneof"`
 }
 
+type StepRecord_BranchesStarted struct {
+	// BRANCHES_STARTED.
+	BranchesStarted *BranchesStarted `protobuf:"bytes,42,opt,name=branches_started,json=branchesStarted,proto3,oneof"`
+}
+
+type StepRecord_Joined struct {
+	// JOINED.
+	Joined *Joined `protobuf:"bytes,43,opt,name=joined,proto3,oneof"`
+}
+
 func (*StepRecord_RunStarted) isStepRecord_Body() {}
 
 func (*StepRecord_StepStarted) isStepRecord_Body() {}
@@ -937,6 +975,10 @@ func (*StepRecord_Failed) isStepRecord_Body() {}
 func (*StepRecord_Cancelled) isStepRecord_Body() {}
 
 func (*StepRecord_LateResult) isStepRecord_Body() {}
+
+func (*StepRecord_BranchesStarted) isStepRecord_Body() {}
+
+func (*StepRecord_Joined) isStepRecord_Body() {}
 
 // A payload slot: the record commits to bytes that are stored and travel beside it.
 type PayloadRef struct {
@@ -1118,7 +1160,8 @@ type OpenEffect struct {
 	OnErrorNode string `protobuf:"bytes,10,opt,name=on_error_node,json=onErrorNode,proto3" json:"on_error_node,omitempty"`
 	// Risk.
 	Risk EffectRisk `protobuf:"varint,11,opt,name=risk,proto3,enum=perdure.v1.EffectRisk" json:"risk,omitempty"`
-	// Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+	// Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+	// "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
 	Payload       *PayloadRef `protobuf:"bytes,12,opt,name=payload,proto3" json:"payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2377,10 +2420,14 @@ type ChildEnded struct {
 	ChildStatus RunStatus `protobuf:"varint,2,opt,name=child_status,json=childStatus,proto3,enum=perdure.v1.RunStatus" json:"child_status,omitempty"`
 	// The wait that ended; 0 when the child was not awaited.
 	WaitId int64 `protobuf:"varint,3,opt,name=wait_id,json=waitId,proto3" json:"wait_id,omitempty"`
-	// Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+	// Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+	// of a branch or item its output.
 	Result *PayloadRef `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
 	// Node entered; unset: the run completes, or the failure follows in the next record.
-	Next          *NodeEntry `protobuf:"bytes,5,opt,name=next,proto3" json:"next,omitempty"`
+	Next *NodeEntry `protobuf:"bytes,5,opt,name=next,proto3" json:"next,omitempty"`
+	// Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+	// is 0) and enters no node; JOINED or a failure may follow.
+	Place         int32 `protobuf:"varint,20,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2450,6 +2497,280 @@ func (x *ChildEnded) GetNext() *NodeEntry {
 	return nil
 }
 
+func (x *ChildEnded) GetPlace() int32 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
+}
+
+// Body of BRANCHES_STARTED. Each run is a child that the run waits for and cancels with itself.
+type BranchesStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The wait they belong to.
+	WaitId int64 `protobuf:"varint,1,opt,name=wait_id,json=waitId,proto3" json:"wait_id,omitempty"`
+	// Place of the first of them, from 1; the others follow in order.
+	First int32 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// The child runs.
+	RunIds        []string `protobuf:"bytes,3,rep,name=run_ids,json=runIds,proto3" json:"run_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BranchesStarted) Reset() {
+	*x = BranchesStarted{}
+	mi := &file_perdure_v1_records_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BranchesStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BranchesStarted) ProtoMessage() {}
+
+func (x *BranchesStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BranchesStarted.ProtoReflect.Descriptor instead.
+func (*BranchesStarted) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BranchesStarted) GetWaitId() int64 {
+	if x != nil {
+		return x.WaitId
+	}
+	return 0
+}
+
+func (x *BranchesStarted) GetFirst() int32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *BranchesStarted) GetRunIds() []string {
+	if x != nil {
+		return x.RunIds
+	}
+	return nil
+}
+
+// Body of JOINED. The result is made of the results of the CHILD_ENDED records before, in the order of
+// the places: an object of branches by name, or an array of items with null where there is none; it is
+// stored at the wait's result_key.
+type Joined struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The wait that ended.
+	WaitId int64 `protobuf:"varint,1,opt,name=wait_id,json=waitId,proto3" json:"wait_id,omitempty"`
+	// Node entered; unset: the run completes.
+	Next          *NodeEntry `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Joined) Reset() {
+	*x = Joined{}
+	mi := &file_perdure_v1_records_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Joined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Joined) ProtoMessage() {}
+
+func (x *Joined) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Joined.ProtoReflect.Descriptor instead.
+func (*Joined) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Joined) GetWaitId() int64 {
+	if x != nil {
+		return x.WaitId
+	}
+	return 0
+}
+
+func (x *Joined) GetNext() *NodeEntry {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+// Slot content: what a "parallel" or "foreach" effect runs.
+type Fanout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// PARALLEL: the branches, in order.
+	Branches []*FanoutBranch `protobuf:"bytes,1,rep,name=branches,proto3" json:"branches,omitempty"`
+	// FOREACH: the items, a JSON array.
+	ItemsJson string `protobuf:"bytes,2,opt,name=items_json,json=itemsJson,proto3" json:"items_json,omitempty"`
+	// FOREACH: the node that each item starts at.
+	EntryNode string `protobuf:"bytes,3,opt,name=entry_node,json=entryNode,proto3" json:"entry_node,omitempty"`
+	// How many branches or items there are.
+	Total int32 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	// How many must complete.
+	Needed int32 `protobuf:"varint,5,opt,name=needed,proto3" json:"needed,omitempty"`
+	// How many are under way at once, at most.
+	MaxConcurrency int32 `protobuf:"varint,6,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Fanout) Reset() {
+	*x = Fanout{}
+	mi := &file_perdure_v1_records_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fanout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fanout) ProtoMessage() {}
+
+func (x *Fanout) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fanout.ProtoReflect.Descriptor instead.
+func (*Fanout) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Fanout) GetBranches() []*FanoutBranch {
+	if x != nil {
+		return x.Branches
+	}
+	return nil
+}
+
+func (x *Fanout) GetItemsJson() string {
+	if x != nil {
+		return x.ItemsJson
+	}
+	return ""
+}
+
+func (x *Fanout) GetEntryNode() string {
+	if x != nil {
+		return x.EntryNode
+	}
+	return ""
+}
+
+func (x *Fanout) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Fanout) GetNeeded() int32 {
+	if x != nil {
+		return x.Needed
+	}
+	return 0
+}
+
+func (x *Fanout) GetMaxConcurrency() int32 {
+	if x != nil {
+		return x.MaxConcurrency
+	}
+	return 0
+}
+
+// One branch of a Fanout.
+type FanoutBranch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The node it starts at.
+	EntryNode     string `protobuf:"bytes,2,opt,name=entry_node,json=entryNode,proto3" json:"entry_node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FanoutBranch) Reset() {
+	*x = FanoutBranch{}
+	mi := &file_perdure_v1_records_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FanoutBranch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FanoutBranch) ProtoMessage() {}
+
+func (x *FanoutBranch) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FanoutBranch.ProtoReflect.Descriptor instead.
+func (*FanoutBranch) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FanoutBranch) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FanoutBranch) GetEntryNode() string {
+	if x != nil {
+		return x.EntryNode
+	}
+	return ""
+}
+
 // Body of PARKED.
 type Parked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2463,7 +2784,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_perdure_v1_records_proto_msgTypes[18]
+	mi := &file_perdure_v1_records_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2796,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[18]
+	mi := &file_perdure_v1_records_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2809,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{18}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Parked) GetReason() Parked_Reason {
@@ -2518,7 +2839,7 @@ type Unparked struct {
 
 func (x *Unparked) Reset() {
 	*x = Unparked{}
-	mi := &file_perdure_v1_records_proto_msgTypes[19]
+	mi := &file_perdure_v1_records_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2851,7 @@ func (x *Unparked) String() string {
 func (*Unparked) ProtoMessage() {}
 
 func (x *Unparked) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[19]
+	mi := &file_perdure_v1_records_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2864,7 @@ func (x *Unparked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unparked.ProtoReflect.Descriptor instead.
 func (*Unparked) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{19}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Unparked) GetResolution() Unparked_Resolution {
@@ -2573,7 +2894,7 @@ type Paused struct {
 
 func (x *Paused) Reset() {
 	*x = Paused{}
-	mi := &file_perdure_v1_records_proto_msgTypes[20]
+	mi := &file_perdure_v1_records_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2906,7 @@ func (x *Paused) String() string {
 func (*Paused) ProtoMessage() {}
 
 func (x *Paused) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[20]
+	mi := &file_perdure_v1_records_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2919,7 @@ func (x *Paused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Paused.ProtoReflect.Descriptor instead.
 func (*Paused) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{20}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Paused) GetReason() *PayloadRef {
@@ -2626,7 +2947,7 @@ type Unpaused struct {
 
 func (x *Unpaused) Reset() {
 	*x = Unpaused{}
-	mi := &file_perdure_v1_records_proto_msgTypes[21]
+	mi := &file_perdure_v1_records_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2959,7 @@ func (x *Unpaused) String() string {
 func (*Unpaused) ProtoMessage() {}
 
 func (x *Unpaused) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[21]
+	mi := &file_perdure_v1_records_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2972,7 @@ func (x *Unpaused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unpaused.ProtoReflect.Descriptor instead.
 func (*Unpaused) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{21}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Unpaused) GetUnpausedBy() string {
@@ -2672,7 +2993,7 @@ type BudgetAdded struct {
 
 func (x *BudgetAdded) Reset() {
 	*x = BudgetAdded{}
-	mi := &file_perdure_v1_records_proto_msgTypes[22]
+	mi := &file_perdure_v1_records_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +3005,7 @@ func (x *BudgetAdded) String() string {
 func (*BudgetAdded) ProtoMessage() {}
 
 func (x *BudgetAdded) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[22]
+	mi := &file_perdure_v1_records_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +3018,7 @@ func (x *BudgetAdded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetAdded.ProtoReflect.Descriptor instead.
 func (*BudgetAdded) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{22}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BudgetAdded) GetSteps() int64 {
@@ -2722,7 +3043,7 @@ type CancelRequested struct {
 
 func (x *CancelRequested) Reset() {
 	*x = CancelRequested{}
-	mi := &file_perdure_v1_records_proto_msgTypes[23]
+	mi := &file_perdure_v1_records_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +3055,7 @@ func (x *CancelRequested) String() string {
 func (*CancelRequested) ProtoMessage() {}
 
 func (x *CancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[23]
+	mi := &file_perdure_v1_records_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +3068,7 @@ func (x *CancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
 func (*CancelRequested) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{23}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelRequested) GetReason() *PayloadRef {
@@ -2782,7 +3103,7 @@ type Completed struct {
 
 func (x *Completed) Reset() {
 	*x = Completed{}
-	mi := &file_perdure_v1_records_proto_msgTypes[24]
+	mi := &file_perdure_v1_records_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3115,7 @@ func (x *Completed) String() string {
 func (*Completed) ProtoMessage() {}
 
 func (x *Completed) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[24]
+	mi := &file_perdure_v1_records_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3128,7 @@ func (x *Completed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Completed.ProtoReflect.Descriptor instead.
 func (*Completed) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{24}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Completed) GetOutput() *PayloadRef {
@@ -2828,7 +3149,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_perdure_v1_records_proto_msgTypes[25]
+	mi := &file_perdure_v1_records_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2840,7 +3161,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[25]
+	mi := &file_perdure_v1_records_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2853,7 +3174,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{25}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Failed) GetFailure() *FailureRef {
@@ -2880,7 +3201,7 @@ type Cancelled struct {
 
 func (x *Cancelled) Reset() {
 	*x = Cancelled{}
-	mi := &file_perdure_v1_records_proto_msgTypes[26]
+	mi := &file_perdure_v1_records_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3213,7 @@ func (x *Cancelled) String() string {
 func (*Cancelled) ProtoMessage() {}
 
 func (x *Cancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[26]
+	mi := &file_perdure_v1_records_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3226,7 @@ func (x *Cancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancelled.ProtoReflect.Descriptor instead.
 func (*Cancelled) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{26}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Cancelled) GetReason() *PayloadRef {
@@ -2947,7 +3268,7 @@ type LateResult struct {
 
 func (x *LateResult) Reset() {
 	*x = LateResult{}
-	mi := &file_perdure_v1_records_proto_msgTypes[27]
+	mi := &file_perdure_v1_records_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2959,7 +3280,7 @@ func (x *LateResult) String() string {
 func (*LateResult) ProtoMessage() {}
 
 func (x *LateResult) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[27]
+	mi := &file_perdure_v1_records_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2972,7 +3293,7 @@ func (x *LateResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LateResult.ProtoReflect.Descriptor instead.
 func (*LateResult) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{27}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LateResult) GetReport() *PayloadRef {
@@ -3007,7 +3328,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_perdure_v1_records_proto_msgTypes[28]
+	mi := &file_perdure_v1_records_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3340,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[28]
+	mi := &file_perdure_v1_records_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3353,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{28}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LedgerEntry) GetForm() isLedgerEntry_Form {
@@ -3125,7 +3446,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[29]
+	mi := &file_perdure_v1_records_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3458,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[29]
+	mi := &file_perdure_v1_records_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3471,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{29}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Payload) GetIndex() uint32 {
@@ -3232,7 +3553,7 @@ type InlinePayload struct {
 
 func (x *InlinePayload) Reset() {
 	*x = InlinePayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[30]
+	mi := &file_perdure_v1_records_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3565,7 @@ func (x *InlinePayload) String() string {
 func (*InlinePayload) ProtoMessage() {}
 
 func (x *InlinePayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[30]
+	mi := &file_perdure_v1_records_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3578,7 @@ func (x *InlinePayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InlinePayload.ProtoReflect.Descriptor instead.
 func (*InlinePayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{30}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *InlinePayload) GetSalt() []byte {
@@ -3283,7 +3604,7 @@ type OmittedPayload struct {
 
 func (x *OmittedPayload) Reset() {
 	*x = OmittedPayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[31]
+	mi := &file_perdure_v1_records_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3616,7 @@ func (x *OmittedPayload) String() string {
 func (*OmittedPayload) ProtoMessage() {}
 
 func (x *OmittedPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[31]
+	mi := &file_perdure_v1_records_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3629,7 @@ func (x *OmittedPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedPayload.ProtoReflect.Descriptor instead.
 func (*OmittedPayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{31}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{35}
 }
 
 // A payload that was erased.
@@ -3320,7 +3641,7 @@ type ErasedPayload struct {
 
 func (x *ErasedPayload) Reset() {
 	*x = ErasedPayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	mi := &file_perdure_v1_records_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3332,7 +3653,7 @@ func (x *ErasedPayload) String() string {
 func (*ErasedPayload) ProtoMessage() {}
 
 func (x *ErasedPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	mi := &file_perdure_v1_records_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3345,7 +3666,7 @@ func (x *ErasedPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedPayload.ProtoReflect.Descriptor instead.
 func (*ErasedPayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{32}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{36}
 }
 
 var File_perdure_v1_records_proto protoreflect.FileDescriptor
@@ -3353,7 +3674,7 @@ var File_perdure_v1_records_proto protoreflect.FileDescriptor
 const file_perdure_v1_records_proto_rawDesc = "" +
 	"\n" +
 	"\x18perdure/v1/records.proto\x12\n" +
-	"perdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x16perdure/v1/model.proto\"\xf4\v\n" +
+	"perdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x16perdure/v1/model.proto\"\xec\f\n" +
 	"\n" +
 	"StepRecord\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
@@ -3394,7 +3715,9 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x06failed\x18% \x01(\v2\x12.perdure.v1.FailedH\x00R\x06failed\x125\n" +
 	"\tcancelled\x18& \x01(\v2\x15.perdure.v1.CancelledH\x00R\tcancelled\x129\n" +
 	"\vlate_result\x18' \x01(\v2\x16.perdure.v1.LateResultH\x00R\n" +
-	"lateResultB\x06\n" +
+	"lateResult\x12H\n" +
+	"\x10branches_started\x18* \x01(\v2\x1b.perdure.v1.BranchesStartedH\x00R\x0fbranchesStarted\x12,\n" +
+	"\x06joined\x18+ \x01(\v2\x12.perdure.v1.JoinedH\x00R\x06joinedB\x06\n" +
 	"\x04body\"V\n" +
 	"\n" +
 	"PayloadRef\x12\x14\n" +
@@ -3544,7 +3867,7 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\bevent_id\x18\x03 \x01(\tR\aeventId\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x120\n" +
 	"\apayload\x18\x05 \x01(\v2\x16.perdure.v1.PayloadRefR\apayload\x12)\n" +
-	"\x04next\x18\x06 \x01(\v2\x15.perdure.v1.NodeEntryR\x04next\"\xdc\x01\n" +
+	"\x04next\x18\x06 \x01(\v2\x15.perdure.v1.NodeEntryR\x04next\"\xf2\x01\n" +
 	"\n" +
 	"ChildEnded\x12 \n" +
 	"\fchild_run_id\x18\x01 \x01(\tR\n" +
@@ -3552,7 +3875,28 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\fchild_status\x18\x02 \x01(\x0e2\x15.perdure.v1.RunStatusR\vchildStatus\x12\x17\n" +
 	"\await_id\x18\x03 \x01(\x03R\x06waitId\x12.\n" +
 	"\x06result\x18\x04 \x01(\v2\x16.perdure.v1.PayloadRefR\x06result\x12)\n" +
-	"\x04next\x18\x05 \x01(\v2\x15.perdure.v1.NodeEntryR\x04next\"\x9d\x01\n" +
+	"\x04next\x18\x05 \x01(\v2\x15.perdure.v1.NodeEntryR\x04next\x12\x14\n" +
+	"\x05place\x18\x14 \x01(\x05R\x05place\"Y\n" +
+	"\x0fBranchesStarted\x12\x17\n" +
+	"\await_id\x18\x01 \x01(\x03R\x06waitId\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x05R\x05first\x12\x17\n" +
+	"\arun_ids\x18\x03 \x03(\tR\x06runIds\"L\n" +
+	"\x06Joined\x12\x17\n" +
+	"\await_id\x18\x01 \x01(\x03R\x06waitId\x12)\n" +
+	"\x04next\x18\x02 \x01(\v2\x15.perdure.v1.NodeEntryR\x04next\"\xd3\x01\n" +
+	"\x06Fanout\x124\n" +
+	"\bbranches\x18\x01 \x03(\v2\x18.perdure.v1.FanoutBranchR\bbranches\x12\x1d\n" +
+	"\n" +
+	"items_json\x18\x02 \x01(\tR\titemsJson\x12\x1d\n" +
+	"\n" +
+	"entry_node\x18\x03 \x01(\tR\tentryNode\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x05R\x05total\x12\x16\n" +
+	"\x06needed\x18\x05 \x01(\x05R\x06needed\x12'\n" +
+	"\x0fmax_concurrency\x18\x06 \x01(\x05R\x0emaxConcurrency\"A\n" +
+	"\fFanoutBranch\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"entry_node\x18\x02 \x01(\tR\tentryNode\"\x9d\x01\n" +
 	"\x06Parked\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.perdure.v1.Parked.ReasonR\x06reason\x12\x16\n" +
 	"\x06lapses\x18\x02 \x01(\x05R\x06lapses\"H\n" +
@@ -3615,7 +3959,7 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x10\n" +
 	"\x0eOmittedPayload\"\x0f\n" +
-	"\rErasedPayload*\xb8\x04\n" +
+	"\rErasedPayload*\xf2\x04\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
@@ -3638,7 +3982,9 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x15RECORD_KIND_COMPLETED\x10\x10\x12\x16\n" +
 	"\x12RECORD_KIND_FAILED\x10\x11\x12\x19\n" +
 	"\x15RECORD_KIND_CANCELLED\x10\x12\x12\x1b\n" +
-	"\x17RECORD_KIND_LATE_RESULT\x10\x13*\x8e\x01\n" +
+	"\x17RECORD_KIND_LATE_RESULT\x10\x13\x12 \n" +
+	"\x1cRECORD_KIND_BRANCHES_STARTED\x10\x16\x12\x16\n" +
+	"\x12RECORD_KIND_JOINED\x10\x17*\x8e\x01\n" +
 	"\n" +
 	"StepStatus\x12\x1b\n" +
 	"\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -3661,7 +4007,7 @@ func file_perdure_v1_records_proto_rawDescGZIP() []byte {
 }
 
 var file_perdure_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_perdure_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_perdure_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_perdure_v1_records_proto_goTypes = []any{
 	(RecordKind)(0),               // 0: perdure.v1.RecordKind
 	(StepStatus)(0),               // 1: perdure.v1.StepStatus
@@ -3687,39 +4033,43 @@ var file_perdure_v1_records_proto_goTypes = []any{
 	(*Resumed)(nil),               // 21: perdure.v1.Resumed
 	(*EventConsumed)(nil),         // 22: perdure.v1.EventConsumed
 	(*ChildEnded)(nil),            // 23: perdure.v1.ChildEnded
-	(*Parked)(nil),                // 24: perdure.v1.Parked
-	(*Unparked)(nil),              // 25: perdure.v1.Unparked
-	(*Paused)(nil),                // 26: perdure.v1.Paused
-	(*Unpaused)(nil),              // 27: perdure.v1.Unpaused
-	(*BudgetAdded)(nil),           // 28: perdure.v1.BudgetAdded
-	(*CancelRequested)(nil),       // 29: perdure.v1.CancelRequested
-	(*Completed)(nil),             // 30: perdure.v1.Completed
-	(*Failed)(nil),                // 31: perdure.v1.Failed
-	(*Cancelled)(nil),             // 32: perdure.v1.Cancelled
-	(*LateResult)(nil),            // 33: perdure.v1.LateResult
-	(*LedgerEntry)(nil),           // 34: perdure.v1.LedgerEntry
-	(*Payload)(nil),               // 35: perdure.v1.Payload
-	(*InlinePayload)(nil),         // 36: perdure.v1.InlinePayload
-	(*OmittedPayload)(nil),        // 37: perdure.v1.OmittedPayload
-	(*ErasedPayload)(nil),         // 38: perdure.v1.ErasedPayload
-	nil,                           // 39: perdure.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*TaskTimeouts)(nil),          // 41: perdure.v1.TaskTimeouts
-	(*RetryPolicy)(nil),           // 42: perdure.v1.RetryPolicy
-	(EffectRisk)(0),               // 43: perdure.v1.EffectRisk
-	(ChildCancelPolicy)(0),        // 44: perdure.v1.ChildCancelPolicy
-	(DriveMode)(0),                // 45: perdure.v1.DriveMode
-	(*TraceContext)(nil),          // 46: perdure.v1.TraceContext
-	(*Concurrency)(nil),           // 47: perdure.v1.Concurrency
-	(*VarsOp)(nil),                // 48: perdure.v1.VarsOp
-	(WaitReason)(0),               // 49: perdure.v1.WaitReason
-	(EventScope)(0),               // 50: perdure.v1.EventScope
-	(RunStatus)(0),                // 51: perdure.v1.RunStatus
+	(*BranchesStarted)(nil),       // 24: perdure.v1.BranchesStarted
+	(*Joined)(nil),                // 25: perdure.v1.Joined
+	(*Fanout)(nil),                // 26: perdure.v1.Fanout
+	(*FanoutBranch)(nil),          // 27: perdure.v1.FanoutBranch
+	(*Parked)(nil),                // 28: perdure.v1.Parked
+	(*Unparked)(nil),              // 29: perdure.v1.Unparked
+	(*Paused)(nil),                // 30: perdure.v1.Paused
+	(*Unpaused)(nil),              // 31: perdure.v1.Unpaused
+	(*BudgetAdded)(nil),           // 32: perdure.v1.BudgetAdded
+	(*CancelRequested)(nil),       // 33: perdure.v1.CancelRequested
+	(*Completed)(nil),             // 34: perdure.v1.Completed
+	(*Failed)(nil),                // 35: perdure.v1.Failed
+	(*Cancelled)(nil),             // 36: perdure.v1.Cancelled
+	(*LateResult)(nil),            // 37: perdure.v1.LateResult
+	(*LedgerEntry)(nil),           // 38: perdure.v1.LedgerEntry
+	(*Payload)(nil),               // 39: perdure.v1.Payload
+	(*InlinePayload)(nil),         // 40: perdure.v1.InlinePayload
+	(*OmittedPayload)(nil),        // 41: perdure.v1.OmittedPayload
+	(*ErasedPayload)(nil),         // 42: perdure.v1.ErasedPayload
+	nil,                           // 43: perdure.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*TaskTimeouts)(nil),          // 45: perdure.v1.TaskTimeouts
+	(*RetryPolicy)(nil),           // 46: perdure.v1.RetryPolicy
+	(EffectRisk)(0),               // 47: perdure.v1.EffectRisk
+	(ChildCancelPolicy)(0),        // 48: perdure.v1.ChildCancelPolicy
+	(DriveMode)(0),                // 49: perdure.v1.DriveMode
+	(*TraceContext)(nil),          // 50: perdure.v1.TraceContext
+	(*Concurrency)(nil),           // 51: perdure.v1.Concurrency
+	(*VarsOp)(nil),                // 52: perdure.v1.VarsOp
+	(WaitReason)(0),               // 53: perdure.v1.WaitReason
+	(EventScope)(0),               // 54: perdure.v1.EventScope
+	(RunStatus)(0),                // 55: perdure.v1.RunStatus
 }
 var file_perdure_v1_records_proto_depIdxs = []int32{
 	0,  // 0: perdure.v1.StepRecord.kind:type_name -> perdure.v1.RecordKind
 	1,  // 1: perdure.v1.StepRecord.status:type_name -> perdure.v1.StepStatus
-	40, // 2: perdure.v1.StepRecord.at:type_name -> google.protobuf.Timestamp
+	44, // 2: perdure.v1.StepRecord.at:type_name -> google.protobuf.Timestamp
 	14, // 3: perdure.v1.StepRecord.run_started:type_name -> perdure.v1.RunStarted
 	15, // 4: perdure.v1.StepRecord.step_started:type_name -> perdure.v1.StepStarted
 	16, // 5: perdure.v1.StepRecord.step_begun:type_name -> perdure.v1.StepBegun
@@ -3729,76 +4079,80 @@ var file_perdure_v1_records_proto_depIdxs = []int32{
 	21, // 9: perdure.v1.StepRecord.resumed:type_name -> perdure.v1.Resumed
 	22, // 10: perdure.v1.StepRecord.event_consumed:type_name -> perdure.v1.EventConsumed
 	23, // 11: perdure.v1.StepRecord.child_ended:type_name -> perdure.v1.ChildEnded
-	24, // 12: perdure.v1.StepRecord.parked:type_name -> perdure.v1.Parked
-	25, // 13: perdure.v1.StepRecord.unparked:type_name -> perdure.v1.Unparked
-	26, // 14: perdure.v1.StepRecord.paused:type_name -> perdure.v1.Paused
-	27, // 15: perdure.v1.StepRecord.unpaused:type_name -> perdure.v1.Unpaused
-	28, // 16: perdure.v1.StepRecord.budget_added:type_name -> perdure.v1.BudgetAdded
-	29, // 17: perdure.v1.StepRecord.cancel_requested:type_name -> perdure.v1.CancelRequested
-	30, // 18: perdure.v1.StepRecord.completed:type_name -> perdure.v1.Completed
-	31, // 19: perdure.v1.StepRecord.failed:type_name -> perdure.v1.Failed
-	32, // 20: perdure.v1.StepRecord.cancelled:type_name -> perdure.v1.Cancelled
-	33, // 21: perdure.v1.StepRecord.late_result:type_name -> perdure.v1.LateResult
-	41, // 22: perdure.v1.NodeEntry.timeouts:type_name -> perdure.v1.TaskTimeouts
-	42, // 23: perdure.v1.OpenEffect.retry:type_name -> perdure.v1.RetryPolicy
-	41, // 24: perdure.v1.OpenEffect.timeouts:type_name -> perdure.v1.TaskTimeouts
-	43, // 25: perdure.v1.OpenEffect.risk:type_name -> perdure.v1.EffectRisk
-	7,  // 26: perdure.v1.OpenEffect.payload:type_name -> perdure.v1.PayloadRef
-	44, // 27: perdure.v1.ChildLink.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	7,  // 28: perdure.v1.FailureRef.text:type_name -> perdure.v1.PayloadRef
-	8,  // 29: perdure.v1.RunStarted.entry:type_name -> perdure.v1.NodeEntry
-	45, // 30: perdure.v1.RunStarted.drive:type_name -> perdure.v1.DriveMode
-	40, // 31: perdure.v1.RunStarted.start_at:type_name -> google.protobuf.Timestamp
-	40, // 32: perdure.v1.RunStarted.deadline:type_name -> google.protobuf.Timestamp
-	39, // 33: perdure.v1.RunStarted.labels:type_name -> perdure.v1.RunStarted.LabelsEntry
-	46, // 34: perdure.v1.RunStarted.trace_context:type_name -> perdure.v1.TraceContext
-	7,  // 35: perdure.v1.RunStarted.vars:type_name -> perdure.v1.PayloadRef
-	47, // 36: perdure.v1.RunStarted.concurrency:type_name -> perdure.v1.Concurrency
-	7,  // 37: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
-	9,  // 38: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
-	8,  // 39: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
-	7,  // 40: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
-	11, // 41: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
-	40, // 42: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
-	10, // 43: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
-	48, // 44: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
-	2,  // 45: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
-	40, // 46: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
-	49, // 47: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
-	50, // 48: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
-	40, // 49: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
-	40, // 50: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
-	10, // 51: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
-	7,  // 52: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
-	3,  // 53: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
-	7,  // 54: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 55: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
-	7,  // 56: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 57: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
-	51, // 58: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
-	7,  // 59: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
-	8,  // 60: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
-	4,  // 61: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
-	5,  // 62: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
-	7,  // 63: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 64: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
-	8,  // 65: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
-	7,  // 66: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
-	11, // 67: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
-	7,  // 68: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 69: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
-	11, // 70: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
-	7,  // 71: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
-	6,  // 72: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
-	35, // 73: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
-	36, // 74: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
-	37, // 75: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
-	38, // 76: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
-	77, // [77:77] is the sub-list for method output_type
-	77, // [77:77] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	28, // 12: perdure.v1.StepRecord.parked:type_name -> perdure.v1.Parked
+	29, // 13: perdure.v1.StepRecord.unparked:type_name -> perdure.v1.Unparked
+	30, // 14: perdure.v1.StepRecord.paused:type_name -> perdure.v1.Paused
+	31, // 15: perdure.v1.StepRecord.unpaused:type_name -> perdure.v1.Unpaused
+	32, // 16: perdure.v1.StepRecord.budget_added:type_name -> perdure.v1.BudgetAdded
+	33, // 17: perdure.v1.StepRecord.cancel_requested:type_name -> perdure.v1.CancelRequested
+	34, // 18: perdure.v1.StepRecord.completed:type_name -> perdure.v1.Completed
+	35, // 19: perdure.v1.StepRecord.failed:type_name -> perdure.v1.Failed
+	36, // 20: perdure.v1.StepRecord.cancelled:type_name -> perdure.v1.Cancelled
+	37, // 21: perdure.v1.StepRecord.late_result:type_name -> perdure.v1.LateResult
+	24, // 22: perdure.v1.StepRecord.branches_started:type_name -> perdure.v1.BranchesStarted
+	25, // 23: perdure.v1.StepRecord.joined:type_name -> perdure.v1.Joined
+	45, // 24: perdure.v1.NodeEntry.timeouts:type_name -> perdure.v1.TaskTimeouts
+	46, // 25: perdure.v1.OpenEffect.retry:type_name -> perdure.v1.RetryPolicy
+	45, // 26: perdure.v1.OpenEffect.timeouts:type_name -> perdure.v1.TaskTimeouts
+	47, // 27: perdure.v1.OpenEffect.risk:type_name -> perdure.v1.EffectRisk
+	7,  // 28: perdure.v1.OpenEffect.payload:type_name -> perdure.v1.PayloadRef
+	48, // 29: perdure.v1.ChildLink.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	7,  // 30: perdure.v1.FailureRef.text:type_name -> perdure.v1.PayloadRef
+	8,  // 31: perdure.v1.RunStarted.entry:type_name -> perdure.v1.NodeEntry
+	49, // 32: perdure.v1.RunStarted.drive:type_name -> perdure.v1.DriveMode
+	44, // 33: perdure.v1.RunStarted.start_at:type_name -> google.protobuf.Timestamp
+	44, // 34: perdure.v1.RunStarted.deadline:type_name -> google.protobuf.Timestamp
+	43, // 35: perdure.v1.RunStarted.labels:type_name -> perdure.v1.RunStarted.LabelsEntry
+	50, // 36: perdure.v1.RunStarted.trace_context:type_name -> perdure.v1.TraceContext
+	7,  // 37: perdure.v1.RunStarted.vars:type_name -> perdure.v1.PayloadRef
+	51, // 38: perdure.v1.RunStarted.concurrency:type_name -> perdure.v1.Concurrency
+	7,  // 39: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
+	9,  // 40: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
+	8,  // 41: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
+	7,  // 42: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
+	11, // 43: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
+	44, // 44: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
+	10, // 45: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
+	52, // 46: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
+	2,  // 47: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
+	44, // 48: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
+	53, // 49: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
+	54, // 50: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
+	44, // 51: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	44, // 52: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
+	10, // 53: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
+	7,  // 54: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
+	3,  // 55: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
+	7,  // 56: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 57: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
+	7,  // 58: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 59: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
+	55, // 60: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
+	7,  // 61: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
+	8,  // 62: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
+	8,  // 63: perdure.v1.Joined.next:type_name -> perdure.v1.NodeEntry
+	27, // 64: perdure.v1.Fanout.branches:type_name -> perdure.v1.FanoutBranch
+	4,  // 65: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
+	5,  // 66: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
+	7,  // 67: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 68: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
+	8,  // 69: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
+	7,  // 70: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
+	11, // 71: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
+	7,  // 72: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 73: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
+	11, // 74: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
+	7,  // 75: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
+	6,  // 76: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
+	39, // 77: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
+	40, // 78: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
+	41, // 79: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
+	42, // 80: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_records_proto_init() }
@@ -3828,12 +4182,14 @@ func file_perdure_v1_records_proto_init() {
 		(*StepRecord_Failed)(nil),
 		(*StepRecord_Cancelled)(nil),
 		(*StepRecord_LateResult)(nil),
+		(*StepRecord_BranchesStarted)(nil),
+		(*StepRecord_Joined)(nil),
 	}
-	file_perdure_v1_records_proto_msgTypes[28].OneofWrappers = []any{
+	file_perdure_v1_records_proto_msgTypes[32].OneofWrappers = []any{
 		(*LedgerEntry_Record)(nil),
 		(*LedgerEntry_RecordBytes)(nil),
 	}
-	file_perdure_v1_records_proto_msgTypes[29].OneofWrappers = []any{
+	file_perdure_v1_records_proto_msgTypes[33].OneofWrappers = []any{
 		(*Payload_Inline)(nil),
 		(*Payload_Omitted)(nil),
 		(*Payload_Erased)(nil),
@@ -3844,7 +4200,7 @@ func file_perdure_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_records_proto_rawDesc), len(file_perdure_v1_records_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   34,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -633,7 +633,9 @@ type ValidateWorkflowResponse struct {
 	// Its digest, when valid.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Problems.
-	Problems      []*SpecProblem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*SpecProblem `protobuf:"bytes,3,rep,name=problems,proto3" json:"problems,omitempty"`
+	// What is allowed but hardly meant: nodes that no way leads to.
+	Warnings      []*SpecProblem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -685,6 +687,13 @@ func (x *ValidateWorkflowResponse) GetVersion() string {
 func (x *ValidateWorkflowResponse) GetProblems() []*SpecProblem {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *ValidateWorkflowResponse) GetWarnings() []*SpecProblem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -937,11 +946,12 @@ const file_perdure_v1_workflow_service_proto_rawDesc = "" +
 	"entry_node\x18\x06 \x01(\tR\tentryNode\"e\n" +
 	"\x17ValidateWorkflowRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12,\n" +
-	"\x04spec\x18\x02 \x01(\v2\x18.perdure.v1.WorkflowSpecR\x04spec\"\x7f\n" +
+	"\x04spec\x18\x02 \x01(\v2\x18.perdure.v1.WorkflowSpecR\x04spec\"\xb4\x01\n" +
 	"\x18ValidateWorkflowResponse\x12\x14\n" +
 	"\x05valid\x18\x01 \x01(\bR\x05valid\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x123\n" +
-	"\bproblems\x18\x03 \x03(\v2\x17.perdure.v1.SpecProblemR\bproblems\"E\n" +
+	"\bproblems\x18\x03 \x03(\v2\x17.perdure.v1.SpecProblemR\bproblems\x123\n" +
+	"\bwarnings\x18\x04 \x03(\v2\x17.perdure.v1.SpecProblemR\bwarnings\"E\n" +
 	"\vSpecProblem\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\"\x92\x01\n" +
@@ -1004,21 +1014,22 @@ var file_perdure_v1_workflow_service_proto_depIdxs = []int32{
 	14, // 5: perdure.v1.WorkflowSummary.registered_at:type_name -> google.protobuf.Timestamp
 	13, // 6: perdure.v1.ValidateWorkflowRequest.spec:type_name -> perdure.v1.WorkflowSpec
 	10, // 7: perdure.v1.ValidateWorkflowResponse.problems:type_name -> perdure.v1.SpecProblem
-	0,  // 8: perdure.v1.WorkflowService.RegisterWorkflow:input_type -> perdure.v1.RegisterWorkflowRequest
-	2,  // 9: perdure.v1.WorkflowService.GetWorkflow:input_type -> perdure.v1.GetWorkflowRequest
-	5,  // 10: perdure.v1.WorkflowService.ListWorkflows:input_type -> perdure.v1.ListWorkflowsRequest
-	8,  // 11: perdure.v1.WorkflowService.ValidateWorkflow:input_type -> perdure.v1.ValidateWorkflowRequest
-	11, // 12: perdure.v1.WorkflowService.SetDefaultVersion:input_type -> perdure.v1.SetDefaultVersionRequest
-	1,  // 13: perdure.v1.WorkflowService.RegisterWorkflow:output_type -> perdure.v1.RegisterWorkflowResponse
-	3,  // 14: perdure.v1.WorkflowService.GetWorkflow:output_type -> perdure.v1.GetWorkflowResponse
-	6,  // 15: perdure.v1.WorkflowService.ListWorkflows:output_type -> perdure.v1.ListWorkflowsResponse
-	9,  // 16: perdure.v1.WorkflowService.ValidateWorkflow:output_type -> perdure.v1.ValidateWorkflowResponse
-	12, // 17: perdure.v1.WorkflowService.SetDefaultVersion:output_type -> perdure.v1.SetDefaultVersionResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	10, // 8: perdure.v1.ValidateWorkflowResponse.warnings:type_name -> perdure.v1.SpecProblem
+	0,  // 9: perdure.v1.WorkflowService.RegisterWorkflow:input_type -> perdure.v1.RegisterWorkflowRequest
+	2,  // 10: perdure.v1.WorkflowService.GetWorkflow:input_type -> perdure.v1.GetWorkflowRequest
+	5,  // 11: perdure.v1.WorkflowService.ListWorkflows:input_type -> perdure.v1.ListWorkflowsRequest
+	8,  // 12: perdure.v1.WorkflowService.ValidateWorkflow:input_type -> perdure.v1.ValidateWorkflowRequest
+	11, // 13: perdure.v1.WorkflowService.SetDefaultVersion:input_type -> perdure.v1.SetDefaultVersionRequest
+	1,  // 14: perdure.v1.WorkflowService.RegisterWorkflow:output_type -> perdure.v1.RegisterWorkflowResponse
+	3,  // 15: perdure.v1.WorkflowService.GetWorkflow:output_type -> perdure.v1.GetWorkflowResponse
+	6,  // 16: perdure.v1.WorkflowService.ListWorkflows:output_type -> perdure.v1.ListWorkflowsResponse
+	9,  // 17: perdure.v1.WorkflowService.ValidateWorkflow:output_type -> perdure.v1.ValidateWorkflowResponse
+	12, // 18: perdure.v1.WorkflowService.SetDefaultVersion:output_type -> perdure.v1.SetDefaultVersionResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_workflow_service_proto_init() }

@@ -75,8 +75,9 @@ export declare type NodeSpec = Message<"perdure.v1.NodeSpec"> & {
   kind: NodeKind;
 
   /**
-   * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-   * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+   * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+   * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+   * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
    *
    * @generated from field: string next = 2;
    */
@@ -113,7 +114,7 @@ export declare type NodeSpec = Message<"perdure.v1.NodeSpec"> & {
 
   /**
    * Where to go when the step's failure is final. The error object is stored at result_key, else
-   * at "_error".
+   * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
    *
    * @generated from field: string on_error_node = 7;
    */
@@ -121,15 +122,25 @@ export declare type NodeSpec = Message<"perdure.v1.NodeSpec"> & {
 
   /**
    * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-   * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-   * "$${" stands for a literal "${".
+   *
+   * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+   * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+   * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+   * leading "$${" stands for a literal "${".
+   *
+   * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+   * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+   * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+   * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+   * it may cost is bounded, see docs/limits.md.
    *
    * @generated from field: string template_json = 8;
    */
   templateJson: string;
 
   /**
-   * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+   * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+   * nothing.
    *
    * @generated from field: string result_key = 9;
    */
@@ -148,6 +159,49 @@ export declare type NodeSpec = Message<"perdure.v1.NodeSpec"> & {
    * @generated from field: int32 priority = 11;
    */
   priority: number;
+
+  /**
+   * CHOICE: 1 to 100, in order.
+   *
+   * @generated from field: repeated perdure.v1.ChoiceRule choices = 12;
+   */
+  choices: ChoiceRule[];
+
+  /**
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   *
+   * @generated from field: repeated perdure.v1.VarsOp assign = 13;
+   */
+  assign: VarsOp[];
+
+  /**
+   * PARALLEL: 1 to 1,000.
+   *
+   * @generated from field: repeated perdure.v1.BranchSpec branches = 14;
+   */
+  branches: BranchSpec[];
+
+  /**
+   * FOREACH: what to do for which items.
+   *
+   * @generated from field: perdure.v1.ForeachSpec foreach = 15;
+   */
+  foreach?: ForeachSpec | undefined;
+
+  /**
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   *
+   * @generated from field: perdure.v1.JoinSpec join = 16;
+   */
+  join?: JoinSpec | undefined;
+
+  /**
+   * SUBWORKFLOW: what to start.
+   *
+   * @generated from field: perdure.v1.SubworkflowSpec subworkflow = 17;
+   */
+  subworkflow?: SubworkflowSpec | undefined;
 };
 
 /**
@@ -155,6 +209,204 @@ export declare type NodeSpec = Message<"perdure.v1.NodeSpec"> & {
  * Use `create(NodeSpecSchema)` to create a new message.
  */
 export declare const NodeSpecSchema: GenMessage<NodeSpec>;
+
+/**
+ * One way of a CHOICE node.
+ *
+ * @generated from message perdure.v1.ChoiceRule
+ */
+export declare type ChoiceRule = Message<"perdure.v1.ChoiceRule"> & {
+  /**
+   * Expression, a bool.
+   *
+   * @generated from field: string when = 1;
+   */
+  when: string;
+
+  /**
+   * Node to go to if it is true.
+   *
+   * @generated from field: string next = 2;
+   */
+  next: string;
+};
+
+/**
+ * Describes the message perdure.v1.ChoiceRule.
+ * Use `create(ChoiceRuleSchema)` to create a new message.
+ */
+export declare const ChoiceRuleSchema: GenMessage<ChoiceRule>;
+
+/**
+ * One branch of a PARALLEL node: a child run of the same version, with vars of its own. It ends as
+ * runs end: with a COMPLETE node, or an effect without next. on_cancel_node is not entered by
+ * branches; the run that they belong to does that.
+ *
+ * @generated from message perdure.v1.BranchSpec
+ */
+export declare type BranchSpec = Message<"perdure.v1.BranchSpec"> & {
+  /**
+   * Its name, unlike the others'; follows the rule of node ids.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The node it starts at.
+   *
+   * @generated from field: string entry_node = 2;
+   */
+  entryNode: string;
+
+  /**
+   * Template of its vars, an object; empty: {}.
+   *
+   * @generated from field: string vars_json = 3;
+   */
+  varsJson: string;
+};
+
+/**
+ * Describes the message perdure.v1.BranchSpec.
+ * Use `create(BranchSpecSchema)` to create a new message.
+ */
+export declare const BranchSpecSchema: GenMessage<BranchSpec>;
+
+/**
+ * The items of a FOREACH node and what is done for each: a child run of the same version, as a
+ * branch is.
+ *
+ * @generated from message perdure.v1.ForeachSpec
+ */
+export declare type ForeachSpec = Message<"perdure.v1.ForeachSpec"> & {
+  /**
+   * Expression, a list of at most 10,000 items; more fail the step with LIMIT_REACHED.
+   *
+   * @generated from field: string items = 1;
+   */
+  items: string;
+
+  /**
+   * The node each item starts at.
+   *
+   * @generated from field: string entry_node = 2;
+   */
+  entryNode: string;
+
+  /**
+   * Template of an item's vars, an object; its expressions see `item` and `index` (from 0) too.
+   * Empty: {"item": ..., "index": ...}.
+   *
+   * @generated from field: string vars_json = 3;
+   */
+  varsJson: string;
+
+  /**
+   * Items under way at once, up to 10,000; the next one starts with the commit that takes the end
+   * of another. 0: 100.
+   *
+   * @generated from field: int32 max_concurrency = 4;
+   */
+  maxConcurrency: number;
+};
+
+/**
+ * Describes the message perdure.v1.ForeachSpec.
+ * Use `create(ForeachSpecSchema)` to create a new message.
+ */
+export declare const ForeachSpecSchema: GenMessage<ForeachSpec>;
+
+/**
+ * How many branches or items must complete. As soon as they have, the others are cancelled and the
+ * run goes on. As soon as they no longer can, the others are cancelled and the step fails: with
+ * CHILD_FAILED or CHILD_CANCELLED, and the branch in the message.
+ *
+ * @generated from message perdure.v1.JoinSpec
+ */
+export declare type JoinSpec = Message<"perdure.v1.JoinSpec"> & {
+  /**
+   * All, any, or `count` of them.
+   *
+   * @generated from field: perdure.v1.JoinMode mode = 1;
+   */
+  mode: JoinMode;
+
+  /**
+   * COUNT: how many, at least 1.
+   *
+   * @generated from field: int32 count = 2;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message perdure.v1.JoinSpec.
+ * Use `create(JoinSpecSchema)` to create a new message.
+ */
+export declare const JoinSpecSchema: GenMessage<JoinSpec>;
+
+/**
+ * The child run of a SUBWORKFLOW node; fields as in StartSubworkflow.
+ *
+ * @generated from message perdure.v1.SubworkflowSpec
+ */
+export declare type SubworkflowSpec = Message<"perdure.v1.SubworkflowSpec"> & {
+  /**
+   * Its workflow.
+   *
+   * @generated from field: string workflow_id = 1;
+   */
+  workflowId: string;
+
+  /**
+   * Its version; empty: the default when it starts.
+   *
+   * @generated from field: string workflow_version = 2;
+   */
+  workflowVersion: string;
+
+  /**
+   * Template of its vars, an object; empty: {}.
+   *
+   * @generated from field: string vars_json = 3;
+   */
+  varsJson: string;
+
+  /**
+   * See StartSubworkflow.
+   *
+   * @generated from field: bool async = 4;
+   */
+  async: boolean;
+
+  /**
+   * See StartSubworkflow.
+   *
+   * @generated from field: bool wait = 5;
+   */
+  wait: boolean;
+
+  /**
+   * What the parent's cancel does to it.
+   *
+   * @generated from field: perdure.v1.ChildCancelPolicy on_parent_cancel = 6;
+   */
+  onParentCancel: ChildCancelPolicy;
+
+  /**
+   * Deadline of the wait for it.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 7;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message perdure.v1.SubworkflowSpec.
+ * Use `create(SubworkflowSpecSchema)` to create a new message.
+ */
+export declare const SubworkflowSpecSchema: GenMessage<SubworkflowSpec>;
 
 /**
  * One change of a run's vars. Exactly one of the three.
@@ -1718,10 +1970,89 @@ export enum NodeKind {
    * @generated from enum value: NODE_KIND_FAIL = 4;
    */
   FAIL = 4,
+
+  /**
+   * Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+   * without one the step fails with NO_CHOICE.
+   *
+   * @generated from enum value: NODE_KIND_CHOICE = 5;
+   */
+  CHOICE = 5,
+
+  /**
+   * Changes vars as NodeSpec.assign says, then goes to `next`.
+   *
+   * @generated from enum value: NODE_KIND_ASSIGN = 6;
+   */
+  ASSIGN = 6,
+
+  /**
+   * Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+   * many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+   * completed to its output.
+   *
+   * @generated from enum value: NODE_KIND_PARALLEL = 7;
+   */
+  PARALLEL = 7,
+
+  /**
+   * Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+   * array in the order of the items: outputs, and null for items that did not complete.
+   *
+   * @generated from enum value: NODE_KIND_FOREACH = 8;
+   */
+  FOREACH = 8,
+
+  /**
+   * Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow.
+   *
+   * @generated from enum value: NODE_KIND_SUBWORKFLOW = 9;
+   */
+  SUBWORKFLOW = 9,
 }
 
 /**
  * Describes the enum perdure.v1.NodeKind.
  */
 export declare const NodeKindSchema: GenEnum<NodeKind>;
+
+/**
+ * How many of the branches or items must complete.
+ *
+ * @generated from enum perdure.v1.JoinMode
+ */
+export enum JoinMode {
+  /**
+   * Same as ALL.
+   *
+   * @generated from enum value: JOIN_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every one.
+   *
+   * @generated from enum value: JOIN_MODE_ALL = 1;
+   */
+  ALL = 1,
+
+  /**
+   * One.
+   *
+   * @generated from enum value: JOIN_MODE_ANY = 2;
+   */
+  ANY = 2,
+
+  /**
+   * JoinSpec.count.
+   *
+   * @generated from enum value: JOIN_MODE_COUNT = 3;
+   */
+  COUNT = 3,
+}
+
+/**
+ * Describes the enum perdure.v1.JoinMode.
+ */
+export declare const JoinModeSchema: GenEnum<JoinMode>;
 

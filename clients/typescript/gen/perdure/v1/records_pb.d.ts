@@ -274,6 +274,22 @@ export declare type StepRecord = Message<"perdure.v1.StepRecord"> & {
      */
     value: LateResult;
     case: "lateResult";
+  } | {
+    /**
+     * BRANCHES_STARTED.
+     *
+     * @generated from field: perdure.v1.BranchesStarted branches_started = 42;
+     */
+    value: BranchesStarted;
+    case: "branchesStarted";
+  } | {
+    /**
+     * JOINED.
+     *
+     * @generated from field: perdure.v1.Joined joined = 43;
+     */
+    value: Joined;
+    case: "joined";
   } | { case: undefined; value?: undefined };
 };
 
@@ -456,7 +472,8 @@ export declare type OpenEffect = Message<"perdure.v1.OpenEffect"> & {
   risk: EffectRisk;
 
   /**
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    *
    * @generated from field: perdure.v1.PayloadRef payload = 12;
    */
@@ -1265,7 +1282,8 @@ export declare type ChildEnded = Message<"perdure.v1.ChildEnded"> & {
   waitId: bigint;
 
   /**
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    *
    * @generated from field: perdure.v1.PayloadRef result = 4;
    */
@@ -1277,6 +1295,14 @@ export declare type ChildEnded = Message<"perdure.v1.ChildEnded"> & {
    * @generated from field: perdure.v1.NodeEntry next = 5;
    */
   next?: NodeEntry | undefined;
+
+  /**
+   * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+   * is 0) and enters no node; JOINED or a failure may follow.
+   *
+   * @generated from field: int32 place = 20;
+   */
+  place: number;
 };
 
 /**
@@ -1284,6 +1310,151 @@ export declare type ChildEnded = Message<"perdure.v1.ChildEnded"> & {
  * Use `create(ChildEndedSchema)` to create a new message.
  */
 export declare const ChildEndedSchema: GenMessage<ChildEnded>;
+
+/**
+ * Body of BRANCHES_STARTED. Each run is a child that the run waits for and cancels with itself.
+ *
+ * @generated from message perdure.v1.BranchesStarted
+ */
+export declare type BranchesStarted = Message<"perdure.v1.BranchesStarted"> & {
+  /**
+   * The wait they belong to.
+   *
+   * @generated from field: int64 wait_id = 1;
+   */
+  waitId: bigint;
+
+  /**
+   * Place of the first of them, from 1; the others follow in order.
+   *
+   * @generated from field: int32 first = 2;
+   */
+  first: number;
+
+  /**
+   * The child runs.
+   *
+   * @generated from field: repeated string run_ids = 3;
+   */
+  runIds: string[];
+};
+
+/**
+ * Describes the message perdure.v1.BranchesStarted.
+ * Use `create(BranchesStartedSchema)` to create a new message.
+ */
+export declare const BranchesStartedSchema: GenMessage<BranchesStarted>;
+
+/**
+ * Body of JOINED. The result is made of the results of the CHILD_ENDED records before, in the order of
+ * the places: an object of branches by name, or an array of items with null where there is none; it is
+ * stored at the wait's result_key.
+ *
+ * @generated from message perdure.v1.Joined
+ */
+export declare type Joined = Message<"perdure.v1.Joined"> & {
+  /**
+   * The wait that ended.
+   *
+   * @generated from field: int64 wait_id = 1;
+   */
+  waitId: bigint;
+
+  /**
+   * Node entered; unset: the run completes.
+   *
+   * @generated from field: perdure.v1.NodeEntry next = 2;
+   */
+  next?: NodeEntry | undefined;
+};
+
+/**
+ * Describes the message perdure.v1.Joined.
+ * Use `create(JoinedSchema)` to create a new message.
+ */
+export declare const JoinedSchema: GenMessage<Joined>;
+
+/**
+ * Slot content: what a "parallel" or "foreach" effect runs.
+ *
+ * @generated from message perdure.v1.Fanout
+ */
+export declare type Fanout = Message<"perdure.v1.Fanout"> & {
+  /**
+   * PARALLEL: the branches, in order.
+   *
+   * @generated from field: repeated perdure.v1.FanoutBranch branches = 1;
+   */
+  branches: FanoutBranch[];
+
+  /**
+   * FOREACH: the items, a JSON array.
+   *
+   * @generated from field: string items_json = 2;
+   */
+  itemsJson: string;
+
+  /**
+   * FOREACH: the node that each item starts at.
+   *
+   * @generated from field: string entry_node = 3;
+   */
+  entryNode: string;
+
+  /**
+   * How many branches or items there are.
+   *
+   * @generated from field: int32 total = 4;
+   */
+  total: number;
+
+  /**
+   * How many must complete.
+   *
+   * @generated from field: int32 needed = 5;
+   */
+  needed: number;
+
+  /**
+   * How many are under way at once, at most.
+   *
+   * @generated from field: int32 max_concurrency = 6;
+   */
+  maxConcurrency: number;
+};
+
+/**
+ * Describes the message perdure.v1.Fanout.
+ * Use `create(FanoutSchema)` to create a new message.
+ */
+export declare const FanoutSchema: GenMessage<Fanout>;
+
+/**
+ * One branch of a Fanout.
+ *
+ * @generated from message perdure.v1.FanoutBranch
+ */
+export declare type FanoutBranch = Message<"perdure.v1.FanoutBranch"> & {
+  /**
+   * Name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The node it starts at.
+   *
+   * @generated from field: string entry_node = 2;
+   */
+  entryNode: string;
+};
+
+/**
+ * Describes the message perdure.v1.FanoutBranch.
+ * Use `create(FanoutBranchSchema)` to create a new message.
+ */
+export declare const FanoutBranchSchema: GenMessage<FanoutBranch>;
 
 /**
  * Body of PARKED.
@@ -1930,6 +2101,20 @@ export enum RecordKind {
    * @generated from enum value: RECORD_KIND_LATE_RESULT = 19;
    */
   LATE_RESULT = 19,
+
+  /**
+   * Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs.
+   *
+   * @generated from enum value: RECORD_KIND_BRANCHES_STARTED = 22;
+   */
+  BRANCHES_STARTED = 22,
+
+  /**
+   * Enough of them have completed: the wait for them ended.
+   *
+   * @generated from enum value: RECORD_KIND_JOINED = 23;
+   */
+  JOINED = 23,
 }
 
 /**

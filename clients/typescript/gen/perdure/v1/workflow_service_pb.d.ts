@@ -365,6 +365,13 @@ export declare type ValidateWorkflowResponse = Message<"perdure.v1.ValidateWorkf
    * @generated from field: repeated perdure.v1.SpecProblem problems = 3;
    */
   problems: SpecProblem[];
+
+  /**
+   * What is allowed but hardly meant: nodes that no way leads to.
+   *
+   * @generated from field: repeated perdure.v1.SpecProblem warnings = 4;
+   */
+  warnings: SpecProblem[];
 };
 
 /**

@@ -461,8 +461,9 @@ pub struct NodeSpec {
     /// Where the plan comes from.
     #[prost(enumeration="NodeKind", tag="1")]
     pub kind: i32,
-    /// Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-    /// way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+    /// Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+    /// the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+    /// {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
     #[prost(string, tag="2")]
     pub next: ::prost::alloc::string::String,
     /// RFC 6901 pointers of the vars a WORKER node reads. Its task then carries only these (same
@@ -479,15 +480,25 @@ pub struct NodeSpec {
     #[prost(message, optional, tag="6")]
     pub timeouts: ::core::option::Option<TaskTimeouts>,
     /// Where to go when the step's failure is final. The error object is stored at result_key, else
-    /// at "_error".
+    /// at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
     #[prost(string, tag="7")]
     pub on_error_node: ::prost::alloc::string::String,
     /// EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-    /// A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-    /// "$${" stands for a literal "${".
+    ///
+    /// This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+    /// digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+    /// Any other "${...}" that is the whole string is an expression and replaced by its value. A
+    /// leading "$${" stands for a literal "${".
+    ///
+    /// This and every other expression is CEL (<https://cel.dev>), at most 4 KiB. It sees `vars` and
+    /// `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+    /// branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+    /// (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+    /// it may cost is bounded, see docs/limits.md.
     #[prost(string, tag="8")]
     pub template_json: ::prost::alloc::string::String,
-    /// EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+    /// EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+    /// nothing.
     #[prost(string, tag="9")]
     pub result_key: ::prost::alloc::string::String,
     /// EFFECT: what a second execution would do.
@@ -496,6 +507,106 @@ pub struct NodeSpec {
     /// Priority of the task, -100 to 100, higher first.
     #[prost(int32, tag="11")]
     pub priority: i32,
+    /// CHOICE: 1 to 100, in order.
+    #[prost(message, repeated, tag="12")]
+    pub choices: ::prost::alloc::vec::Vec<ChoiceRule>,
+    /// ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+    /// append_json are templates.
+    #[prost(message, repeated, tag="13")]
+    pub assign: ::prost::alloc::vec::Vec<VarsOp>,
+    /// PARALLEL: 1 to 1,000.
+    #[prost(message, repeated, tag="14")]
+    pub branches: ::prost::alloc::vec::Vec<BranchSpec>,
+    /// FOREACH: what to do for which items.
+    #[prost(message, optional, tag="15")]
+    pub foreach: ::core::option::Option<ForeachSpec>,
+    /// PARALLEL, FOREACH: how many must complete; unset: all.
+    #[prost(message, optional, tag="16")]
+    pub join: ::core::option::Option<JoinSpec>,
+    /// SUBWORKFLOW: what to start.
+    #[prost(message, optional, tag="17")]
+    pub subworkflow: ::core::option::Option<SubworkflowSpec>,
+}
+/// One way of a CHOICE node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChoiceRule {
+    /// Expression, a bool.
+    #[prost(string, tag="1")]
+    pub when: ::prost::alloc::string::String,
+    /// Node to go to if it is true.
+    #[prost(string, tag="2")]
+    pub next: ::prost::alloc::string::String,
+}
+/// One branch of a PARALLEL node: a child run of the same version, with vars of its own. It ends as
+/// runs end: with a COMPLETE node, or an effect without next. on_cancel_node is not entered by
+/// branches; the run that they belong to does that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BranchSpec {
+    /// Its name, unlike the others'; follows the rule of node ids.
+    #[prost(string, tag="1")]
+    pub name: ::prost::alloc::string::String,
+    /// The node it starts at.
+    #[prost(string, tag="2")]
+    pub entry_node: ::prost::alloc::string::String,
+    /// Template of its vars, an object; empty: {}.
+    #[prost(string, tag="3")]
+    pub vars_json: ::prost::alloc::string::String,
+}
+/// The items of a FOREACH node and what is done for each: a child run of the same version, as a
+/// branch is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForeachSpec {
+    /// Expression, a list of at most 10,000 items; more fail the step with LIMIT_REACHED.
+    #[prost(string, tag="1")]
+    pub items: ::prost::alloc::string::String,
+    /// The node each item starts at.
+    #[prost(string, tag="2")]
+    pub entry_node: ::prost::alloc::string::String,
+    /// Template of an item's vars, an object; its expressions see `item` and `index` (from 0) too.
+    /// Empty: {"item": ..., "index": ...}.
+    #[prost(string, tag="3")]
+    pub vars_json: ::prost::alloc::string::String,
+    /// Items under way at once, up to 10,000; the next one starts with the commit that takes the end
+    /// of another. 0: 100.
+    #[prost(int32, tag="4")]
+    pub max_concurrency: i32,
+}
+/// How many branches or items must complete. As soon as they have, the others are cancelled and the
+/// run goes on. As soon as they no longer can, the others are cancelled and the step fails: with
+/// CHILD_FAILED or CHILD_CANCELLED, and the branch in the message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinSpec {
+    /// All, any, or `count` of them.
+    #[prost(enumeration="JoinMode", tag="1")]
+    pub mode: i32,
+    /// COUNT: how many, at least 1.
+    #[prost(int32, tag="2")]
+    pub count: i32,
+}
+/// The child run of a SUBWORKFLOW node; fields as in StartSubworkflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubworkflowSpec {
+    /// Its workflow.
+    #[prost(string, tag="1")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// Its version; empty: the default when it starts.
+    #[prost(string, tag="2")]
+    pub workflow_version: ::prost::alloc::string::String,
+    /// Template of its vars, an object; empty: {}.
+    #[prost(string, tag="3")]
+    pub vars_json: ::prost::alloc::string::String,
+    /// See StartSubworkflow.
+    #[prost(bool, tag="4")]
+    pub r#async: bool,
+    /// See StartSubworkflow.
+    #[prost(bool, tag="5")]
+    pub wait: bool,
+    /// What the parent's cancel does to it.
+    #[prost(enumeration="ChildCancelPolicy", tag="6")]
+    pub on_parent_cancel: i32,
+    /// Deadline of the wait for it.
+    #[prost(message, optional, tag="7")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
 }
 /// One change of a run's vars. Exactly one of the three.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1156,6 +1267,20 @@ pub enum NodeKind {
     Complete = 3,
     /// The run fails with the rendered template {type, message, retryable, details} as error.
     Fail = 4,
+    /// Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+    /// without one the step fails with NO_CHOICE.
+    Choice = 5,
+    /// Changes vars as NodeSpec.assign says, then goes to `next`.
+    Assign = 6,
+    /// Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+    /// many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+    /// completed to its output.
+    Parallel = 7,
+    /// Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+    /// array in the order of the items: outputs, and null for items that did not complete.
+    Foreach = 8,
+    /// Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow.
+    Subworkflow = 9,
 }
 impl NodeKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1169,6 +1294,11 @@ impl NodeKind {
             Self::Effect => "NODE_KIND_EFFECT",
             Self::Complete => "NODE_KIND_COMPLETE",
             Self::Fail => "NODE_KIND_FAIL",
+            Self::Choice => "NODE_KIND_CHOICE",
+            Self::Assign => "NODE_KIND_ASSIGN",
+            Self::Parallel => "NODE_KIND_PARALLEL",
+            Self::Foreach => "NODE_KIND_FOREACH",
+            Self::Subworkflow => "NODE_KIND_SUBWORKFLOW",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1179,6 +1309,48 @@ impl NodeKind {
             "NODE_KIND_EFFECT" => Some(Self::Effect),
             "NODE_KIND_COMPLETE" => Some(Self::Complete),
             "NODE_KIND_FAIL" => Some(Self::Fail),
+            "NODE_KIND_CHOICE" => Some(Self::Choice),
+            "NODE_KIND_ASSIGN" => Some(Self::Assign),
+            "NODE_KIND_PARALLEL" => Some(Self::Parallel),
+            "NODE_KIND_FOREACH" => Some(Self::Foreach),
+            "NODE_KIND_SUBWORKFLOW" => Some(Self::Subworkflow),
+            _ => None,
+        }
+    }
+}
+/// How many of the branches or items must complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum JoinMode {
+    /// Same as ALL.
+    Unspecified = 0,
+    /// Every one.
+    All = 1,
+    /// One.
+    Any = 2,
+    /// JoinSpec.count.
+    Count = 3,
+}
+impl JoinMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "JOIN_MODE_UNSPECIFIED",
+            Self::All => "JOIN_MODE_ALL",
+            Self::Any => "JOIN_MODE_ANY",
+            Self::Count => "JOIN_MODE_COUNT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "JOIN_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "JOIN_MODE_ALL" => Some(Self::All),
+            "JOIN_MODE_ANY" => Some(Self::Any),
+            "JOIN_MODE_COUNT" => Some(Self::Count),
             _ => None,
         }
     }
@@ -1229,7 +1401,7 @@ pub struct StepRecord {
     #[prost(string, tag="14")]
     pub worker_id: ::prost::alloc::string::String,
     /// All that the next state needs. Field number = 20 + kind.
-    #[prost(oneof="step_record::Body", tags="21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39")]
+    #[prost(oneof="step_record::Body", tags="21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 42, 43")]
     pub body: ::core::option::Option<step_record::Body>,
 }
 /// Nested message and enum types in `StepRecord`.
@@ -1294,6 +1466,12 @@ pub mod step_record {
         /// LATE_RESULT.
         #[prost(message, tag="39")]
         LateResult(super::LateResult),
+        /// BRANCHES_STARTED.
+        #[prost(message, tag="42")]
+        BranchesStarted(super::BranchesStarted),
+        /// JOINED.
+        #[prost(message, tag="43")]
+        Joined(super::Joined),
     }
 }
 /// A payload slot: the record commits to bytes that are stored and travel beside it.
@@ -1367,7 +1545,8 @@ pub struct OpenEffect {
     /// Risk.
     #[prost(enumeration="EffectRisk", tag="11")]
     pub risk: i32,
-    /// Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+    /// Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+    /// "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
     #[prost(message, optional, tag="12")]
     pub payload: ::core::option::Option<PayloadRef>,
 }
@@ -1740,12 +1919,74 @@ pub struct ChildEnded {
     /// The wait that ended; 0 when the child was not awaited.
     #[prost(int64, tag="3")]
     pub wait_id: i64,
-    /// Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+    /// Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+    /// of a branch or item its output.
     #[prost(message, optional, tag="4")]
     pub result: ::core::option::Option<PayloadRef>,
     /// Node entered; unset: the run completes, or the failure follows in the next record.
     #[prost(message, optional, tag="5")]
     pub next: ::core::option::Option<NodeEntry>,
+    /// Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+    /// is 0) and enters no node; JOINED or a failure may follow.
+    #[prost(int32, tag="20")]
+    pub place: i32,
+}
+/// Body of BRANCHES_STARTED. Each run is a child that the run waits for and cancels with itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BranchesStarted {
+    /// The wait they belong to.
+    #[prost(int64, tag="1")]
+    pub wait_id: i64,
+    /// Place of the first of them, from 1; the others follow in order.
+    #[prost(int32, tag="2")]
+    pub first: i32,
+    /// The child runs.
+    #[prost(string, repeated, tag="3")]
+    pub run_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Body of JOINED. The result is made of the results of the CHILD_ENDED records before, in the order of
+/// the places: an object of branches by name, or an array of items with null where there is none; it is
+/// stored at the wait's result_key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Joined {
+    /// The wait that ended.
+    #[prost(int64, tag="1")]
+    pub wait_id: i64,
+    /// Node entered; unset: the run completes.
+    #[prost(message, optional, tag="2")]
+    pub next: ::core::option::Option<NodeEntry>,
+}
+/// Slot content: what a "parallel" or "foreach" effect runs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fanout {
+    /// PARALLEL: the branches, in order.
+    #[prost(message, repeated, tag="1")]
+    pub branches: ::prost::alloc::vec::Vec<FanoutBranch>,
+    /// FOREACH: the items, a JSON array.
+    #[prost(string, tag="2")]
+    pub items_json: ::prost::alloc::string::String,
+    /// FOREACH: the node that each item starts at.
+    #[prost(string, tag="3")]
+    pub entry_node: ::prost::alloc::string::String,
+    /// How many branches or items there are.
+    #[prost(int32, tag="4")]
+    pub total: i32,
+    /// How many must complete.
+    #[prost(int32, tag="5")]
+    pub needed: i32,
+    /// How many are under way at once, at most.
+    #[prost(int32, tag="6")]
+    pub max_concurrency: i32,
+}
+/// One branch of a Fanout.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FanoutBranch {
+    /// Name.
+    #[prost(string, tag="1")]
+    pub name: ::prost::alloc::string::String,
+    /// The node it starts at.
+    #[prost(string, tag="2")]
+    pub entry_node: ::prost::alloc::string::String,
 }
 /// Body of PARKED.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2038,6 +2279,10 @@ pub enum RecordKind {
     Cancelled = 18,
     /// A report came after the run had ended or was being cancelled; kept, without effect.
     LateResult = 19,
+    /// Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs.
+    BranchesStarted = 22,
+    /// Enough of them have completed: the wait for them ended.
+    Joined = 23,
 }
 impl RecordKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2066,6 +2311,8 @@ impl RecordKind {
             Self::Failed => "RECORD_KIND_FAILED",
             Self::Cancelled => "RECORD_KIND_CANCELLED",
             Self::LateResult => "RECORD_KIND_LATE_RESULT",
+            Self::BranchesStarted => "RECORD_KIND_BRANCHES_STARTED",
+            Self::Joined => "RECORD_KIND_JOINED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2091,6 +2338,8 @@ impl RecordKind {
             "RECORD_KIND_FAILED" => Some(Self::Failed),
             "RECORD_KIND_CANCELLED" => Some(Self::Cancelled),
             "RECORD_KIND_LATE_RESULT" => Some(Self::LateResult),
+            "RECORD_KIND_BRANCHES_STARTED" => Some(Self::BranchesStarted),
+            "RECORD_KIND_JOINED" => Some(Self::Joined),
             _ => None,
         }
     }
@@ -4282,6 +4531,9 @@ pub struct ValidateWorkflowResponse {
     /// Problems.
     #[prost(message, repeated, tag="3")]
     pub problems: ::prost::alloc::vec::Vec<SpecProblem>,
+    /// What is allowed but hardly meant: nodes that no way leads to.
+    #[prost(message, repeated, tag="4")]
+    pub warnings: ::prost::alloc::vec::Vec<SpecProblem>,
 }
 /// One problem of a spec.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

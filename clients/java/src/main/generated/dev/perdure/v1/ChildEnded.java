@@ -142,7 +142,8 @@ private static final long serialVersionUID = 0L;
   private dev.perdure.v1.PayloadRef result_;
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -154,7 +155,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -166,7 +168,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -214,6 +217,22 @@ private static final long serialVersionUID = 0L;
     return next_ == null ? dev.perdure.v1.NodeEntry.getDefaultInstance() : next_;
   }
 
+  public static final int PLACE_FIELD_NUMBER = 20;
+  private int place_ = 0;
+  /**
+   * <pre>
+   * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+   * is 0) and enters no node; JOINED or a failure may follow.
+   * </pre>
+   *
+   * <code>int32 place = 20 [json_name = "place"];</code>
+   * @return The place.
+   */
+  @java.lang.Override
+  public int getPlace() {
+    return place_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -243,6 +262,9 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000002) != 0)) {
       output.writeMessage(5, getNext());
     }
+    if (place_ != 0) {
+      output.writeInt32(20, place_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -270,6 +292,10 @@ private static final long serialVersionUID = 0L;
     if (((bitField0_ & 0x00000002) != 0)) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(5, getNext());
+    }
+    if (place_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt32Size(20, place_);
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -301,6 +327,8 @@ private static final long serialVersionUID = 0L;
       if (!getNext()
           .equals(other.getNext())) return false;
     }
+    if (getPlace()
+        != other.getPlace()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -327,6 +355,8 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + NEXT_FIELD_NUMBER;
       hash = (53 * hash) + getNext().hashCode();
     }
+    hash = (37 * hash) + PLACE_FIELD_NUMBER;
+    hash = (53 * hash) + getPlace();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -482,6 +512,7 @@ private static final long serialVersionUID = 0L;
         nextBuilder_.dispose();
         nextBuilder_ = null;
       }
+      place_ = 0;
       return this;
     }
 
@@ -537,6 +568,9 @@ private static final long serialVersionUID = 0L;
             : nextBuilder_.build();
         to_bitField0_ |= 0x00000002;
       }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.place_ = place_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -568,6 +602,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasNext()) {
         mergeNext(other.getNext());
+      }
+      if (other.getPlace() != 0) {
+        setPlace(other.getPlace());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -624,6 +661,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000010;
               break;
             } // case 42
+            case 160: {
+              place_ = input.readInt32();
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 160
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -853,7 +895,8 @@ private static final long serialVersionUID = 0L;
         dev.perdure.v1.PayloadRef, dev.perdure.v1.PayloadRef.Builder, dev.perdure.v1.PayloadRefOrBuilder> resultBuilder_;
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -864,7 +907,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -879,7 +923,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -899,7 +944,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -917,7 +963,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -942,7 +989,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -959,7 +1007,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -971,7 +1020,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -986,7 +1036,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+     * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+     * of a branch or item its output.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -1160,6 +1211,53 @@ private static final long serialVersionUID = 0L;
         next_ = null;
       }
       return nextBuilder_;
+    }
+
+    private int place_ ;
+    /**
+     * <pre>
+     * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+     * is 0) and enters no node; JOINED or a failure may follow.
+     * </pre>
+     *
+     * <code>int32 place = 20 [json_name = "place"];</code>
+     * @return The place.
+     */
+    @java.lang.Override
+    public int getPlace() {
+      return place_;
+    }
+    /**
+     * <pre>
+     * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+     * is 0) and enters no node; JOINED or a failure may follow.
+     * </pre>
+     *
+     * <code>int32 place = 20 [json_name = "place"];</code>
+     * @param value The place to set.
+     * @return This builder for chaining.
+     */
+    public Builder setPlace(int value) {
+
+      place_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+     * is 0) and enters no node; JOINED or a failure may follow.
+     * </pre>
+     *
+     * <code>int32 place = 20 [json_name = "place"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearPlace() {
+      bitField0_ = (bitField0_ & ~0x00000020);
+      place_ = 0;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.ChildEnded)

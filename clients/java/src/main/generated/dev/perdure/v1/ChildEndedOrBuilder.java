@@ -61,7 +61,8 @@ public interface ChildEndedOrBuilder extends
 
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -70,7 +71,8 @@ public interface ChildEndedOrBuilder extends
   boolean hasResult();
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -79,7 +81,8 @@ public interface ChildEndedOrBuilder extends
   dev.perdure.v1.PayloadRef getResult();
   /**
    * <pre>
-   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited.
+   * Slot: JSON text of the wait's result {"sub_run_id","output"} when it completed and was awaited;
+   * of a branch or item its output.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef result = 4 [json_name = "result"];</code>
@@ -112,4 +115,15 @@ public interface ChildEndedOrBuilder extends
    * <code>.perdure.v1.NodeEntry next = 5 [json_name = "next"];</code>
    */
   dev.perdure.v1.NodeEntryOrBuilder getNextOrBuilder();
+
+  /**
+   * <pre>
+   * Of a branch or item that is still waited for: its place, from 1. Such a record ends no wait (wait_id
+   * is 0) and enters no node; JOINED or a failure may follow.
+   * </pre>
+   *
+   * <code>int32 place = 20 [json_name = "place"];</code>
+   * @return The place.
+   */
+  int getPlace();
 }

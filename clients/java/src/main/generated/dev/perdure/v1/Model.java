@@ -42,6 +42,31 @@ public final class Model extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_NodeSpec_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_ChoiceRule_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_ChoiceRule_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_BranchSpec_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_BranchSpec_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_ForeachSpec_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_ForeachSpec_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_JoinSpec_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_JoinSpec_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_SubworkflowSpec_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_SubworkflowSpec_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_VarsOp_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -190,7 +215,7 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "EntryR\005nodes\022$\n\016on_cancel_node\030\005 \001(\tR\014on" +
       "CancelNode\032N\n\nNodesEntry\022\020\n\003key\030\001 \001(\tR\003k" +
       "ey\022*\n\005value\030\002 \001(\0132\024.perdure.v1.NodeSpecR" +
-      "\005value:\0028\001\"\213\003\n\010NodeSpec\022(\n\004kind\030\001 \001(\0162\024." +
+      "\005value:\0028\001\"\271\005\n\010NodeSpec\022(\n\004kind\030\001 \001(\0162\024." +
       "perdure.v1.NodeKindR\004kind\022\022\n\004next\030\002 \001(\tR" +
       "\004next\022\026\n\006inputs\030\003 \003(\tR\006inputs\022\024\n\005queue\030\004" +
       " \001(\tR\005queue\022-\n\005retry\030\005 \001(\0132\027.perdure.v1." +
@@ -200,187 +225,216 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "_json\030\010 \001(\tR\014templateJson\022\035\n\nresult_key\030" +
       "\t \001(\tR\tresultKey\022*\n\004risk\030\n \001(\0162\026.perdure" +
       ".v1.EffectRiskR\004risk\022\032\n\010priority\030\013 \001(\005R\010" +
-      "priority\"|\n\006VarsOp\022\022\n\004path\030\001 \001(\tR\004path\022\033" +
-      "\n\010set_json\030\002 \001(\tH\000R\007setJson\022!\n\013append_js" +
-      "on\030\003 \001(\tH\000R\nappendJson\022\030\n\006remove\030\004 \001(\010H\000" +
-      "R\006removeB\004\n\002op\"\373\001\n\010StepPlan\022-\n\010vars_ops\030" +
-      "\001 \003(\0132\022.perdure.v1.VarsOpR\007varsOps\022\'\n\004fa" +
-      "il\030\002 \001(\0132\023.perdure.v1.FailureR\004fail\0225\n\024c" +
-      "omplete_output_json\030\003 \001(\tH\000R\022completeOut" +
-      "putJson\210\001\001\022*\n\006effect\030\004 \001(\0132\022.perdure.v1." +
-      "EffectR\006effect\022\033\n\tnext_node\030\005 \001(\tR\010nextN" +
-      "odeB\027\n\025_complete_output_json\"\367\006\n\006Effect\022" +
-      "6\n\nwait_event\030\001 \001(\0132\025.perdure.v1.WaitEve" +
-      "ntH\000R\twaitEvent\0226\n\nwait_until\030\002 \001(\0132\025.pe" +
-      "rdure.v1.WaitUntilH\000R\twaitUntil\0220\n\010ask_u" +
-      "ser\030\003 \001(\0132\023.perdure.v1.AskUserH\000R\007askUse" +
-      "r\0229\n\013answer_user\030\004 \001(\0132\026.perdure.v1.Answ" +
-      "erUserH\000R\nanswerUser\0226\n\nemit_event\030\005 \001(\013" +
-      "2\025.perdure.v1.EmitEventH\000R\temitEvent\022K\n\021" +
-      "start_subworkflow\030\006 \001(\0132\034.perdure.v1.Sta" +
-      "rtSubworkflowH\000R\020startSubworkflow\0226\n\nvar" +
-      "s_query\030\007 \001(\0132\025.perdure.v1.VarsQueryH\000R\t" +
-      "varsQuery\0220\n\010llm_call\030\010 \001(\0132\023.perdure.v1" +
-      ".LlmCallH\000R\007llmCall\0226\n\ntool_calls\030\t \001(\0132" +
-      "\025.perdure.v1.ToolCallsH\000R\ttoolCalls\0222\n\006c" +
-      "ustom\030\017 \001(\0132\030.perdure.v1.CustomEffectH\000R" +
-      "\006custom\022\035\n\nresult_key\030\024 \001(\tR\tresultKey\022-" +
-      "\n\005retry\030\025 \001(\0132\027.perdure.v1.RetryPolicyR\005" +
-      "retry\0224\n\010timeouts\030\026 \001(\0132\030.perdure.v1.Tas" +
-      "kTimeoutsR\010timeouts\022\024\n\005queue\030\027 \001(\tR\005queu" +
-      "e\022\032\n\010priority\030\030 \001(\005R\010priority\022\"\n\ron_erro" +
-      "r_node\030\031 \001(\tR\013onErrorNode\022*\n\004risk\030\032 \001(\0162" +
-      "\026.perdure.v1.EffectRiskR\004risk\022\'\n\017idempot" +
-      "ency_key\030\033 \001(\tR\016idempotencyKeyB\006\n\004kind\"\315" +
-      "\001\n\tWaitEvent\022\022\n\004name\030\001 \001(\tR\004name\022,\n\005scop" +
-      "e\030\002 \001(\0162\026.perdure.v1.EventScopeR\005scope\022\031" +
-      "\n\010scope_id\030\003 \001(\tR\007scopeId\022\031\n\010wait_key\030\004 " +
-      "\001(\tR\007waitKey\022\033\n\tsince_now\030\005 \001(\010R\010sinceNo" +
-      "w\022+\n\005terms\030\006 \001(\0132\025.perdure.v1.WaitTermsR" +
-      "\005terms\"z\n\tWaitUntil\0222\n\005until\030\001 \001(\0132\032.goo" +
-      "gle.protobuf.TimestampH\000R\005until\0221\n\005delay" +
-      "\030\002 \001(\0132\031.google.protobuf.DurationH\000R\005del" +
-      "ayB\006\n\004when\"Q\n\007AskUser\022\031\n\010wait_key\030\001 \001(\tR" +
-      "\007waitKey\022+\n\005terms\030\002 \001(\0132\025.perdure.v1.Wai" +
-      "tTermsR\005terms\"\250\003\n\tWaitTerms\022\026\n\006prompt\030\001 " +
-      "\001(\tR\006prompt\022\030\n\007choices\030\002 \003(\tR\007choices\022+\n" +
-      "\017allow_free_text\030\003 \001(\010H\000R\rallowFreeText\210" +
-      "\001\001\022!\n\014details_json\030\004 \001(\tR\013detailsJson\022,\n" +
-      "\022answer_schema_json\030\005 \001(\tR\020answerSchemaJ" +
-      "son\022\032\n\010assignee\030\006 \001(\tR\010assignee\0226\n\010deadl" +
-      "ine\030\007 \001(\0132\032.google.protobuf.TimestampR\010d" +
-      "eadline\0223\n\007timeout\030\010 \001(\0132\031.google.protob" +
-      "uf.DurationR\007timeout\022(\n\020on_deadline_node" +
-      "\030\t \001(\tR\016onDeadlineNode\022$\n\016resume_to_node" +
-      "\030\n \001(\tR\014resumeToNodeB\022\n\020_allow_free_text" +
-      "\"<\n\nAnswerUser\022\030\n\007message\030\001 \001(\tR\007message" +
-      "\022\024\n\005level\030\002 \001(\tR\005level\"\246\001\n\tEmitEvent\022\022\n\004" +
-      "name\030\001 \001(\tR\004name\022,\n\005scope\030\002 \001(\0162\026.perdur" +
-      "e.v1.EventScopeR\005scope\022\031\n\010scope_id\030\003 \001(\t" +
-      "R\007scopeId\022!\n\014payload_json\030\004 \001(\tR\013payload" +
-      "Json\022\031\n\010event_id\030\005 \001(\tR\007eventId\"\242\004\n\020Star" +
-      "tSubworkflow\022\037\n\013workflow_id\030\001 \001(\tR\nworkf" +
-      "lowId\022)\n\020workflow_version\030\002 \001(\tR\017workflo" +
-      "wVersion\022\033\n\tvars_json\030\003 \001(\tR\010varsJson\022\024\n" +
-      "\005async\030\004 \001(\010R\005async\022\022\n\004wait\030\005 \001(\010R\004wait\022" +
-      "G\n\020on_parent_cancel\030\006 \001(\0162\035.perdure.v1.C" +
-      "hildCancelPolicyR\016onParentCancel\022+\n\005driv" +
-      "e\030\007 \001(\0162\025.perdure.v1.DriveModeR\005drive\022\035\n" +
-      "\nentry_node\030\010 \001(\tR\tentryNode\022\035\n\nsession_" +
-      "id\030\t \001(\tR\tsessionId\022@\n\006labels\030\n \003(\0132(.pe" +
-      "rdure.v1.StartSubworkflow.LabelsEntryR\006l" +
-      "abels\0223\n\007timeout\030\013 \001(\0132\031.google.protobuf" +
-      ".DurationR\007timeout\022\025\n\006run_id\030\014 \001(\tR\005runI" +
-      "d\0329\n\013LabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005va" +
-      "lue\030\002 \001(\tR\005value:\0028\001\"<\n\tVarsQuery\022\022\n\004pat" +
-      "h\030\001 \001(\tR\004path\022\033\n\tkeys_only\030\002 \001(\010R\010keysOn" +
-      "ly\",\n\007LlmCall\022!\n\014payload_json\030\001 \001(\tR\013pay" +
-      "loadJson\".\n\tToolCalls\022!\n\014payload_json\030\001 " +
-      "\001(\tR\013payloadJson\"E\n\014CustomEffect\022\022\n\004type" +
-      "\030\001 \001(\tR\004type\022!\n\014payload_json\030\002 \001(\tR\013payl" +
-      "oadJson\"\245\001\n\rEffectOutcome\022!\n\013result_json" +
-      "\030\001 \001(\tH\000R\nresultJson\0223\n\007waiting\030\002 \001(\0132\027." +
-      "perdure.v1.WaitRequestH\000R\007waiting\0221\n\006fai" +
-      "led\030\003 \001(\0132\027.perdure.v1.StepFailureH\000R\006fa" +
-      "iledB\t\n\007outcome\"\205\001\n\013WaitRequest\022.\n\006reaso" +
-      "n\030\001 \001(\0162\026.perdure.v1.WaitReasonR\006reason\022" +
-      "\031\n\010wait_key\030\002 \001(\tR\007waitKey\022+\n\005terms\030\003 \001(" +
-      "\0132\025.perdure.v1.WaitTermsR\005terms\"\233\001\n\013Step" +
-      "Failure\022-\n\007failure\030\001 \001(\0132\023.perdure.v1.Fa" +
-      "ilureR\007failure\022!\n\014not_executed\030\002 \001(\010R\013no" +
-      "tExecuted\022:\n\013retry_after\030\003 \001(\0132\031.google." +
-      "protobuf.DurationR\nretryAfter\"\303\014\n\010RunSta" +
-      "te\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_" +
-      "id\030\002 \001(\tR\005runId\022\036\n\013root_run_id\030\003 \001(\tR\tro" +
-      "otRunId\022\"\n\rparent_run_id\030\004 \001(\tR\013parentRu" +
-      "nId\022\024\n\005depth\030\005 \001(\005R\005depth\022\037\n\013workflow_id" +
-      "\030\006 \001(\tR\nworkflowId\022)\n\020workflow_version\030\007" +
-      " \001(\tR\017workflowVersion\022-\n\006status\030\010 \001(\0162\025." +
-      "perdure.v1.RunStatusR\006status\0223\n\010activity" +
-      "\030\t \001(\0162\027.perdure.v1.RunActivityR\010activit" +
-      "y\022\026\n\006paused\030\n \001(\010R\006paused\022!\n\014current_nod" +
-      "e\030\013 \001(\tR\013currentNode\022\035\n\nentry_node\030\014 \001(\t" +
-      "R\tentryNode\022\026\n\006branch\030\r \001(\tR\006branch\022\033\n\tv" +
-      "ars_json\030\016 \001(\tR\010varsJson\022/\n\007waiting\030\017 \001(" +
-      "\0132\025.perdure.v1.WaitStateR\007waiting\022$\n\013out" +
-      "put_json\030\020 \001(\tH\000R\noutputJson\210\001\001\022)\n\005error" +
-      "\030\021 \001(\0132\023.perdure.v1.FailureR\005error\022\031\n\010ac" +
-      "tor_id\030\022 \001(\tR\007actorId\022\035\n\nsession_id\030\023 \001(" +
-      "\tR\tsessionId\0228\n\006labels\030\024 \003(\0132 .perdure.v" +
-      "1.RunState.LabelsEntryR\006labels\022+\n\005drive\030" +
-      "\025 \001(\0162\025.perdure.v1.DriveModeR\005drive\0229\n\nc" +
-      "reated_at\030\026 \001(\0132\032.google.protobuf.Timest" +
-      "ampR\tcreatedAt\0229\n\nupdated_at\030\027 \001(\0132\032.goo" +
-      "gle.protobuf.TimestampR\tupdatedAt\0225\n\010end" +
-      "ed_at\030\030 \001(\0132\032.google.protobuf.TimestampR" +
-      "\007endedAt\022\020\n\003seq\030\031 \001(\003R\003seq\022\033\n\thead_hash\030" +
-      "\032 \001(\014R\010headHash\022)\n\004step\030\033 \001(\0132\025.perdure." +
-      "v1.StepStateR\004step\022\037\n\013step_budget\030\034 \001(\003R" +
-      "\nstepBudget\0228\n\006visits\030\035 \003(\0132 .perdure.v1" +
-      ".RunState.VisitsEntryR\006visits\0224\n\010consume" +
-      "d\030\036 \003(\0132\030.perdure.v1.ConsumedMarkR\010consu" +
-      "med\022\037\n\013event_floor\030\037 \001(\003R\neventFloor\0226\n\010" +
-      "deadline\030  \001(\0132\032.google.protobuf.Timesta" +
-      "mpR\010deadline\0222\n\010children\030! \003(\0132\026.perdure" +
-      ".v1.ChildStateR\010children\022=\n\rtrace_contex" +
-      "t\030\" \001(\0132\030.perdure.v1.TraceContextR\014trace" +
-      "Context\022\036\n\ncancelling\030# \001(\010R\ncancelling\022" +
-      "<\n\013concurrency\030, \001(\0132\032.perdure.v1.RunCon" +
-      "currencyR\013concurrency\0329\n\013LabelsEntry\022\020\n\003" +
-      "key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001" +
-      "\0329\n\013VisitsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005val" +
-      "ue\030\002 \001(\003R\005value:\0028\001B\016\n\014_output_json\"\301\003\n\t" +
-      "StepState\022\027\n\007step_id\030\001 \001(\003R\006stepId\022\027\n\007no" +
-      "de_id\030\002 \001(\tR\006nodeId\022\024\n\005visit\030\003 \001(\003R\005visi" +
-      "t\022\037\n\013effect_type\030\004 \001(\tR\neffectType\022\030\n\007at" +
-      "tempt\030\005 \001(\005R\007attempt\022\032\n\010failures\030\006 \001(\005R\010" +
-      "failures\022\026\n\006lapses\030\007 \001(\005R\006lapses\022\024\n\005begu" +
-      "n\030\010 \001(\010R\005begun\0225\n\010retry_at\030\t \001(\0132\032.googl" +
-      "e.protobuf.TimestampR\007retryAt\022\'\n\017idempot" +
-      "ency_key\030\n \001(\tR\016idempotencyKey\022\037\n\013park_r" +
-      "eason\030\013 \001(\tR\nparkReason\022\030\n\007blocked\030\014 \001(\t" +
-      "R\007blocked\0226\n\014last_failure\030\r \001(\0132\023.perdur" +
-      "e.v1.FailureR\013lastFailure\022\024\n\005queue\030\016 \001(\t" +
-      "R\005queue\"\207\001\n\014ConsumedMark\022,\n\005scope\030\001 \001(\0162" +
-      "\026.perdure.v1.EventScopeR\005scope\022\031\n\010scope_" +
-      "id\030\002 \001(\tR\007scopeId\022\022\n\004name\030\003 \001(\tR\004name\022\032\n" +
-      "\010position\030\004 \001(\003R\010position\"\237\001\n\nChildState" +
-      "\022\025\n\006run_id\030\001 \001(\tR\005runId\022\027\n\007step_id\030\002 \001(\003" +
-      "R\006stepId\022\030\n\007awaited\030\003 \001(\010R\007awaited\022G\n\020on" +
-      "_parent_cancel\030\004 \001(\0162\035.perdure.v1.ChildC" +
-      "ancelPolicyR\016onParentCancel\"\317\006\n\tWaitStat" +
-      "e\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022.\n\006reason\030\002 \001" +
-      "(\0162\026.perdure.v1.WaitReasonR\006reason\022\031\n\010wa" +
-      "it_key\030\003 \001(\tR\007waitKey\0220\n\005until\030\004 \001(\0132\032.g" +
-      "oogle.protobuf.TimestampR\005until\022$\n\016resum" +
-      "e_to_node\030\005 \001(\tR\014resumeToNode\022\035\n\nresult_" +
-      "key\030\006 \001(\tR\tresultKey\022\026\n\006prompt\030\007 \001(\tR\006pr" +
-      "ompt\022\030\n\007choices\030\010 \003(\tR\007choices\022&\n\017allow_" +
-      "free_text\030\t \001(\010R\rallowFreeText\022!\n\014detail" +
-      "s_json\030\n \001(\tR\013detailsJson\022,\n\022answer_sche" +
-      "ma_json\030\013 \001(\tR\020answerSchemaJson\022\032\n\010assig" +
-      "nee\030\014 \001(\tR\010assignee\0226\n\010deadline\030\r \001(\0132\032." +
-      "google.protobuf.TimestampR\010deadline\022(\n\020o" +
-      "n_deadline_node\030\016 \001(\tR\016onDeadlineNode\022#\n" +
-      "\rmissed_events\030\017 \001(\003R\014missedEvents\022\035\n\nev" +
-      "ent_name\030\020 \001(\tR\teventName\0227\n\013event_scope" +
-      "\030\021 \001(\0162\026.perdure.v1.EventScopeR\neventSco" +
-      "pe\022$\n\016event_scope_id\030\022 \001(\tR\014eventScopeId" +
-      "\022 \n\014child_run_id\030\023 \001(\tR\nchildRunId\022\026\n\006ne" +
-      "eded\030\024 \001(\005R\006needed\022\026\n\006joined\030\025 \001(\005R\006join" +
-      "ed\022\027\n\007node_id\030\026 \001(\tR\006nodeId\0220\n\005since\030\027 \001" +
-      "(\0132\032.google.protobuf.TimestampR\005since\"\262\001" +
-      "\n\016RunConcurrency\0229\n\013concurrency\030\001 \001(\0132\027." +
-      "perdure.v1.ConcurrencyR\013concurrency\022+\n\005s" +
-      "tate\030\002 \001(\0162\025.perdure.v1.SlotStateR\005state" +
-      "\022\024\n\005ahead\030\003 \001(\005R\005ahead\022\"\n\rholder_run_id\030" +
-      "\004 \001(\tR\013holderRunId*}\n\010NodeKind\022\031\n\025NODE_K" +
-      "IND_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER\020\001\022" +
-      "\024\n\020NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_COMPL" +
-      "ETE\020\003\022\022\n\016NODE_KIND_FAIL\020\004BV\n\016dev.perdure" +
-      ".v1P\001ZBgithub.com/perdure-dev/perdure/cl" +
-      "ients/go/gen/perdure/v1;perdurev1b\006proto" +
-      "3"
+      "priority\0220\n\007choices\030\014 \003(\0132\026.perdure.v1.C" +
+      "hoiceRuleR\007choices\022*\n\006assign\030\r \003(\0132\022.per" +
+      "dure.v1.VarsOpR\006assign\0222\n\010branches\030\016 \003(\013" +
+      "2\026.perdure.v1.BranchSpecR\010branches\0221\n\007fo" +
+      "reach\030\017 \001(\0132\027.perdure.v1.ForeachSpecR\007fo" +
+      "reach\022(\n\004join\030\020 \001(\0132\024.perdure.v1.JoinSpe" +
+      "cR\004join\022=\n\013subworkflow\030\021 \001(\0132\033.perdure.v" +
+      "1.SubworkflowSpecR\013subworkflow\"4\n\nChoice" +
+      "Rule\022\022\n\004when\030\001 \001(\tR\004when\022\022\n\004next\030\002 \001(\tR\004" +
+      "next\"\\\n\nBranchSpec\022\022\n\004name\030\001 \001(\tR\004name\022\035" +
+      "\n\nentry_node\030\002 \001(\tR\tentryNode\022\033\n\tvars_js" +
+      "on\030\003 \001(\tR\010varsJson\"\210\001\n\013ForeachSpec\022\024\n\005it" +
+      "ems\030\001 \001(\tR\005items\022\035\n\nentry_node\030\002 \001(\tR\ten" +
+      "tryNode\022\033\n\tvars_json\030\003 \001(\tR\010varsJson\022\'\n\017" +
+      "max_concurrency\030\004 \001(\005R\016maxConcurrency\"J\n" +
+      "\010JoinSpec\022(\n\004mode\030\001 \001(\0162\024.perdure.v1.Joi" +
+      "nModeR\004mode\022\024\n\005count\030\002 \001(\005R\005count\"\242\002\n\017Su" +
+      "bworkflowSpec\022\037\n\013workflow_id\030\001 \001(\tR\nwork" +
+      "flowId\022)\n\020workflow_version\030\002 \001(\tR\017workfl" +
+      "owVersion\022\033\n\tvars_json\030\003 \001(\tR\010varsJson\022\024" +
+      "\n\005async\030\004 \001(\010R\005async\022\022\n\004wait\030\005 \001(\010R\004wait" +
+      "\022G\n\020on_parent_cancel\030\006 \001(\0162\035.perdure.v1." +
+      "ChildCancelPolicyR\016onParentCancel\0223\n\007tim" +
+      "eout\030\007 \001(\0132\031.google.protobuf.DurationR\007t" +
+      "imeout\"|\n\006VarsOp\022\022\n\004path\030\001 \001(\tR\004path\022\033\n\010" +
+      "set_json\030\002 \001(\tH\000R\007setJson\022!\n\013append_json" +
+      "\030\003 \001(\tH\000R\nappendJson\022\030\n\006remove\030\004 \001(\010H\000R\006" +
+      "removeB\004\n\002op\"\373\001\n\010StepPlan\022-\n\010vars_ops\030\001 " +
+      "\003(\0132\022.perdure.v1.VarsOpR\007varsOps\022\'\n\004fail" +
+      "\030\002 \001(\0132\023.perdure.v1.FailureR\004fail\0225\n\024com" +
+      "plete_output_json\030\003 \001(\tH\000R\022completeOutpu" +
+      "tJson\210\001\001\022*\n\006effect\030\004 \001(\0132\022.perdure.v1.Ef" +
+      "fectR\006effect\022\033\n\tnext_node\030\005 \001(\tR\010nextNod" +
+      "eB\027\n\025_complete_output_json\"\367\006\n\006Effect\0226\n" +
+      "\nwait_event\030\001 \001(\0132\025.perdure.v1.WaitEvent" +
+      "H\000R\twaitEvent\0226\n\nwait_until\030\002 \001(\0132\025.perd" +
+      "ure.v1.WaitUntilH\000R\twaitUntil\0220\n\010ask_use" +
+      "r\030\003 \001(\0132\023.perdure.v1.AskUserH\000R\007askUser\022" +
+      "9\n\013answer_user\030\004 \001(\0132\026.perdure.v1.Answer" +
+      "UserH\000R\nanswerUser\0226\n\nemit_event\030\005 \001(\0132\025" +
+      ".perdure.v1.EmitEventH\000R\temitEvent\022K\n\021st" +
+      "art_subworkflow\030\006 \001(\0132\034.perdure.v1.Start" +
+      "SubworkflowH\000R\020startSubworkflow\0226\n\nvars_" +
+      "query\030\007 \001(\0132\025.perdure.v1.VarsQueryH\000R\tva" +
+      "rsQuery\0220\n\010llm_call\030\010 \001(\0132\023.perdure.v1.L" +
+      "lmCallH\000R\007llmCall\0226\n\ntool_calls\030\t \001(\0132\025." +
+      "perdure.v1.ToolCallsH\000R\ttoolCalls\0222\n\006cus" +
+      "tom\030\017 \001(\0132\030.perdure.v1.CustomEffectH\000R\006c" +
+      "ustom\022\035\n\nresult_key\030\024 \001(\tR\tresultKey\022-\n\005" +
+      "retry\030\025 \001(\0132\027.perdure.v1.RetryPolicyR\005re" +
+      "try\0224\n\010timeouts\030\026 \001(\0132\030.perdure.v1.TaskT" +
+      "imeoutsR\010timeouts\022\024\n\005queue\030\027 \001(\tR\005queue\022" +
+      "\032\n\010priority\030\030 \001(\005R\010priority\022\"\n\ron_error_" +
+      "node\030\031 \001(\tR\013onErrorNode\022*\n\004risk\030\032 \001(\0162\026." +
+      "perdure.v1.EffectRiskR\004risk\022\'\n\017idempoten" +
+      "cy_key\030\033 \001(\tR\016idempotencyKeyB\006\n\004kind\"\315\001\n" +
+      "\tWaitEvent\022\022\n\004name\030\001 \001(\tR\004name\022,\n\005scope\030" +
+      "\002 \001(\0162\026.perdure.v1.EventScopeR\005scope\022\031\n\010" +
+      "scope_id\030\003 \001(\tR\007scopeId\022\031\n\010wait_key\030\004 \001(" +
+      "\tR\007waitKey\022\033\n\tsince_now\030\005 \001(\010R\010sinceNow\022" +
+      "+\n\005terms\030\006 \001(\0132\025.perdure.v1.WaitTermsR\005t" +
+      "erms\"z\n\tWaitUntil\0222\n\005until\030\001 \001(\0132\032.googl" +
+      "e.protobuf.TimestampH\000R\005until\0221\n\005delay\030\002" +
+      " \001(\0132\031.google.protobuf.DurationH\000R\005delay" +
+      "B\006\n\004when\"Q\n\007AskUser\022\031\n\010wait_key\030\001 \001(\tR\007w" +
+      "aitKey\022+\n\005terms\030\002 \001(\0132\025.perdure.v1.WaitT" +
+      "ermsR\005terms\"\250\003\n\tWaitTerms\022\026\n\006prompt\030\001 \001(" +
+      "\tR\006prompt\022\030\n\007choices\030\002 \003(\tR\007choices\022+\n\017a" +
+      "llow_free_text\030\003 \001(\010H\000R\rallowFreeText\210\001\001" +
+      "\022!\n\014details_json\030\004 \001(\tR\013detailsJson\022,\n\022a" +
+      "nswer_schema_json\030\005 \001(\tR\020answerSchemaJso" +
+      "n\022\032\n\010assignee\030\006 \001(\tR\010assignee\0226\n\010deadlin" +
+      "e\030\007 \001(\0132\032.google.protobuf.TimestampR\010dea" +
+      "dline\0223\n\007timeout\030\010 \001(\0132\031.google.protobuf" +
+      ".DurationR\007timeout\022(\n\020on_deadline_node\030\t" +
+      " \001(\tR\016onDeadlineNode\022$\n\016resume_to_node\030\n" +
+      " \001(\tR\014resumeToNodeB\022\n\020_allow_free_text\"<" +
+      "\n\nAnswerUser\022\030\n\007message\030\001 \001(\tR\007message\022\024" +
+      "\n\005level\030\002 \001(\tR\005level\"\246\001\n\tEmitEvent\022\022\n\004na" +
+      "me\030\001 \001(\tR\004name\022,\n\005scope\030\002 \001(\0162\026.perdure." +
+      "v1.EventScopeR\005scope\022\031\n\010scope_id\030\003 \001(\tR\007" +
+      "scopeId\022!\n\014payload_json\030\004 \001(\tR\013payloadJs" +
+      "on\022\031\n\010event_id\030\005 \001(\tR\007eventId\"\242\004\n\020StartS" +
+      "ubworkflow\022\037\n\013workflow_id\030\001 \001(\tR\nworkflo" +
+      "wId\022)\n\020workflow_version\030\002 \001(\tR\017workflowV" +
+      "ersion\022\033\n\tvars_json\030\003 \001(\tR\010varsJson\022\024\n\005a" +
+      "sync\030\004 \001(\010R\005async\022\022\n\004wait\030\005 \001(\010R\004wait\022G\n" +
+      "\020on_parent_cancel\030\006 \001(\0162\035.perdure.v1.Chi" +
+      "ldCancelPolicyR\016onParentCancel\022+\n\005drive\030" +
+      "\007 \001(\0162\025.perdure.v1.DriveModeR\005drive\022\035\n\ne" +
+      "ntry_node\030\010 \001(\tR\tentryNode\022\035\n\nsession_id" +
+      "\030\t \001(\tR\tsessionId\022@\n\006labels\030\n \003(\0132(.perd" +
+      "ure.v1.StartSubworkflow.LabelsEntryR\006lab" +
+      "els\0223\n\007timeout\030\013 \001(\0132\031.google.protobuf.D" +
+      "urationR\007timeout\022\025\n\006run_id\030\014 \001(\tR\005runId\032" +
+      "9\n\013LabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005valu" +
+      "e\030\002 \001(\tR\005value:\0028\001\"<\n\tVarsQuery\022\022\n\004path\030" +
+      "\001 \001(\tR\004path\022\033\n\tkeys_only\030\002 \001(\010R\010keysOnly" +
+      "\",\n\007LlmCall\022!\n\014payload_json\030\001 \001(\tR\013paylo" +
+      "adJson\".\n\tToolCalls\022!\n\014payload_json\030\001 \001(" +
+      "\tR\013payloadJson\"E\n\014CustomEffect\022\022\n\004type\030\001" +
+      " \001(\tR\004type\022!\n\014payload_json\030\002 \001(\tR\013payloa" +
+      "dJson\"\245\001\n\rEffectOutcome\022!\n\013result_json\030\001" +
+      " \001(\tH\000R\nresultJson\0223\n\007waiting\030\002 \001(\0132\027.pe" +
+      "rdure.v1.WaitRequestH\000R\007waiting\0221\n\006faile" +
+      "d\030\003 \001(\0132\027.perdure.v1.StepFailureH\000R\006fail" +
+      "edB\t\n\007outcome\"\205\001\n\013WaitRequest\022.\n\006reason\030" +
+      "\001 \001(\0162\026.perdure.v1.WaitReasonR\006reason\022\031\n" +
+      "\010wait_key\030\002 \001(\tR\007waitKey\022+\n\005terms\030\003 \001(\0132" +
+      "\025.perdure.v1.WaitTermsR\005terms\"\233\001\n\013StepFa" +
+      "ilure\022-\n\007failure\030\001 \001(\0132\023.perdure.v1.Fail" +
+      "ureR\007failure\022!\n\014not_executed\030\002 \001(\010R\013notE" +
+      "xecuted\022:\n\013retry_after\030\003 \001(\0132\031.google.pr" +
+      "otobuf.DurationR\nretryAfter\"\303\014\n\010RunState" +
+      "\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_id" +
+      "\030\002 \001(\tR\005runId\022\036\n\013root_run_id\030\003 \001(\tR\troot" +
+      "RunId\022\"\n\rparent_run_id\030\004 \001(\tR\013parentRunI" +
+      "d\022\024\n\005depth\030\005 \001(\005R\005depth\022\037\n\013workflow_id\030\006" +
+      " \001(\tR\nworkflowId\022)\n\020workflow_version\030\007 \001" +
+      "(\tR\017workflowVersion\022-\n\006status\030\010 \001(\0162\025.pe" +
+      "rdure.v1.RunStatusR\006status\0223\n\010activity\030\t" +
+      " \001(\0162\027.perdure.v1.RunActivityR\010activity\022" +
+      "\026\n\006paused\030\n \001(\010R\006paused\022!\n\014current_node\030" +
+      "\013 \001(\tR\013currentNode\022\035\n\nentry_node\030\014 \001(\tR\t" +
+      "entryNode\022\026\n\006branch\030\r \001(\tR\006branch\022\033\n\tvar" +
+      "s_json\030\016 \001(\tR\010varsJson\022/\n\007waiting\030\017 \001(\0132" +
+      "\025.perdure.v1.WaitStateR\007waiting\022$\n\013outpu" +
+      "t_json\030\020 \001(\tH\000R\noutputJson\210\001\001\022)\n\005error\030\021" +
+      " \001(\0132\023.perdure.v1.FailureR\005error\022\031\n\010acto" +
+      "r_id\030\022 \001(\tR\007actorId\022\035\n\nsession_id\030\023 \001(\tR" +
+      "\tsessionId\0228\n\006labels\030\024 \003(\0132 .perdure.v1." +
+      "RunState.LabelsEntryR\006labels\022+\n\005drive\030\025 " +
+      "\001(\0162\025.perdure.v1.DriveModeR\005drive\0229\n\ncre" +
+      "ated_at\030\026 \001(\0132\032.google.protobuf.Timestam" +
+      "pR\tcreatedAt\0229\n\nupdated_at\030\027 \001(\0132\032.googl" +
+      "e.protobuf.TimestampR\tupdatedAt\0225\n\010ended" +
+      "_at\030\030 \001(\0132\032.google.protobuf.TimestampR\007e" +
+      "ndedAt\022\020\n\003seq\030\031 \001(\003R\003seq\022\033\n\thead_hash\030\032 " +
+      "\001(\014R\010headHash\022)\n\004step\030\033 \001(\0132\025.perdure.v1" +
+      ".StepStateR\004step\022\037\n\013step_budget\030\034 \001(\003R\ns" +
+      "tepBudget\0228\n\006visits\030\035 \003(\0132 .perdure.v1.R" +
+      "unState.VisitsEntryR\006visits\0224\n\010consumed\030" +
+      "\036 \003(\0132\030.perdure.v1.ConsumedMarkR\010consume" +
+      "d\022\037\n\013event_floor\030\037 \001(\003R\neventFloor\0226\n\010de" +
+      "adline\030  \001(\0132\032.google.protobuf.Timestamp" +
+      "R\010deadline\0222\n\010children\030! \003(\0132\026.perdure.v" +
+      "1.ChildStateR\010children\022=\n\rtrace_context\030" +
+      "\" \001(\0132\030.perdure.v1.TraceContextR\014traceCo" +
+      "ntext\022\036\n\ncancelling\030# \001(\010R\ncancelling\022<\n" +
+      "\013concurrency\030, \001(\0132\032.perdure.v1.RunConcu" +
+      "rrencyR\013concurrency\0329\n\013LabelsEntry\022\020\n\003ke" +
+      "y\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\0329" +
+      "\n\013VisitsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value" +
+      "\030\002 \001(\003R\005value:\0028\001B\016\n\014_output_json\"\301\003\n\tSt" +
+      "epState\022\027\n\007step_id\030\001 \001(\003R\006stepId\022\027\n\007node" +
+      "_id\030\002 \001(\tR\006nodeId\022\024\n\005visit\030\003 \001(\003R\005visit\022" +
+      "\037\n\013effect_type\030\004 \001(\tR\neffectType\022\030\n\007atte" +
+      "mpt\030\005 \001(\005R\007attempt\022\032\n\010failures\030\006 \001(\005R\010fa" +
+      "ilures\022\026\n\006lapses\030\007 \001(\005R\006lapses\022\024\n\005begun\030" +
+      "\010 \001(\010R\005begun\0225\n\010retry_at\030\t \001(\0132\032.google." +
+      "protobuf.TimestampR\007retryAt\022\'\n\017idempoten" +
+      "cy_key\030\n \001(\tR\016idempotencyKey\022\037\n\013park_rea" +
+      "son\030\013 \001(\tR\nparkReason\022\030\n\007blocked\030\014 \001(\tR\007" +
+      "blocked\0226\n\014last_failure\030\r \001(\0132\023.perdure." +
+      "v1.FailureR\013lastFailure\022\024\n\005queue\030\016 \001(\tR\005" +
+      "queue\"\207\001\n\014ConsumedMark\022,\n\005scope\030\001 \001(\0162\026." +
+      "perdure.v1.EventScopeR\005scope\022\031\n\010scope_id" +
+      "\030\002 \001(\tR\007scopeId\022\022\n\004name\030\003 \001(\tR\004name\022\032\n\010p" +
+      "osition\030\004 \001(\003R\010position\"\237\001\n\nChildState\022\025" +
+      "\n\006run_id\030\001 \001(\tR\005runId\022\027\n\007step_id\030\002 \001(\003R\006" +
+      "stepId\022\030\n\007awaited\030\003 \001(\010R\007awaited\022G\n\020on_p" +
+      "arent_cancel\030\004 \001(\0162\035.perdure.v1.ChildCan" +
+      "celPolicyR\016onParentCancel\"\317\006\n\tWaitState\022" +
+      "\027\n\007wait_id\030\001 \001(\003R\006waitId\022.\n\006reason\030\002 \001(\016" +
+      "2\026.perdure.v1.WaitReasonR\006reason\022\031\n\010wait" +
+      "_key\030\003 \001(\tR\007waitKey\0220\n\005until\030\004 \001(\0132\032.goo" +
+      "gle.protobuf.TimestampR\005until\022$\n\016resume_" +
+      "to_node\030\005 \001(\tR\014resumeToNode\022\035\n\nresult_ke" +
+      "y\030\006 \001(\tR\tresultKey\022\026\n\006prompt\030\007 \001(\tR\006prom" +
+      "pt\022\030\n\007choices\030\010 \003(\tR\007choices\022&\n\017allow_fr" +
+      "ee_text\030\t \001(\010R\rallowFreeText\022!\n\014details_" +
+      "json\030\n \001(\tR\013detailsJson\022,\n\022answer_schema" +
+      "_json\030\013 \001(\tR\020answerSchemaJson\022\032\n\010assigne" +
+      "e\030\014 \001(\tR\010assignee\0226\n\010deadline\030\r \001(\0132\032.go" +
+      "ogle.protobuf.TimestampR\010deadline\022(\n\020on_" +
+      "deadline_node\030\016 \001(\tR\016onDeadlineNode\022#\n\rm" +
+      "issed_events\030\017 \001(\003R\014missedEvents\022\035\n\neven" +
+      "t_name\030\020 \001(\tR\teventName\0227\n\013event_scope\030\021" +
+      " \001(\0162\026.perdure.v1.EventScopeR\neventScope" +
+      "\022$\n\016event_scope_id\030\022 \001(\tR\014eventScopeId\022 " +
+      "\n\014child_run_id\030\023 \001(\tR\nchildRunId\022\026\n\006need" +
+      "ed\030\024 \001(\005R\006needed\022\026\n\006joined\030\025 \001(\005R\006joined" +
+      "\022\027\n\007node_id\030\026 \001(\tR\006nodeId\0220\n\005since\030\027 \001(\013" +
+      "2\032.google.protobuf.TimestampR\005since\"\262\001\n\016" +
+      "RunConcurrency\0229\n\013concurrency\030\001 \001(\0132\027.pe" +
+      "rdure.v1.ConcurrencyR\013concurrency\022+\n\005sta" +
+      "te\030\002 \001(\0162\025.perdure.v1.SlotStateR\005state\022\024" +
+      "\n\005ahead\030\003 \001(\005R\005ahead\022\"\n\rholder_run_id\030\004 " +
+      "\001(\tR\013holderRunId*\363\001\n\010NodeKind\022\031\n\025NODE_KI" +
+      "ND_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER\020\001\022\024" +
+      "\n\020NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_COMPLE" +
+      "TE\020\003\022\022\n\016NODE_KIND_FAIL\020\004\022\024\n\020NODE_KIND_CH" +
+      "OICE\020\005\022\024\n\020NODE_KIND_ASSIGN\020\006\022\026\n\022NODE_KIN" +
+      "D_PARALLEL\020\007\022\025\n\021NODE_KIND_FOREACH\020\010\022\031\n\025N" +
+      "ODE_KIND_SUBWORKFLOW\020\t*`\n\010JoinMode\022\031\n\025JO" +
+      "IN_MODE_UNSPECIFIED\020\000\022\021\n\rJOIN_MODE_ALL\020\001" +
+      "\022\021\n\rJOIN_MODE_ANY\020\002\022\023\n\017JOIN_MODE_COUNT\020\003" +
+      "BV\n\016dev.perdure.v1P\001ZBgithub.com/perdure" +
+      "-dev/perdure/clients/go/gen/perdure/v1;p" +
+      "erdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -406,63 +460,93 @@ public final class Model extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_NodeSpec_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_NodeSpec_descriptor,
-        new java.lang.String[] { "Kind", "Next", "Inputs", "Queue", "Retry", "Timeouts", "OnErrorNode", "TemplateJson", "ResultKey", "Risk", "Priority", });
-    internal_static_perdure_v1_VarsOp_descriptor =
+        new java.lang.String[] { "Kind", "Next", "Inputs", "Queue", "Retry", "Timeouts", "OnErrorNode", "TemplateJson", "ResultKey", "Risk", "Priority", "Choices", "Assign", "Branches", "Foreach", "Join", "Subworkflow", });
+    internal_static_perdure_v1_ChoiceRule_descriptor =
       getDescriptor().getMessageType(2);
+    internal_static_perdure_v1_ChoiceRule_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_ChoiceRule_descriptor,
+        new java.lang.String[] { "When", "Next", });
+    internal_static_perdure_v1_BranchSpec_descriptor =
+      getDescriptor().getMessageType(3);
+    internal_static_perdure_v1_BranchSpec_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_BranchSpec_descriptor,
+        new java.lang.String[] { "Name", "EntryNode", "VarsJson", });
+    internal_static_perdure_v1_ForeachSpec_descriptor =
+      getDescriptor().getMessageType(4);
+    internal_static_perdure_v1_ForeachSpec_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_ForeachSpec_descriptor,
+        new java.lang.String[] { "Items", "EntryNode", "VarsJson", "MaxConcurrency", });
+    internal_static_perdure_v1_JoinSpec_descriptor =
+      getDescriptor().getMessageType(5);
+    internal_static_perdure_v1_JoinSpec_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_JoinSpec_descriptor,
+        new java.lang.String[] { "Mode", "Count", });
+    internal_static_perdure_v1_SubworkflowSpec_descriptor =
+      getDescriptor().getMessageType(6);
+    internal_static_perdure_v1_SubworkflowSpec_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_SubworkflowSpec_descriptor,
+        new java.lang.String[] { "WorkflowId", "WorkflowVersion", "VarsJson", "Async", "Wait", "OnParentCancel", "Timeout", });
+    internal_static_perdure_v1_VarsOp_descriptor =
+      getDescriptor().getMessageType(7);
     internal_static_perdure_v1_VarsOp_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_VarsOp_descriptor,
         new java.lang.String[] { "Path", "SetJson", "AppendJson", "Remove", "Op", });
     internal_static_perdure_v1_StepPlan_descriptor =
-      getDescriptor().getMessageType(3);
+      getDescriptor().getMessageType(8);
     internal_static_perdure_v1_StepPlan_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StepPlan_descriptor,
         new java.lang.String[] { "VarsOps", "Fail", "CompleteOutputJson", "Effect", "NextNode", });
     internal_static_perdure_v1_Effect_descriptor =
-      getDescriptor().getMessageType(4);
+      getDescriptor().getMessageType(9);
     internal_static_perdure_v1_Effect_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Effect_descriptor,
         new java.lang.String[] { "WaitEvent", "WaitUntil", "AskUser", "AnswerUser", "EmitEvent", "StartSubworkflow", "VarsQuery", "LlmCall", "ToolCalls", "Custom", "ResultKey", "Retry", "Timeouts", "Queue", "Priority", "OnErrorNode", "Risk", "IdempotencyKey", "Kind", });
     internal_static_perdure_v1_WaitEvent_descriptor =
-      getDescriptor().getMessageType(5);
+      getDescriptor().getMessageType(10);
     internal_static_perdure_v1_WaitEvent_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitEvent_descriptor,
         new java.lang.String[] { "Name", "Scope", "ScopeId", "WaitKey", "SinceNow", "Terms", });
     internal_static_perdure_v1_WaitUntil_descriptor =
-      getDescriptor().getMessageType(6);
+      getDescriptor().getMessageType(11);
     internal_static_perdure_v1_WaitUntil_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitUntil_descriptor,
         new java.lang.String[] { "Until", "Delay", "When", });
     internal_static_perdure_v1_AskUser_descriptor =
-      getDescriptor().getMessageType(7);
+      getDescriptor().getMessageType(12);
     internal_static_perdure_v1_AskUser_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_AskUser_descriptor,
         new java.lang.String[] { "WaitKey", "Terms", });
     internal_static_perdure_v1_WaitTerms_descriptor =
-      getDescriptor().getMessageType(8);
+      getDescriptor().getMessageType(13);
     internal_static_perdure_v1_WaitTerms_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitTerms_descriptor,
         new java.lang.String[] { "Prompt", "Choices", "AllowFreeText", "DetailsJson", "AnswerSchemaJson", "Assignee", "Deadline", "Timeout", "OnDeadlineNode", "ResumeToNode", });
     internal_static_perdure_v1_AnswerUser_descriptor =
-      getDescriptor().getMessageType(9);
+      getDescriptor().getMessageType(14);
     internal_static_perdure_v1_AnswerUser_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_AnswerUser_descriptor,
         new java.lang.String[] { "Message", "Level", });
     internal_static_perdure_v1_EmitEvent_descriptor =
-      getDescriptor().getMessageType(10);
+      getDescriptor().getMessageType(15);
     internal_static_perdure_v1_EmitEvent_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EmitEvent_descriptor,
         new java.lang.String[] { "Name", "Scope", "ScopeId", "PayloadJson", "EventId", });
     internal_static_perdure_v1_StartSubworkflow_descriptor =
-      getDescriptor().getMessageType(11);
+      getDescriptor().getMessageType(16);
     internal_static_perdure_v1_StartSubworkflow_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StartSubworkflow_descriptor,
@@ -474,49 +558,49 @@ public final class Model extends com.google.protobuf.GeneratedFile {
         internal_static_perdure_v1_StartSubworkflow_LabelsEntry_descriptor,
         new java.lang.String[] { "Key", "Value", });
     internal_static_perdure_v1_VarsQuery_descriptor =
-      getDescriptor().getMessageType(12);
+      getDescriptor().getMessageType(17);
     internal_static_perdure_v1_VarsQuery_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_VarsQuery_descriptor,
         new java.lang.String[] { "Path", "KeysOnly", });
     internal_static_perdure_v1_LlmCall_descriptor =
-      getDescriptor().getMessageType(13);
+      getDescriptor().getMessageType(18);
     internal_static_perdure_v1_LlmCall_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_LlmCall_descriptor,
         new java.lang.String[] { "PayloadJson", });
     internal_static_perdure_v1_ToolCalls_descriptor =
-      getDescriptor().getMessageType(14);
+      getDescriptor().getMessageType(19);
     internal_static_perdure_v1_ToolCalls_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ToolCalls_descriptor,
         new java.lang.String[] { "PayloadJson", });
     internal_static_perdure_v1_CustomEffect_descriptor =
-      getDescriptor().getMessageType(15);
+      getDescriptor().getMessageType(20);
     internal_static_perdure_v1_CustomEffect_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CustomEffect_descriptor,
         new java.lang.String[] { "Type", "PayloadJson", });
     internal_static_perdure_v1_EffectOutcome_descriptor =
-      getDescriptor().getMessageType(16);
+      getDescriptor().getMessageType(21);
     internal_static_perdure_v1_EffectOutcome_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EffectOutcome_descriptor,
         new java.lang.String[] { "ResultJson", "Waiting", "Failed", "Outcome", });
     internal_static_perdure_v1_WaitRequest_descriptor =
-      getDescriptor().getMessageType(17);
+      getDescriptor().getMessageType(22);
     internal_static_perdure_v1_WaitRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitRequest_descriptor,
         new java.lang.String[] { "Reason", "WaitKey", "Terms", });
     internal_static_perdure_v1_StepFailure_descriptor =
-      getDescriptor().getMessageType(18);
+      getDescriptor().getMessageType(23);
     internal_static_perdure_v1_StepFailure_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StepFailure_descriptor,
         new java.lang.String[] { "Failure", "NotExecuted", "RetryAfter", });
     internal_static_perdure_v1_RunState_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(24);
     internal_static_perdure_v1_RunState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunState_descriptor,
@@ -534,31 +618,31 @@ public final class Model extends com.google.protobuf.GeneratedFile {
         internal_static_perdure_v1_RunState_VisitsEntry_descriptor,
         new java.lang.String[] { "Key", "Value", });
     internal_static_perdure_v1_StepState_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(25);
     internal_static_perdure_v1_StepState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StepState_descriptor,
         new java.lang.String[] { "StepId", "NodeId", "Visit", "EffectType", "Attempt", "Failures", "Lapses", "Begun", "RetryAt", "IdempotencyKey", "ParkReason", "Blocked", "LastFailure", "Queue", });
     internal_static_perdure_v1_ConsumedMark_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(26);
     internal_static_perdure_v1_ConsumedMark_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ConsumedMark_descriptor,
         new java.lang.String[] { "Scope", "ScopeId", "Name", "Position", });
     internal_static_perdure_v1_ChildState_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(27);
     internal_static_perdure_v1_ChildState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ChildState_descriptor,
         new java.lang.String[] { "RunId", "StepId", "Awaited", "OnParentCancel", });
     internal_static_perdure_v1_WaitState_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(28);
     internal_static_perdure_v1_WaitState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_WaitState_descriptor,
         new java.lang.String[] { "WaitId", "Reason", "WaitKey", "Until", "ResumeToNode", "ResultKey", "Prompt", "Choices", "AllowFreeText", "DetailsJson", "AnswerSchemaJson", "Assignee", "Deadline", "OnDeadlineNode", "MissedEvents", "EventName", "EventScope", "EventScopeId", "ChildRunId", "Needed", "Joined", "NodeId", "Since", });
     internal_static_perdure_v1_RunConcurrency_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(29);
     internal_static_perdure_v1_RunConcurrency_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunConcurrency_descriptor,

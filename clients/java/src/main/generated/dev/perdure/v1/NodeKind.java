@@ -55,6 +55,50 @@ public enum NodeKind
    * <code>NODE_KIND_FAIL = 4;</code>
    */
   NODE_KIND_FAIL(4),
+  /**
+   * <pre>
+   * Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+   * without one the step fails with NO_CHOICE.
+   * </pre>
+   *
+   * <code>NODE_KIND_CHOICE = 5;</code>
+   */
+  NODE_KIND_CHOICE(5),
+  /**
+   * <pre>
+   * Changes vars as NodeSpec.assign says, then goes to `next`.
+   * </pre>
+   *
+   * <code>NODE_KIND_ASSIGN = 6;</code>
+   */
+  NODE_KIND_ASSIGN(6),
+  /**
+   * <pre>
+   * Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+   * many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+   * completed to its output.
+   * </pre>
+   *
+   * <code>NODE_KIND_PARALLEL = 7;</code>
+   */
+  NODE_KIND_PARALLEL(7),
+  /**
+   * <pre>
+   * Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+   * array in the order of the items: outputs, and null for items that did not complete.
+   * </pre>
+   *
+   * <code>NODE_KIND_FOREACH = 8;</code>
+   */
+  NODE_KIND_FOREACH(8),
+  /**
+   * <pre>
+   * Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow.
+   * </pre>
+   *
+   * <code>NODE_KIND_SUBWORKFLOW = 9;</code>
+   */
+  NODE_KIND_SUBWORKFLOW(9),
   UNRECOGNIZED(-1),
   ;
 
@@ -107,6 +151,50 @@ public enum NodeKind
    * <code>NODE_KIND_FAIL = 4;</code>
    */
   public static final int NODE_KIND_FAIL_VALUE = 4;
+  /**
+   * <pre>
+   * Goes to `next` of the first of NodeSpec.choices whose condition is true, else to NodeSpec.next;
+   * without one the step fails with NO_CHOICE.
+   * </pre>
+   *
+   * <code>NODE_KIND_CHOICE = 5;</code>
+   */
+  public static final int NODE_KIND_CHOICE_VALUE = 5;
+  /**
+   * <pre>
+   * Changes vars as NodeSpec.assign says, then goes to `next`.
+   * </pre>
+   *
+   * <code>NODE_KIND_ASSIGN = 6;</code>
+   */
+  public static final int NODE_KIND_ASSIGN_VALUE = 6;
+  /**
+   * <pre>
+   * Runs NodeSpec.branches side by side, each as a child run of the same version, and waits for as
+   * many as NodeSpec.join says. The result, at result_key, is an object: name of each branch that
+   * completed to its output.
+   * </pre>
+   *
+   * <code>NODE_KIND_PARALLEL = 7;</code>
+   */
+  public static final int NODE_KIND_PARALLEL_VALUE = 7;
+  /**
+   * <pre>
+   * Runs NodeSpec.foreach for every item of a list, as PARALLEL does its branches. The result is an
+   * array in the order of the items: outputs, and null for items that did not complete.
+   * </pre>
+   *
+   * <code>NODE_KIND_FOREACH = 8;</code>
+   */
+  public static final int NODE_KIND_FOREACH_VALUE = 8;
+  /**
+   * <pre>
+   * Starts NodeSpec.subworkflow as a child run; as an EFFECT node with start_subworkflow.
+   * </pre>
+   *
+   * <code>NODE_KIND_SUBWORKFLOW = 9;</code>
+   */
+  public static final int NODE_KIND_SUBWORKFLOW_VALUE = 9;
 
 
   public final int getNumber() {
@@ -138,6 +226,11 @@ public enum NodeKind
       case 2: return NODE_KIND_EFFECT;
       case 3: return NODE_KIND_COMPLETE;
       case 4: return NODE_KIND_FAIL;
+      case 5: return NODE_KIND_CHOICE;
+      case 6: return NODE_KIND_ASSIGN;
+      case 7: return NODE_KIND_PARALLEL;
+      case 8: return NODE_KIND_FOREACH;
+      case 9: return NODE_KIND_SUBWORKFLOW;
       default: return null;
     }
   }

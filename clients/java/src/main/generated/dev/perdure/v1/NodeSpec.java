@@ -41,6 +41,9 @@ private static final long serialVersionUID = 0L;
     templateJson_ = "";
     resultKey_ = "";
     risk_ = 0;
+    choices_ = java.util.Collections.emptyList();
+    assign_ = java.util.Collections.emptyList();
+    branches_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -88,8 +91,9 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object next_ = "";
   /**
    * <pre>
-   * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-   * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+   * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+   * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+   * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
    * </pre>
    *
    * <code>string next = 2 [json_name = "next"];</code>
@@ -110,8 +114,9 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-   * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+   * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+   * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+   * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
    * </pre>
    *
    * <code>string next = 2 [json_name = "next"];</code>
@@ -318,7 +323,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * Where to go when the step's failure is final. The error object is stored at result_key, else
-   * at "_error".
+   * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
    * </pre>
    *
    * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -340,7 +345,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * Where to go when the step's failure is final. The error object is stored at result_key, else
-   * at "_error".
+   * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
    * </pre>
    *
    * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -367,8 +372,17 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-   * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-   * "$${" stands for a literal "${".
+   *
+   * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+   * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+   * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+   * leading "$${" stands for a literal "${".
+   *
+   * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+   * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+   * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+   * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+   * it may cost is bounded, see docs/limits.md.
    * </pre>
    *
    * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -390,8 +404,17 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-   * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-   * "$${" stands for a literal "${".
+   *
+   * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+   * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+   * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+   * leading "$${" stands for a literal "${".
+   *
+   * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+   * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+   * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+   * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+   * it may cost is bounded, see docs/limits.md.
    * </pre>
    *
    * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -417,7 +440,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object resultKey_ = "";
   /**
    * <pre>
-   * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+   * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+   * nothing.
    * </pre>
    *
    * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -438,7 +462,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+   * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+   * nothing.
    * </pre>
    *
    * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -500,6 +525,308 @@ private static final long serialVersionUID = 0L;
     return priority_;
   }
 
+  public static final int CHOICES_FIELD_NUMBER = 12;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.perdure.v1.ChoiceRule> choices_;
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.perdure.v1.ChoiceRule> getChoicesList() {
+    return choices_;
+  }
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.perdure.v1.ChoiceRuleOrBuilder> 
+      getChoicesOrBuilderList() {
+    return choices_;
+  }
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  @java.lang.Override
+  public int getChoicesCount() {
+    return choices_.size();
+  }
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ChoiceRule getChoices(int index) {
+    return choices_.get(index);
+  }
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ChoiceRuleOrBuilder getChoicesOrBuilder(
+      int index) {
+    return choices_.get(index);
+  }
+
+  public static final int ASSIGN_FIELD_NUMBER = 13;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.perdure.v1.VarsOp> assign_;
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.perdure.v1.VarsOp> getAssignList() {
+    return assign_;
+  }
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.perdure.v1.VarsOpOrBuilder> 
+      getAssignOrBuilderList() {
+    return assign_;
+  }
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  @java.lang.Override
+  public int getAssignCount() {
+    return assign_.size();
+  }
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.VarsOp getAssign(int index) {
+    return assign_.get(index);
+  }
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.VarsOpOrBuilder getAssignOrBuilder(
+      int index) {
+    return assign_.get(index);
+  }
+
+  public static final int BRANCHES_FIELD_NUMBER = 14;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.perdure.v1.BranchSpec> branches_;
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.perdure.v1.BranchSpec> getBranchesList() {
+    return branches_;
+  }
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.perdure.v1.BranchSpecOrBuilder> 
+      getBranchesOrBuilderList() {
+    return branches_;
+  }
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  @java.lang.Override
+  public int getBranchesCount() {
+    return branches_.size();
+  }
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.BranchSpec getBranches(int index) {
+    return branches_.get(index);
+  }
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.BranchSpecOrBuilder getBranchesOrBuilder(
+      int index) {
+    return branches_.get(index);
+  }
+
+  public static final int FOREACH_FIELD_NUMBER = 15;
+  private dev.perdure.v1.ForeachSpec foreach_;
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   * @return Whether the foreach field is set.
+   */
+  @java.lang.Override
+  public boolean hasForeach() {
+    return ((bitField0_ & 0x00000004) != 0);
+  }
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   * @return The foreach.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ForeachSpec getForeach() {
+    return foreach_ == null ? dev.perdure.v1.ForeachSpec.getDefaultInstance() : foreach_;
+  }
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ForeachSpecOrBuilder getForeachOrBuilder() {
+    return foreach_ == null ? dev.perdure.v1.ForeachSpec.getDefaultInstance() : foreach_;
+  }
+
+  public static final int JOIN_FIELD_NUMBER = 16;
+  private dev.perdure.v1.JoinSpec join_;
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   * @return Whether the join field is set.
+   */
+  @java.lang.Override
+  public boolean hasJoin() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   * @return The join.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.JoinSpec getJoin() {
+    return join_ == null ? dev.perdure.v1.JoinSpec.getDefaultInstance() : join_;
+  }
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.JoinSpecOrBuilder getJoinOrBuilder() {
+    return join_ == null ? dev.perdure.v1.JoinSpec.getDefaultInstance() : join_;
+  }
+
+  public static final int SUBWORKFLOW_FIELD_NUMBER = 17;
+  private dev.perdure.v1.SubworkflowSpec subworkflow_;
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   * @return Whether the subworkflow field is set.
+   */
+  @java.lang.Override
+  public boolean hasSubworkflow() {
+    return ((bitField0_ & 0x00000010) != 0);
+  }
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   * @return The subworkflow.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.SubworkflowSpec getSubworkflow() {
+    return subworkflow_ == null ? dev.perdure.v1.SubworkflowSpec.getDefaultInstance() : subworkflow_;
+  }
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.SubworkflowSpecOrBuilder getSubworkflowOrBuilder() {
+    return subworkflow_ == null ? dev.perdure.v1.SubworkflowSpec.getDefaultInstance() : subworkflow_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -546,6 +873,24 @@ private static final long serialVersionUID = 0L;
     }
     if (priority_ != 0) {
       output.writeInt32(11, priority_);
+    }
+    for (int i = 0; i < choices_.size(); i++) {
+      output.writeMessage(12, choices_.get(i));
+    }
+    for (int i = 0; i < assign_.size(); i++) {
+      output.writeMessage(13, assign_.get(i));
+    }
+    for (int i = 0; i < branches_.size(); i++) {
+      output.writeMessage(14, branches_.get(i));
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      output.writeMessage(15, getForeach());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(16, getJoin());
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      output.writeMessage(17, getSubworkflow());
     }
     getUnknownFields().writeTo(output);
   }
@@ -599,6 +944,30 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeInt32Size(11, priority_);
     }
+    for (int i = 0; i < choices_.size(); i++) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(12, choices_.get(i));
+    }
+    for (int i = 0; i < assign_.size(); i++) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(13, assign_.get(i));
+    }
+    for (int i = 0; i < branches_.size(); i++) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(14, branches_.get(i));
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(15, getForeach());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(16, getJoin());
+    }
+    if (((bitField0_ & 0x00000010) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(17, getSubworkflow());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -640,6 +1009,27 @@ private static final long serialVersionUID = 0L;
     if (risk_ != other.risk_) return false;
     if (getPriority()
         != other.getPriority()) return false;
+    if (!getChoicesList()
+        .equals(other.getChoicesList())) return false;
+    if (!getAssignList()
+        .equals(other.getAssignList())) return false;
+    if (!getBranchesList()
+        .equals(other.getBranchesList())) return false;
+    if (hasForeach() != other.hasForeach()) return false;
+    if (hasForeach()) {
+      if (!getForeach()
+          .equals(other.getForeach())) return false;
+    }
+    if (hasJoin() != other.hasJoin()) return false;
+    if (hasJoin()) {
+      if (!getJoin()
+          .equals(other.getJoin())) return false;
+    }
+    if (hasSubworkflow() != other.hasSubworkflow()) return false;
+    if (hasSubworkflow()) {
+      if (!getSubworkflow()
+          .equals(other.getSubworkflow())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -679,6 +1069,30 @@ private static final long serialVersionUID = 0L;
     hash = (53 * hash) + risk_;
     hash = (37 * hash) + PRIORITY_FIELD_NUMBER;
     hash = (53 * hash) + getPriority();
+    if (getChoicesCount() > 0) {
+      hash = (37 * hash) + CHOICES_FIELD_NUMBER;
+      hash = (53 * hash) + getChoicesList().hashCode();
+    }
+    if (getAssignCount() > 0) {
+      hash = (37 * hash) + ASSIGN_FIELD_NUMBER;
+      hash = (53 * hash) + getAssignList().hashCode();
+    }
+    if (getBranchesCount() > 0) {
+      hash = (37 * hash) + BRANCHES_FIELD_NUMBER;
+      hash = (53 * hash) + getBranchesList().hashCode();
+    }
+    if (hasForeach()) {
+      hash = (37 * hash) + FOREACH_FIELD_NUMBER;
+      hash = (53 * hash) + getForeach().hashCode();
+    }
+    if (hasJoin()) {
+      hash = (37 * hash) + JOIN_FIELD_NUMBER;
+      hash = (53 * hash) + getJoin().hashCode();
+    }
+    if (hasSubworkflow()) {
+      hash = (37 * hash) + SUBWORKFLOW_FIELD_NUMBER;
+      hash = (53 * hash) + getSubworkflow().hashCode();
+    }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -815,6 +1229,12 @@ private static final long serialVersionUID = 0L;
               .alwaysUseFieldBuilders) {
         internalGetRetryFieldBuilder();
         internalGetTimeoutsFieldBuilder();
+        internalGetChoicesFieldBuilder();
+        internalGetAssignFieldBuilder();
+        internalGetBranchesFieldBuilder();
+        internalGetForeachFieldBuilder();
+        internalGetJoinFieldBuilder();
+        internalGetSubworkflowFieldBuilder();
       }
     }
     @java.lang.Override
@@ -841,6 +1261,42 @@ private static final long serialVersionUID = 0L;
       resultKey_ = "";
       risk_ = 0;
       priority_ = 0;
+      if (choicesBuilder_ == null) {
+        choices_ = java.util.Collections.emptyList();
+      } else {
+        choices_ = null;
+        choicesBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000800);
+      if (assignBuilder_ == null) {
+        assign_ = java.util.Collections.emptyList();
+      } else {
+        assign_ = null;
+        assignBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00001000);
+      if (branchesBuilder_ == null) {
+        branches_ = java.util.Collections.emptyList();
+      } else {
+        branches_ = null;
+        branchesBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00002000);
+      foreach_ = null;
+      if (foreachBuilder_ != null) {
+        foreachBuilder_.dispose();
+        foreachBuilder_ = null;
+      }
+      join_ = null;
+      if (joinBuilder_ != null) {
+        joinBuilder_.dispose();
+        joinBuilder_ = null;
+      }
+      subworkflow_ = null;
+      if (subworkflowBuilder_ != null) {
+        subworkflowBuilder_.dispose();
+        subworkflowBuilder_ = null;
+      }
       return this;
     }
 
@@ -867,9 +1323,40 @@ private static final long serialVersionUID = 0L;
     @java.lang.Override
     public dev.perdure.v1.NodeSpec buildPartial() {
       dev.perdure.v1.NodeSpec result = new dev.perdure.v1.NodeSpec(this);
+      buildPartialRepeatedFields(result);
       if (bitField0_ != 0) { buildPartial0(result); }
       onBuilt();
       return result;
+    }
+
+    private void buildPartialRepeatedFields(dev.perdure.v1.NodeSpec result) {
+      if (choicesBuilder_ == null) {
+        if (((bitField0_ & 0x00000800) != 0)) {
+          choices_ = java.util.Collections.unmodifiableList(choices_);
+          bitField0_ = (bitField0_ & ~0x00000800);
+        }
+        result.choices_ = choices_;
+      } else {
+        result.choices_ = choicesBuilder_.build();
+      }
+      if (assignBuilder_ == null) {
+        if (((bitField0_ & 0x00001000) != 0)) {
+          assign_ = java.util.Collections.unmodifiableList(assign_);
+          bitField0_ = (bitField0_ & ~0x00001000);
+        }
+        result.assign_ = assign_;
+      } else {
+        result.assign_ = assignBuilder_.build();
+      }
+      if (branchesBuilder_ == null) {
+        if (((bitField0_ & 0x00002000) != 0)) {
+          branches_ = java.util.Collections.unmodifiableList(branches_);
+          bitField0_ = (bitField0_ & ~0x00002000);
+        }
+        result.branches_ = branches_;
+      } else {
+        result.branches_ = branchesBuilder_.build();
+      }
     }
 
     private void buildPartial0(dev.perdure.v1.NodeSpec result) {
@@ -914,6 +1401,24 @@ private static final long serialVersionUID = 0L;
       }
       if (((from_bitField0_ & 0x00000400) != 0)) {
         result.priority_ = priority_;
+      }
+      if (((from_bitField0_ & 0x00004000) != 0)) {
+        result.foreach_ = foreachBuilder_ == null
+            ? foreach_
+            : foreachBuilder_.build();
+        to_bitField0_ |= 0x00000004;
+      }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.join_ = joinBuilder_ == null
+            ? join_
+            : joinBuilder_.build();
+        to_bitField0_ |= 0x00000008;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.subworkflow_ = subworkflowBuilder_ == null
+            ? subworkflow_
+            : subworkflowBuilder_.build();
+        to_bitField0_ |= 0x00000010;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -979,6 +1484,93 @@ private static final long serialVersionUID = 0L;
       }
       if (other.getPriority() != 0) {
         setPriority(other.getPriority());
+      }
+      if (choicesBuilder_ == null) {
+        if (!other.choices_.isEmpty()) {
+          if (choices_.isEmpty()) {
+            choices_ = other.choices_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+          } else {
+            ensureChoicesIsMutable();
+            choices_.addAll(other.choices_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.choices_.isEmpty()) {
+          if (choicesBuilder_.isEmpty()) {
+            choicesBuilder_.dispose();
+            choicesBuilder_ = null;
+            choices_ = other.choices_;
+            bitField0_ = (bitField0_ & ~0x00000800);
+            choicesBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetChoicesFieldBuilder() : null;
+          } else {
+            choicesBuilder_.addAllMessages(other.choices_);
+          }
+        }
+      }
+      if (assignBuilder_ == null) {
+        if (!other.assign_.isEmpty()) {
+          if (assign_.isEmpty()) {
+            assign_ = other.assign_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+          } else {
+            ensureAssignIsMutable();
+            assign_.addAll(other.assign_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.assign_.isEmpty()) {
+          if (assignBuilder_.isEmpty()) {
+            assignBuilder_.dispose();
+            assignBuilder_ = null;
+            assign_ = other.assign_;
+            bitField0_ = (bitField0_ & ~0x00001000);
+            assignBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetAssignFieldBuilder() : null;
+          } else {
+            assignBuilder_.addAllMessages(other.assign_);
+          }
+        }
+      }
+      if (branchesBuilder_ == null) {
+        if (!other.branches_.isEmpty()) {
+          if (branches_.isEmpty()) {
+            branches_ = other.branches_;
+            bitField0_ = (bitField0_ & ~0x00002000);
+          } else {
+            ensureBranchesIsMutable();
+            branches_.addAll(other.branches_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.branches_.isEmpty()) {
+          if (branchesBuilder_.isEmpty()) {
+            branchesBuilder_.dispose();
+            branchesBuilder_ = null;
+            branches_ = other.branches_;
+            bitField0_ = (bitField0_ & ~0x00002000);
+            branchesBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetBranchesFieldBuilder() : null;
+          } else {
+            branchesBuilder_.addAllMessages(other.branches_);
+          }
+        }
+      }
+      if (other.hasForeach()) {
+        mergeForeach(other.getForeach());
+      }
+      if (other.hasJoin()) {
+        mergeJoin(other.getJoin());
+      }
+      if (other.hasSubworkflow()) {
+        mergeSubworkflow(other.getSubworkflow());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1066,6 +1658,66 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000400;
               break;
             } // case 88
+            case 98: {
+              dev.perdure.v1.ChoiceRule m =
+                  input.readMessage(
+                      dev.perdure.v1.ChoiceRule.parser(),
+                      extensionRegistry);
+              if (choicesBuilder_ == null) {
+                ensureChoicesIsMutable();
+                choices_.add(m);
+              } else {
+                choicesBuilder_.addMessage(m);
+              }
+              break;
+            } // case 98
+            case 106: {
+              dev.perdure.v1.VarsOp m =
+                  input.readMessage(
+                      dev.perdure.v1.VarsOp.parser(),
+                      extensionRegistry);
+              if (assignBuilder_ == null) {
+                ensureAssignIsMutable();
+                assign_.add(m);
+              } else {
+                assignBuilder_.addMessage(m);
+              }
+              break;
+            } // case 106
+            case 114: {
+              dev.perdure.v1.BranchSpec m =
+                  input.readMessage(
+                      dev.perdure.v1.BranchSpec.parser(),
+                      extensionRegistry);
+              if (branchesBuilder_ == null) {
+                ensureBranchesIsMutable();
+                branches_.add(m);
+              } else {
+                branchesBuilder_.addMessage(m);
+              }
+              break;
+            } // case 114
+            case 122: {
+              input.readMessage(
+                  internalGetForeachFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00004000;
+              break;
+            } // case 122
+            case 130: {
+              input.readMessage(
+                  internalGetJoinFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 130
+            case 138: {
+              input.readMessage(
+                  internalGetSubworkflowFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 138
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1157,8 +1809,9 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object next_ = "";
     /**
      * <pre>
-     * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-     * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+     * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+     * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+     * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
      * </pre>
      *
      * <code>string next = 2 [json_name = "next"];</code>
@@ -1178,8 +1831,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-     * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+     * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+     * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+     * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
      * </pre>
      *
      * <code>string next = 2 [json_name = "next"];</code>
@@ -1200,8 +1854,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-     * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+     * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+     * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+     * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
      * </pre>
      *
      * <code>string next = 2 [json_name = "next"];</code>
@@ -1218,8 +1873,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-     * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+     * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+     * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+     * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
      * </pre>
      *
      * <code>string next = 2 [json_name = "next"];</code>
@@ -1233,8 +1889,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-     * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+     * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+     * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+     * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
      * </pre>
      *
      * <code>string next = 2 [json_name = "next"];</code>
@@ -1817,7 +2474,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Where to go when the step's failure is final. The error object is stored at result_key, else
-     * at "_error".
+     * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
      * </pre>
      *
      * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -1838,7 +2495,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Where to go when the step's failure is final. The error object is stored at result_key, else
-     * at "_error".
+     * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
      * </pre>
      *
      * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -1860,7 +2517,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Where to go when the step's failure is final. The error object is stored at result_key, else
-     * at "_error".
+     * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
      * </pre>
      *
      * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -1878,7 +2535,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Where to go when the step's failure is final. The error object is stored at result_key, else
-     * at "_error".
+     * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
      * </pre>
      *
      * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -1893,7 +2550,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * Where to go when the step's failure is final. The error object is stored at result_key, else
-     * at "_error".
+     * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
      * </pre>
      *
      * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -1914,8 +2571,17 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-     * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-     * "$${" stands for a literal "${".
+     *
+     * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+     * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+     * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+     * leading "$${" stands for a literal "${".
+     *
+     * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+     * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+     * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+     * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+     * it may cost is bounded, see docs/limits.md.
      * </pre>
      *
      * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -1936,8 +2602,17 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-     * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-     * "$${" stands for a literal "${".
+     *
+     * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+     * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+     * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+     * leading "$${" stands for a literal "${".
+     *
+     * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+     * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+     * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+     * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+     * it may cost is bounded, see docs/limits.md.
      * </pre>
      *
      * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -1959,8 +2634,17 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-     * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-     * "$${" stands for a literal "${".
+     *
+     * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+     * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+     * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+     * leading "$${" stands for a literal "${".
+     *
+     * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+     * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+     * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+     * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+     * it may cost is bounded, see docs/limits.md.
      * </pre>
      *
      * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -1978,8 +2662,17 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-     * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-     * "$${" stands for a literal "${".
+     *
+     * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+     * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+     * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+     * leading "$${" stands for a literal "${".
+     *
+     * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+     * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+     * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+     * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+     * it may cost is bounded, see docs/limits.md.
      * </pre>
      *
      * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -1994,8 +2687,17 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-     * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-     * "$${" stands for a literal "${".
+     *
+     * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+     * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+     * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+     * leading "$${" stands for a literal "${".
+     *
+     * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+     * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+     * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+     * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+     * it may cost is bounded, see docs/limits.md.
      * </pre>
      *
      * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -2015,7 +2717,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object resultKey_ = "";
     /**
      * <pre>
-     * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+     * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+     * nothing.
      * </pre>
      *
      * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -2035,7 +2738,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+     * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+     * nothing.
      * </pre>
      *
      * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -2056,7 +2760,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+     * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+     * nothing.
      * </pre>
      *
      * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -2073,7 +2778,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+     * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+     * nothing.
      * </pre>
      *
      * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -2087,7 +2793,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+     * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+     * nothing.
      * </pre>
      *
      * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -2217,6 +2924,1431 @@ private static final long serialVersionUID = 0L;
       priority_ = 0;
       onChanged();
       return this;
+    }
+
+    private java.util.List<dev.perdure.v1.ChoiceRule> choices_ =
+      java.util.Collections.emptyList();
+    private void ensureChoicesIsMutable() {
+      if (!((bitField0_ & 0x00000800) != 0)) {
+        choices_ = new java.util.ArrayList<dev.perdure.v1.ChoiceRule>(choices_);
+        bitField0_ |= 0x00000800;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.ChoiceRule, dev.perdure.v1.ChoiceRule.Builder, dev.perdure.v1.ChoiceRuleOrBuilder> choicesBuilder_;
+
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public java.util.List<dev.perdure.v1.ChoiceRule> getChoicesList() {
+      if (choicesBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(choices_);
+      } else {
+        return choicesBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public int getChoicesCount() {
+      if (choicesBuilder_ == null) {
+        return choices_.size();
+      } else {
+        return choicesBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public dev.perdure.v1.ChoiceRule getChoices(int index) {
+      if (choicesBuilder_ == null) {
+        return choices_.get(index);
+      } else {
+        return choicesBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder setChoices(
+        int index, dev.perdure.v1.ChoiceRule value) {
+      if (choicesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureChoicesIsMutable();
+        choices_.set(index, value);
+        onChanged();
+      } else {
+        choicesBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder setChoices(
+        int index, dev.perdure.v1.ChoiceRule.Builder builderForValue) {
+      if (choicesBuilder_ == null) {
+        ensureChoicesIsMutable();
+        choices_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        choicesBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder addChoices(dev.perdure.v1.ChoiceRule value) {
+      if (choicesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureChoicesIsMutable();
+        choices_.add(value);
+        onChanged();
+      } else {
+        choicesBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder addChoices(
+        int index, dev.perdure.v1.ChoiceRule value) {
+      if (choicesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureChoicesIsMutable();
+        choices_.add(index, value);
+        onChanged();
+      } else {
+        choicesBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder addChoices(
+        dev.perdure.v1.ChoiceRule.Builder builderForValue) {
+      if (choicesBuilder_ == null) {
+        ensureChoicesIsMutable();
+        choices_.add(builderForValue.build());
+        onChanged();
+      } else {
+        choicesBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder addChoices(
+        int index, dev.perdure.v1.ChoiceRule.Builder builderForValue) {
+      if (choicesBuilder_ == null) {
+        ensureChoicesIsMutable();
+        choices_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        choicesBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder addAllChoices(
+        java.lang.Iterable<? extends dev.perdure.v1.ChoiceRule> values) {
+      if (choicesBuilder_ == null) {
+        ensureChoicesIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, choices_);
+        onChanged();
+      } else {
+        choicesBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder clearChoices() {
+      if (choicesBuilder_ == null) {
+        choices_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000800);
+        onChanged();
+      } else {
+        choicesBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public Builder removeChoices(int index) {
+      if (choicesBuilder_ == null) {
+        ensureChoicesIsMutable();
+        choices_.remove(index);
+        onChanged();
+      } else {
+        choicesBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public dev.perdure.v1.ChoiceRule.Builder getChoicesBuilder(
+        int index) {
+      return internalGetChoicesFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public dev.perdure.v1.ChoiceRuleOrBuilder getChoicesOrBuilder(
+        int index) {
+      if (choicesBuilder_ == null) {
+        return choices_.get(index);  } else {
+        return choicesBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public java.util.List<? extends dev.perdure.v1.ChoiceRuleOrBuilder> 
+         getChoicesOrBuilderList() {
+      if (choicesBuilder_ != null) {
+        return choicesBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(choices_);
+      }
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public dev.perdure.v1.ChoiceRule.Builder addChoicesBuilder() {
+      return internalGetChoicesFieldBuilder().addBuilder(
+          dev.perdure.v1.ChoiceRule.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public dev.perdure.v1.ChoiceRule.Builder addChoicesBuilder(
+        int index) {
+      return internalGetChoicesFieldBuilder().addBuilder(
+          index, dev.perdure.v1.ChoiceRule.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * CHOICE: 1 to 100, in order.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+     */
+    public java.util.List<dev.perdure.v1.ChoiceRule.Builder> 
+         getChoicesBuilderList() {
+      return internalGetChoicesFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.ChoiceRule, dev.perdure.v1.ChoiceRule.Builder, dev.perdure.v1.ChoiceRuleOrBuilder> 
+        internalGetChoicesFieldBuilder() {
+      if (choicesBuilder_ == null) {
+        choicesBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.perdure.v1.ChoiceRule, dev.perdure.v1.ChoiceRule.Builder, dev.perdure.v1.ChoiceRuleOrBuilder>(
+                choices_,
+                ((bitField0_ & 0x00000800) != 0),
+                getParentForChildren(),
+                isClean());
+        choices_ = null;
+      }
+      return choicesBuilder_;
+    }
+
+    private java.util.List<dev.perdure.v1.VarsOp> assign_ =
+      java.util.Collections.emptyList();
+    private void ensureAssignIsMutable() {
+      if (!((bitField0_ & 0x00001000) != 0)) {
+        assign_ = new java.util.ArrayList<dev.perdure.v1.VarsOp>(assign_);
+        bitField0_ |= 0x00001000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.VarsOp, dev.perdure.v1.VarsOp.Builder, dev.perdure.v1.VarsOpOrBuilder> assignBuilder_;
+
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public java.util.List<dev.perdure.v1.VarsOp> getAssignList() {
+      if (assignBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(assign_);
+      } else {
+        return assignBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public int getAssignCount() {
+      if (assignBuilder_ == null) {
+        return assign_.size();
+      } else {
+        return assignBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public dev.perdure.v1.VarsOp getAssign(int index) {
+      if (assignBuilder_ == null) {
+        return assign_.get(index);
+      } else {
+        return assignBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder setAssign(
+        int index, dev.perdure.v1.VarsOp value) {
+      if (assignBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAssignIsMutable();
+        assign_.set(index, value);
+        onChanged();
+      } else {
+        assignBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder setAssign(
+        int index, dev.perdure.v1.VarsOp.Builder builderForValue) {
+      if (assignBuilder_ == null) {
+        ensureAssignIsMutable();
+        assign_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        assignBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder addAssign(dev.perdure.v1.VarsOp value) {
+      if (assignBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAssignIsMutable();
+        assign_.add(value);
+        onChanged();
+      } else {
+        assignBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder addAssign(
+        int index, dev.perdure.v1.VarsOp value) {
+      if (assignBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureAssignIsMutable();
+        assign_.add(index, value);
+        onChanged();
+      } else {
+        assignBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder addAssign(
+        dev.perdure.v1.VarsOp.Builder builderForValue) {
+      if (assignBuilder_ == null) {
+        ensureAssignIsMutable();
+        assign_.add(builderForValue.build());
+        onChanged();
+      } else {
+        assignBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder addAssign(
+        int index, dev.perdure.v1.VarsOp.Builder builderForValue) {
+      if (assignBuilder_ == null) {
+        ensureAssignIsMutable();
+        assign_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        assignBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder addAllAssign(
+        java.lang.Iterable<? extends dev.perdure.v1.VarsOp> values) {
+      if (assignBuilder_ == null) {
+        ensureAssignIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, assign_);
+        onChanged();
+      } else {
+        assignBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder clearAssign() {
+      if (assignBuilder_ == null) {
+        assign_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00001000);
+        onChanged();
+      } else {
+        assignBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public Builder removeAssign(int index) {
+      if (assignBuilder_ == null) {
+        ensureAssignIsMutable();
+        assign_.remove(index);
+        onChanged();
+      } else {
+        assignBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public dev.perdure.v1.VarsOp.Builder getAssignBuilder(
+        int index) {
+      return internalGetAssignFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public dev.perdure.v1.VarsOpOrBuilder getAssignOrBuilder(
+        int index) {
+      if (assignBuilder_ == null) {
+        return assign_.get(index);  } else {
+        return assignBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public java.util.List<? extends dev.perdure.v1.VarsOpOrBuilder> 
+         getAssignOrBuilderList() {
+      if (assignBuilder_ != null) {
+        return assignBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(assign_);
+      }
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public dev.perdure.v1.VarsOp.Builder addAssignBuilder() {
+      return internalGetAssignFieldBuilder().addBuilder(
+          dev.perdure.v1.VarsOp.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public dev.perdure.v1.VarsOp.Builder addAssignBuilder(
+        int index) {
+      return internalGetAssignFieldBuilder().addBuilder(
+          index, dev.perdure.v1.VarsOp.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+     * append_json are templates.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+     */
+    public java.util.List<dev.perdure.v1.VarsOp.Builder> 
+         getAssignBuilderList() {
+      return internalGetAssignFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.VarsOp, dev.perdure.v1.VarsOp.Builder, dev.perdure.v1.VarsOpOrBuilder> 
+        internalGetAssignFieldBuilder() {
+      if (assignBuilder_ == null) {
+        assignBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.perdure.v1.VarsOp, dev.perdure.v1.VarsOp.Builder, dev.perdure.v1.VarsOpOrBuilder>(
+                assign_,
+                ((bitField0_ & 0x00001000) != 0),
+                getParentForChildren(),
+                isClean());
+        assign_ = null;
+      }
+      return assignBuilder_;
+    }
+
+    private java.util.List<dev.perdure.v1.BranchSpec> branches_ =
+      java.util.Collections.emptyList();
+    private void ensureBranchesIsMutable() {
+      if (!((bitField0_ & 0x00002000) != 0)) {
+        branches_ = new java.util.ArrayList<dev.perdure.v1.BranchSpec>(branches_);
+        bitField0_ |= 0x00002000;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.BranchSpec, dev.perdure.v1.BranchSpec.Builder, dev.perdure.v1.BranchSpecOrBuilder> branchesBuilder_;
+
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public java.util.List<dev.perdure.v1.BranchSpec> getBranchesList() {
+      if (branchesBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(branches_);
+      } else {
+        return branchesBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public int getBranchesCount() {
+      if (branchesBuilder_ == null) {
+        return branches_.size();
+      } else {
+        return branchesBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public dev.perdure.v1.BranchSpec getBranches(int index) {
+      if (branchesBuilder_ == null) {
+        return branches_.get(index);
+      } else {
+        return branchesBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder setBranches(
+        int index, dev.perdure.v1.BranchSpec value) {
+      if (branchesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureBranchesIsMutable();
+        branches_.set(index, value);
+        onChanged();
+      } else {
+        branchesBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder setBranches(
+        int index, dev.perdure.v1.BranchSpec.Builder builderForValue) {
+      if (branchesBuilder_ == null) {
+        ensureBranchesIsMutable();
+        branches_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        branchesBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder addBranches(dev.perdure.v1.BranchSpec value) {
+      if (branchesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureBranchesIsMutable();
+        branches_.add(value);
+        onChanged();
+      } else {
+        branchesBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder addBranches(
+        int index, dev.perdure.v1.BranchSpec value) {
+      if (branchesBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureBranchesIsMutable();
+        branches_.add(index, value);
+        onChanged();
+      } else {
+        branchesBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder addBranches(
+        dev.perdure.v1.BranchSpec.Builder builderForValue) {
+      if (branchesBuilder_ == null) {
+        ensureBranchesIsMutable();
+        branches_.add(builderForValue.build());
+        onChanged();
+      } else {
+        branchesBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder addBranches(
+        int index, dev.perdure.v1.BranchSpec.Builder builderForValue) {
+      if (branchesBuilder_ == null) {
+        ensureBranchesIsMutable();
+        branches_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        branchesBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder addAllBranches(
+        java.lang.Iterable<? extends dev.perdure.v1.BranchSpec> values) {
+      if (branchesBuilder_ == null) {
+        ensureBranchesIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, branches_);
+        onChanged();
+      } else {
+        branchesBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder clearBranches() {
+      if (branchesBuilder_ == null) {
+        branches_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00002000);
+        onChanged();
+      } else {
+        branchesBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public Builder removeBranches(int index) {
+      if (branchesBuilder_ == null) {
+        ensureBranchesIsMutable();
+        branches_.remove(index);
+        onChanged();
+      } else {
+        branchesBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public dev.perdure.v1.BranchSpec.Builder getBranchesBuilder(
+        int index) {
+      return internalGetBranchesFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public dev.perdure.v1.BranchSpecOrBuilder getBranchesOrBuilder(
+        int index) {
+      if (branchesBuilder_ == null) {
+        return branches_.get(index);  } else {
+        return branchesBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public java.util.List<? extends dev.perdure.v1.BranchSpecOrBuilder> 
+         getBranchesOrBuilderList() {
+      if (branchesBuilder_ != null) {
+        return branchesBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(branches_);
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public dev.perdure.v1.BranchSpec.Builder addBranchesBuilder() {
+      return internalGetBranchesFieldBuilder().addBuilder(
+          dev.perdure.v1.BranchSpec.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public dev.perdure.v1.BranchSpec.Builder addBranchesBuilder(
+        int index) {
+      return internalGetBranchesFieldBuilder().addBuilder(
+          index, dev.perdure.v1.BranchSpec.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * PARALLEL: 1 to 1,000.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+     */
+    public java.util.List<dev.perdure.v1.BranchSpec.Builder> 
+         getBranchesBuilderList() {
+      return internalGetBranchesFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.BranchSpec, dev.perdure.v1.BranchSpec.Builder, dev.perdure.v1.BranchSpecOrBuilder> 
+        internalGetBranchesFieldBuilder() {
+      if (branchesBuilder_ == null) {
+        branchesBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.perdure.v1.BranchSpec, dev.perdure.v1.BranchSpec.Builder, dev.perdure.v1.BranchSpecOrBuilder>(
+                branches_,
+                ((bitField0_ & 0x00002000) != 0),
+                getParentForChildren(),
+                isClean());
+        branches_ = null;
+      }
+      return branchesBuilder_;
+    }
+
+    private dev.perdure.v1.ForeachSpec foreach_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.ForeachSpec, dev.perdure.v1.ForeachSpec.Builder, dev.perdure.v1.ForeachSpecOrBuilder> foreachBuilder_;
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     * @return Whether the foreach field is set.
+     */
+    public boolean hasForeach() {
+      return ((bitField0_ & 0x00004000) != 0);
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     * @return The foreach.
+     */
+    public dev.perdure.v1.ForeachSpec getForeach() {
+      if (foreachBuilder_ == null) {
+        return foreach_ == null ? dev.perdure.v1.ForeachSpec.getDefaultInstance() : foreach_;
+      } else {
+        return foreachBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public Builder setForeach(dev.perdure.v1.ForeachSpec value) {
+      if (foreachBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        foreach_ = value;
+      } else {
+        foreachBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public Builder setForeach(
+        dev.perdure.v1.ForeachSpec.Builder builderForValue) {
+      if (foreachBuilder_ == null) {
+        foreach_ = builderForValue.build();
+      } else {
+        foreachBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public Builder mergeForeach(dev.perdure.v1.ForeachSpec value) {
+      if (foreachBuilder_ == null) {
+        if (((bitField0_ & 0x00004000) != 0) &&
+          foreach_ != null &&
+          foreach_ != dev.perdure.v1.ForeachSpec.getDefaultInstance()) {
+          getForeachBuilder().mergeFrom(value);
+        } else {
+          foreach_ = value;
+        }
+      } else {
+        foreachBuilder_.mergeFrom(value);
+      }
+      if (foreach_ != null) {
+        bitField0_ |= 0x00004000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public Builder clearForeach() {
+      bitField0_ = (bitField0_ & ~0x00004000);
+      foreach_ = null;
+      if (foreachBuilder_ != null) {
+        foreachBuilder_.dispose();
+        foreachBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public dev.perdure.v1.ForeachSpec.Builder getForeachBuilder() {
+      bitField0_ |= 0x00004000;
+      onChanged();
+      return internalGetForeachFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    public dev.perdure.v1.ForeachSpecOrBuilder getForeachOrBuilder() {
+      if (foreachBuilder_ != null) {
+        return foreachBuilder_.getMessageOrBuilder();
+      } else {
+        return foreach_ == null ?
+            dev.perdure.v1.ForeachSpec.getDefaultInstance() : foreach_;
+      }
+    }
+    /**
+     * <pre>
+     * FOREACH: what to do for which items.
+     * </pre>
+     *
+     * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.ForeachSpec, dev.perdure.v1.ForeachSpec.Builder, dev.perdure.v1.ForeachSpecOrBuilder> 
+        internalGetForeachFieldBuilder() {
+      if (foreachBuilder_ == null) {
+        foreachBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.ForeachSpec, dev.perdure.v1.ForeachSpec.Builder, dev.perdure.v1.ForeachSpecOrBuilder>(
+                getForeach(),
+                getParentForChildren(),
+                isClean());
+        foreach_ = null;
+      }
+      return foreachBuilder_;
+    }
+
+    private dev.perdure.v1.JoinSpec join_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.JoinSpec, dev.perdure.v1.JoinSpec.Builder, dev.perdure.v1.JoinSpecOrBuilder> joinBuilder_;
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     * @return Whether the join field is set.
+     */
+    public boolean hasJoin() {
+      return ((bitField0_ & 0x00008000) != 0);
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     * @return The join.
+     */
+    public dev.perdure.v1.JoinSpec getJoin() {
+      if (joinBuilder_ == null) {
+        return join_ == null ? dev.perdure.v1.JoinSpec.getDefaultInstance() : join_;
+      } else {
+        return joinBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public Builder setJoin(dev.perdure.v1.JoinSpec value) {
+      if (joinBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        join_ = value;
+      } else {
+        joinBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public Builder setJoin(
+        dev.perdure.v1.JoinSpec.Builder builderForValue) {
+      if (joinBuilder_ == null) {
+        join_ = builderForValue.build();
+      } else {
+        joinBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public Builder mergeJoin(dev.perdure.v1.JoinSpec value) {
+      if (joinBuilder_ == null) {
+        if (((bitField0_ & 0x00008000) != 0) &&
+          join_ != null &&
+          join_ != dev.perdure.v1.JoinSpec.getDefaultInstance()) {
+          getJoinBuilder().mergeFrom(value);
+        } else {
+          join_ = value;
+        }
+      } else {
+        joinBuilder_.mergeFrom(value);
+      }
+      if (join_ != null) {
+        bitField0_ |= 0x00008000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public Builder clearJoin() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      join_ = null;
+      if (joinBuilder_ != null) {
+        joinBuilder_.dispose();
+        joinBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public dev.perdure.v1.JoinSpec.Builder getJoinBuilder() {
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return internalGetJoinFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    public dev.perdure.v1.JoinSpecOrBuilder getJoinOrBuilder() {
+      if (joinBuilder_ != null) {
+        return joinBuilder_.getMessageOrBuilder();
+      } else {
+        return join_ == null ?
+            dev.perdure.v1.JoinSpec.getDefaultInstance() : join_;
+      }
+    }
+    /**
+     * <pre>
+     * PARALLEL, FOREACH: how many must complete; unset: all.
+     * </pre>
+     *
+     * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.JoinSpec, dev.perdure.v1.JoinSpec.Builder, dev.perdure.v1.JoinSpecOrBuilder> 
+        internalGetJoinFieldBuilder() {
+      if (joinBuilder_ == null) {
+        joinBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.JoinSpec, dev.perdure.v1.JoinSpec.Builder, dev.perdure.v1.JoinSpecOrBuilder>(
+                getJoin(),
+                getParentForChildren(),
+                isClean());
+        join_ = null;
+      }
+      return joinBuilder_;
+    }
+
+    private dev.perdure.v1.SubworkflowSpec subworkflow_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.SubworkflowSpec, dev.perdure.v1.SubworkflowSpec.Builder, dev.perdure.v1.SubworkflowSpecOrBuilder> subworkflowBuilder_;
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     * @return Whether the subworkflow field is set.
+     */
+    public boolean hasSubworkflow() {
+      return ((bitField0_ & 0x00010000) != 0);
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     * @return The subworkflow.
+     */
+    public dev.perdure.v1.SubworkflowSpec getSubworkflow() {
+      if (subworkflowBuilder_ == null) {
+        return subworkflow_ == null ? dev.perdure.v1.SubworkflowSpec.getDefaultInstance() : subworkflow_;
+      } else {
+        return subworkflowBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public Builder setSubworkflow(dev.perdure.v1.SubworkflowSpec value) {
+      if (subworkflowBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        subworkflow_ = value;
+      } else {
+        subworkflowBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public Builder setSubworkflow(
+        dev.perdure.v1.SubworkflowSpec.Builder builderForValue) {
+      if (subworkflowBuilder_ == null) {
+        subworkflow_ = builderForValue.build();
+      } else {
+        subworkflowBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public Builder mergeSubworkflow(dev.perdure.v1.SubworkflowSpec value) {
+      if (subworkflowBuilder_ == null) {
+        if (((bitField0_ & 0x00010000) != 0) &&
+          subworkflow_ != null &&
+          subworkflow_ != dev.perdure.v1.SubworkflowSpec.getDefaultInstance()) {
+          getSubworkflowBuilder().mergeFrom(value);
+        } else {
+          subworkflow_ = value;
+        }
+      } else {
+        subworkflowBuilder_.mergeFrom(value);
+      }
+      if (subworkflow_ != null) {
+        bitField0_ |= 0x00010000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public Builder clearSubworkflow() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      subworkflow_ = null;
+      if (subworkflowBuilder_ != null) {
+        subworkflowBuilder_.dispose();
+        subworkflowBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public dev.perdure.v1.SubworkflowSpec.Builder getSubworkflowBuilder() {
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return internalGetSubworkflowFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    public dev.perdure.v1.SubworkflowSpecOrBuilder getSubworkflowOrBuilder() {
+      if (subworkflowBuilder_ != null) {
+        return subworkflowBuilder_.getMessageOrBuilder();
+      } else {
+        return subworkflow_ == null ?
+            dev.perdure.v1.SubworkflowSpec.getDefaultInstance() : subworkflow_;
+      }
+    }
+    /**
+     * <pre>
+     * SUBWORKFLOW: what to start.
+     * </pre>
+     *
+     * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.SubworkflowSpec, dev.perdure.v1.SubworkflowSpec.Builder, dev.perdure.v1.SubworkflowSpecOrBuilder> 
+        internalGetSubworkflowFieldBuilder() {
+      if (subworkflowBuilder_ == null) {
+        subworkflowBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.SubworkflowSpec, dev.perdure.v1.SubworkflowSpec.Builder, dev.perdure.v1.SubworkflowSpecOrBuilder>(
+                getSubworkflow(),
+                getParentForChildren(),
+                isClean());
+        subworkflow_ = null;
+      }
+      return subworkflowBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.NodeSpec)

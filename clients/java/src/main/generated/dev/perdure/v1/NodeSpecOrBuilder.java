@@ -31,8 +31,9 @@ public interface NodeSpecOrBuilder extends
 
   /**
    * <pre>
-   * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-   * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+   * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+   * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+   * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
    * </pre>
    *
    * <code>string next = 2 [json_name = "next"];</code>
@@ -41,8 +42,9 @@ public interface NodeSpecOrBuilder extends
   java.lang.String getNext();
   /**
    * <pre>
-   * Node to go to when the plan names none. For WORKER nodes a default, for EFFECT nodes the only
-   * way on; an EFFECT node without it ends the run with {"success":true,"result":...}.
+   * Node to go to when the plan names none. For WORKER nodes a default, for nodes run by the server
+   * the only way on: an EFFECT, SUBWORKFLOW, PARALLEL or FOREACH node without it ends the run with
+   * {"success":true,"result":...}; an ASSIGN node needs it; a CHOICE goes there when nothing matches.
    * </pre>
    *
    * <code>string next = 2 [json_name = "next"];</code>
@@ -173,7 +175,7 @@ public interface NodeSpecOrBuilder extends
   /**
    * <pre>
    * Where to go when the step's failure is final. The error object is stored at result_key, else
-   * at "_error".
+   * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
    * </pre>
    *
    * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -183,7 +185,7 @@ public interface NodeSpecOrBuilder extends
   /**
    * <pre>
    * Where to go when the step's failure is final. The error object is stored at result_key, else
-   * at "_error".
+   * at "_error". An expression that fails is such a failure, of type EXPRESSION_FAILED.
    * </pre>
    *
    * <code>string on_error_node = 7 [json_name = "onErrorNode"];</code>
@@ -195,8 +197,17 @@ public interface NodeSpecOrBuilder extends
   /**
    * <pre>
    * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-   * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-   * "$${" stands for a literal "${".
+   *
+   * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+   * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+   * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+   * leading "$${" stands for a literal "${".
+   *
+   * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+   * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+   * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+   * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+   * it may cost is bounded, see docs/limits.md.
    * </pre>
    *
    * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -206,8 +217,17 @@ public interface NodeSpecOrBuilder extends
   /**
    * <pre>
    * EFFECT: {"type": ..., "payload": {...}}; COMPLETE: the output object; FAIL: the error object.
-   * A string that is exactly "${vars.a.b}" is replaced by that value (missing: null); a leading
-   * "$${" stands for a literal "${".
+   *
+   * This and every other template: a string that is exactly "${vars.a.b}", with names of letters,
+   * digits, "_" and "-", is replaced by that value (missing: null; a number is an array's index).
+   * Any other "${...}" that is the whole string is an expression and replaced by its value. A
+   * leading "$${" stands for a literal "${".
+   *
+   * This and every other expression is CEL (https://cel.dev), at most 4 KiB. It sees `vars` and
+   * `run` {run_id, root_run_id, parent_run_id, workflow_id, workflow_version, session_id, actor_id,
+   * branch, depth, labels}, and nothing else: no clock, no chance. Whole numbers are CEL's int
+   * (uint above 2^63-1), others double. Members of objects it makes come out ordered by name. What
+   * it may cost is bounded, see docs/limits.md.
    * </pre>
    *
    * <code>string template_json = 8 [json_name = "templateJson"];</code>
@@ -218,7 +238,8 @@ public interface NodeSpecOrBuilder extends
 
   /**
    * <pre>
-   * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+   * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+   * nothing.
    * </pre>
    *
    * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -227,7 +248,8 @@ public interface NodeSpecOrBuilder extends
   java.lang.String getResultKey();
   /**
    * <pre>
-   * EFFECT: dotted path into vars for the effect's result; empty stores nothing.
+   * EFFECT, SUBWORKFLOW, PARALLEL, FOREACH: dotted path into vars for the result; empty stores
+   * nothing.
    * </pre>
    *
    * <code>string result_key = 9 [json_name = "resultKey"];</code>
@@ -264,4 +286,222 @@ public interface NodeSpecOrBuilder extends
    * @return The priority.
    */
   int getPriority();
+
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  java.util.List<dev.perdure.v1.ChoiceRule> 
+      getChoicesList();
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  dev.perdure.v1.ChoiceRule getChoices(int index);
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  int getChoicesCount();
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  java.util.List<? extends dev.perdure.v1.ChoiceRuleOrBuilder> 
+      getChoicesOrBuilderList();
+  /**
+   * <pre>
+   * CHOICE: 1 to 100, in order.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.ChoiceRule choices = 12 [json_name = "choices"];</code>
+   */
+  dev.perdure.v1.ChoiceRuleOrBuilder getChoicesOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  java.util.List<dev.perdure.v1.VarsOp> 
+      getAssignList();
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  dev.perdure.v1.VarsOp getAssign(int index);
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  int getAssignCount();
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  java.util.List<? extends dev.perdure.v1.VarsOpOrBuilder> 
+      getAssignOrBuilderList();
+  /**
+   * <pre>
+   * ASSIGN: 1 to 1,000 changes, in order; each sees vars as they were before the node. set_json and
+   * append_json are templates.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.VarsOp assign = 13 [json_name = "assign"];</code>
+   */
+  dev.perdure.v1.VarsOpOrBuilder getAssignOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  java.util.List<dev.perdure.v1.BranchSpec> 
+      getBranchesList();
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  dev.perdure.v1.BranchSpec getBranches(int index);
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  int getBranchesCount();
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  java.util.List<? extends dev.perdure.v1.BranchSpecOrBuilder> 
+      getBranchesOrBuilderList();
+  /**
+   * <pre>
+   * PARALLEL: 1 to 1,000.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.BranchSpec branches = 14 [json_name = "branches"];</code>
+   */
+  dev.perdure.v1.BranchSpecOrBuilder getBranchesOrBuilder(
+      int index);
+
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   * @return Whether the foreach field is set.
+   */
+  boolean hasForeach();
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   * @return The foreach.
+   */
+  dev.perdure.v1.ForeachSpec getForeach();
+  /**
+   * <pre>
+   * FOREACH: what to do for which items.
+   * </pre>
+   *
+   * <code>.perdure.v1.ForeachSpec foreach = 15 [json_name = "foreach"];</code>
+   */
+  dev.perdure.v1.ForeachSpecOrBuilder getForeachOrBuilder();
+
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   * @return Whether the join field is set.
+   */
+  boolean hasJoin();
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   * @return The join.
+   */
+  dev.perdure.v1.JoinSpec getJoin();
+  /**
+   * <pre>
+   * PARALLEL, FOREACH: how many must complete; unset: all.
+   * </pre>
+   *
+   * <code>.perdure.v1.JoinSpec join = 16 [json_name = "join"];</code>
+   */
+  dev.perdure.v1.JoinSpecOrBuilder getJoinOrBuilder();
+
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   * @return Whether the subworkflow field is set.
+   */
+  boolean hasSubworkflow();
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   * @return The subworkflow.
+   */
+  dev.perdure.v1.SubworkflowSpec getSubworkflow();
+  /**
+   * <pre>
+   * SUBWORKFLOW: what to start.
+   * </pre>
+   *
+   * <code>.perdure.v1.SubworkflowSpec subworkflow = 17 [json_name = "subworkflow"];</code>
+   */
+  dev.perdure.v1.SubworkflowSpecOrBuilder getSubworkflowOrBuilder();
 }

@@ -473,7 +473,8 @@ private static final long serialVersionUID = 0L;
   private dev.perdure.v1.PayloadRef payload_;
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -485,7 +486,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -497,7 +499,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2145,7 +2148,8 @@ private static final long serialVersionUID = 0L;
         dev.perdure.v1.PayloadRef, dev.perdure.v1.PayloadRef.Builder, dev.perdure.v1.PayloadRefOrBuilder> payloadBuilder_;
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2156,7 +2160,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2171,7 +2176,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2191,7 +2197,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2209,7 +2216,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2234,7 +2242,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2251,7 +2260,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2263,7 +2273,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -2278,7 +2289,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+     * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+     * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
      * </pre>
      *
      * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>

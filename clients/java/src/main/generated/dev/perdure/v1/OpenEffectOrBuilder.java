@@ -225,7 +225,8 @@ public interface OpenEffectOrBuilder extends
 
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -234,7 +235,8 @@ public interface OpenEffectOrBuilder extends
   boolean hasPayload();
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>
@@ -243,7 +245,8 @@ public interface OpenEffectOrBuilder extends
   dev.perdure.v1.PayloadRef getPayload();
   /**
    * <pre>
-   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message.
+   * Slot: the payload's JSON text, or for server-side effects the bytes of their Effect message; for
+   * "parallel" and "foreach", which only nodes of these kinds open, those of a Fanout message.
    * </pre>
    *
    * <code>.perdure.v1.PayloadRef payload = 12 [json_name = "payload"];</code>

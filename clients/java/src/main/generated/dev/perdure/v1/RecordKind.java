@@ -175,6 +175,22 @@ public enum RecordKind
    * <code>RECORD_KIND_LATE_RESULT = 19;</code>
    */
   RECORD_KIND_LATE_RESULT(19),
+  /**
+   * <pre>
+   * Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs.
+   * </pre>
+   *
+   * <code>RECORD_KIND_BRANCHES_STARTED = 22;</code>
+   */
+  RECORD_KIND_BRANCHES_STARTED(22),
+  /**
+   * <pre>
+   * Enough of them have completed: the wait for them ended.
+   * </pre>
+   *
+   * <code>RECORD_KIND_JOINED = 23;</code>
+   */
+  RECORD_KIND_JOINED(23),
   UNRECOGNIZED(-1),
   ;
 
@@ -347,6 +363,22 @@ public enum RecordKind
    * <code>RECORD_KIND_LATE_RESULT = 19;</code>
    */
   public static final int RECORD_KIND_LATE_RESULT_VALUE = 19;
+  /**
+   * <pre>
+   * Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs.
+   * </pre>
+   *
+   * <code>RECORD_KIND_BRANCHES_STARTED = 22;</code>
+   */
+  public static final int RECORD_KIND_BRANCHES_STARTED_VALUE = 22;
+  /**
+   * <pre>
+   * Enough of them have completed: the wait for them ended.
+   * </pre>
+   *
+   * <code>RECORD_KIND_JOINED = 23;</code>
+   */
+  public static final int RECORD_KIND_JOINED_VALUE = 23;
 
 
   public final int getNumber() {
@@ -393,6 +425,8 @@ public enum RecordKind
       case 17: return RECORD_KIND_FAILED;
       case 18: return RECORD_KIND_CANCELLED;
       case 19: return RECORD_KIND_LATE_RESULT;
+      case 22: return RECORD_KIND_BRANCHES_STARTED;
+      case 23: return RECORD_KIND_JOINED;
       default: return null;
     }
   }

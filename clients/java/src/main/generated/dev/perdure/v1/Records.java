@@ -122,6 +122,26 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_ChildEnded_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_BranchesStarted_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_BranchesStarted_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Joined_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Joined_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Fanout_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Fanout_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_FanoutBranch_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_FanoutBranch_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_Parked_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -208,7 +228,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       "\n\030perdure/v1/records.proto\022\nperdure.v1\032\037" +
       "google/protobuf/timestamp.proto\032\027perdure" +
       "/v1/common.proto\032\026perdure/v1/model.proto" +
-      "\"\364\013\n\nStepRecord\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020" +
+      "\"\354\014\n\nStepRecord\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020" +
       "\n\003seq\030\002 \001(\003R\003seq\022*\n\004kind\030\003 \001(\0162\026.perdure" +
       ".v1.RecordKindR\004kind\022\027\n\007node_id\030\004 \001(\tR\006n" +
       "odeId\022\024\n\005visit\030\005 \001(\003R\005visit\022\027\n\007step_id\030\006" +
@@ -245,7 +265,10 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       ",\n\006failed\030% \001(\0132\022.perdure.v1.FailedH\000R\006f" +
       "ailed\0225\n\tcancelled\030& \001(\0132\025.perdure.v1.Ca" +
       "ncelledH\000R\tcancelled\0229\n\013late_result\030\' \001(" +
-      "\0132\026.perdure.v1.LateResultH\000R\nlateResultB" +
+      "\0132\026.perdure.v1.LateResultH\000R\nlateResult\022" +
+      "H\n\020branches_started\030* \001(\0132\033.perdure.v1.B" +
+      "ranchesStartedH\000R\017branchesStarted\022,\n\006joi" +
+      "ned\030+ \001(\0132\022.perdure.v1.JoinedH\000R\006joinedB" +
       "\006\n\004body\"V\n\nPayloadRef\022\024\n\005index\030\001 \001(\rR\005in" +
       "dex\022\022\n\004size\030\002 \001(\004R\004size\022\036\n\ncommitment\030\003 " +
       "\001(\014R\ncommitment\"\303\001\n\tNodeEntry\022\027\n\007node_id" +
@@ -346,74 +369,87 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       " \001(\003R\010position\022\031\n\010event_id\030\003 \001(\tR\007eventI" +
       "d\022\022\n\004name\030\004 \001(\tR\004name\0220\n\007payload\030\005 \001(\0132\026" +
       ".perdure.v1.PayloadRefR\007payload\022)\n\004next\030" +
-      "\006 \001(\0132\025.perdure.v1.NodeEntryR\004next\"\334\001\n\nC" +
+      "\006 \001(\0132\025.perdure.v1.NodeEntryR\004next\"\362\001\n\nC" +
       "hildEnded\022 \n\014child_run_id\030\001 \001(\tR\nchildRu" +
       "nId\0228\n\014child_status\030\002 \001(\0162\025.perdure.v1.R" +
       "unStatusR\013childStatus\022\027\n\007wait_id\030\003 \001(\003R\006" +
       "waitId\022.\n\006result\030\004 \001(\0132\026.perdure.v1.Payl" +
       "oadRefR\006result\022)\n\004next\030\005 \001(\0132\025.perdure.v" +
-      "1.NodeEntryR\004next\"\235\001\n\006Parked\0221\n\006reason\030\001" +
-      " \001(\0162\031.perdure.v1.Parked.ReasonR\006reason\022" +
-      "\026\n\006lapses\030\002 \001(\005R\006lapses\"H\n\006Reason\022\026\n\022REA" +
-      "SON_UNSPECIFIED\020\000\022\021\n\rREASON_POISON\020\001\022\023\n\017" +
-      "REASON_IN_DOUBT\020\002\"\335\001\n\010Unparked\022?\n\nresolu" +
-      "tion\030\001 \001(\0162\037.perdure.v1.Unparked.Resolut" +
-      "ionR\nresolution\022\037\n\013resolved_by\030\002 \001(\tR\nre" +
-      "solvedBy\"o\n\nResolution\022\032\n\026RESOLUTION_UNS" +
-      "PECIFIED\020\000\022\024\n\020RESOLUTION_RERUN\020\001\022\030\n\024RESO" +
-      "LUTION_COMPLETED\020\002\022\025\n\021RESOLUTION_FAILED\020" +
-      "\003\"U\n\006Paused\022.\n\006reason\030\001 \001(\0132\026.perdure.v1" +
-      ".PayloadRefR\006reason\022\033\n\tpaused_by\030\002 \001(\tR\010" +
-      "pausedBy\"+\n\010Unpaused\022\037\n\013unpaused_by\030\001 \001(" +
-      "\tR\nunpausedBy\"#\n\013BudgetAdded\022\024\n\005steps\030\001 " +
-      "\001(\003R\005steps\"\217\001\n\017CancelRequested\022.\n\006reason" +
-      "\030\001 \001(\0132\026.perdure.v1.PayloadRefR\006reason\022)" +
-      "\n\004next\030\002 \001(\0132\025.perdure.v1.NodeEntryR\004nex" +
-      "t\022!\n\014cancelled_by\030\003 \001(\tR\013cancelledBy\";\n\t" +
-      "Completed\022.\n\006output\030\001 \001(\0132\026.perdure.v1.P" +
-      "ayloadRefR\006output\":\n\006Failed\0220\n\007failure\030\001" +
-      " \001(\0132\026.perdure.v1.FailureRefR\007failure\"\300\001" +
-      "\n\tCancelled\022.\n\006reason\030\001 \001(\0132\026.perdure.v1" +
-      ".PayloadRefR\006reason\022.\n\006output\030\002 \001(\0132\026.pe" +
-      "rdure.v1.PayloadRefR\006output\0220\n\007failure\030\003" +
-      " \001(\0132\026.perdure.v1.FailureRefR\007failure\022!\n" +
-      "\014cancelled_by\030\004 \001(\tR\013cancelledBy\"<\n\nLate" +
-      "Result\022.\n\006report\030\001 \001(\0132\026.perdure.v1.Payl" +
-      "oadRefR\006report\"\367\001\n\013LedgerEntry\0220\n\006record" +
-      "\030\001 \001(\0132\026.perdure.v1.StepRecordH\000R\006record" +
-      "\022#\n\014record_bytes\030\002 \001(\014H\000R\013recordBytes\022/\n" +
-      "\010payloads\030\003 \003(\0132\023.perdure.v1.PayloadR\010pa" +
-      "yloads\022\032\n\010position\030\004 \001(\003R\010position\022\033\n\tpr" +
-      "ev_hash\030\005 \001(\014R\010prevHash\022\037\n\013record_hash\030\006" +
-      " \001(\014R\nrecordHashB\006\n\004form\"\314\001\n\007Payload\022\024\n\005" +
-      "index\030\001 \001(\rR\005index\0223\n\006inline\030\002 \001(\0132\031.per" +
-      "dure.v1.InlinePayloadH\000R\006inline\0226\n\007omitt" +
-      "ed\030\003 \001(\0132\032.perdure.v1.OmittedPayloadH\000R\007" +
-      "omitted\0223\n\006erased\030\004 \001(\0132\031.perdure.v1.Era" +
-      "sedPayloadH\000R\006erasedB\t\n\007content\"7\n\rInlin" +
-      "ePayload\022\022\n\004salt\030\001 \001(\014R\004salt\022\022\n\004data\030\002 \001" +
-      "(\014R\004data\"\020\n\016OmittedPayload\"\017\n\rErasedPayl" +
-      "oad*\270\004\n\nRecordKind\022\033\n\027RECORD_KIND_UNSPEC" +
-      "IFIED\020\000\022\033\n\027RECORD_KIND_RUN_STARTED\020\001\022\034\n\030" +
-      "RECORD_KIND_STEP_STARTED\020\002\022\032\n\026RECORD_KIN" +
-      "D_STEP_BEGUN\020\003\022\036\n\032RECORD_KIND_STEP_COMPL" +
-      "ETED\020\004\022\030\n\024RECORD_KIND_REQUEUED\020\005\022\027\n\023RECO" +
-      "RD_KIND_WAITING\020\006\022\027\n\023RECORD_KIND_RESUMED" +
-      "\020\007\022\036\n\032RECORD_KIND_EVENT_CONSUMED\020\010\022\033\n\027RE" +
-      "CORD_KIND_CHILD_ENDED\020\t\022\026\n\022RECORD_KIND_P" +
-      "ARKED\020\n\022\030\n\024RECORD_KIND_UNPARKED\020\013\022\026\n\022REC" +
-      "ORD_KIND_PAUSED\020\014\022\030\n\024RECORD_KIND_UNPAUSE" +
-      "D\020\r\022\034\n\030RECORD_KIND_BUDGET_ADDED\020\016\022 \n\034REC" +
-      "ORD_KIND_CANCEL_REQUESTED\020\017\022\031\n\025RECORD_KI" +
-      "ND_COMPLETED\020\020\022\026\n\022RECORD_KIND_FAILED\020\021\022\031" +
-      "\n\025RECORD_KIND_CANCELLED\020\022\022\033\n\027RECORD_KIND" +
-      "_LATE_RESULT\020\023*\216\001\n\nStepStatus\022\033\n\027STEP_ST" +
-      "ATUS_UNSPECIFIED\020\000\022\027\n\023STEP_STATUS_STARTE" +
-      "D\020\001\022\031\n\025STEP_STATUS_COMPLETED\020\002\022\027\n\023STEP_S" +
-      "TATUS_WAITING\020\003\022\026\n\022STEP_STATUS_FAILED\020\004B" +
-      "V\n\016dev.perdure.v1P\001ZBgithub.com/perdure-" +
-      "dev/perdure/clients/go/gen/perdure/v1;pe" +
-      "rdurev1b\006proto3"
+      "1.NodeEntryR\004next\022\024\n\005place\030\024 \001(\005R\005place\"" +
+      "Y\n\017BranchesStarted\022\027\n\007wait_id\030\001 \001(\003R\006wai" +
+      "tId\022\024\n\005first\030\002 \001(\005R\005first\022\027\n\007run_ids\030\003 \003" +
+      "(\tR\006runIds\"L\n\006Joined\022\027\n\007wait_id\030\001 \001(\003R\006w" +
+      "aitId\022)\n\004next\030\002 \001(\0132\025.perdure.v1.NodeEnt" +
+      "ryR\004next\"\323\001\n\006Fanout\0224\n\010branches\030\001 \003(\0132\030." +
+      "perdure.v1.FanoutBranchR\010branches\022\035\n\nite" +
+      "ms_json\030\002 \001(\tR\titemsJson\022\035\n\nentry_node\030\003" +
+      " \001(\tR\tentryNode\022\024\n\005total\030\004 \001(\005R\005total\022\026\n" +
+      "\006needed\030\005 \001(\005R\006needed\022\'\n\017max_concurrency" +
+      "\030\006 \001(\005R\016maxConcurrency\"A\n\014FanoutBranch\022\022" +
+      "\n\004name\030\001 \001(\tR\004name\022\035\n\nentry_node\030\002 \001(\tR\t" +
+      "entryNode\"\235\001\n\006Parked\0221\n\006reason\030\001 \001(\0162\031.p" +
+      "erdure.v1.Parked.ReasonR\006reason\022\026\n\006lapse" +
+      "s\030\002 \001(\005R\006lapses\"H\n\006Reason\022\026\n\022REASON_UNSP" +
+      "ECIFIED\020\000\022\021\n\rREASON_POISON\020\001\022\023\n\017REASON_I" +
+      "N_DOUBT\020\002\"\335\001\n\010Unparked\022?\n\nresolution\030\001 \001" +
+      "(\0162\037.perdure.v1.Unparked.ResolutionR\nres" +
+      "olution\022\037\n\013resolved_by\030\002 \001(\tR\nresolvedBy" +
+      "\"o\n\nResolution\022\032\n\026RESOLUTION_UNSPECIFIED" +
+      "\020\000\022\024\n\020RESOLUTION_RERUN\020\001\022\030\n\024RESOLUTION_C" +
+      "OMPLETED\020\002\022\025\n\021RESOLUTION_FAILED\020\003\"U\n\006Pau" +
+      "sed\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.Payload" +
+      "RefR\006reason\022\033\n\tpaused_by\030\002 \001(\tR\010pausedBy" +
+      "\"+\n\010Unpaused\022\037\n\013unpaused_by\030\001 \001(\tR\nunpau" +
+      "sedBy\"#\n\013BudgetAdded\022\024\n\005steps\030\001 \001(\003R\005ste" +
+      "ps\"\217\001\n\017CancelRequested\022.\n\006reason\030\001 \001(\0132\026" +
+      ".perdure.v1.PayloadRefR\006reason\022)\n\004next\030\002" +
+      " \001(\0132\025.perdure.v1.NodeEntryR\004next\022!\n\014can" +
+      "celled_by\030\003 \001(\tR\013cancelledBy\";\n\tComplete" +
+      "d\022.\n\006output\030\001 \001(\0132\026.perdure.v1.PayloadRe" +
+      "fR\006output\":\n\006Failed\0220\n\007failure\030\001 \001(\0132\026.p" +
+      "erdure.v1.FailureRefR\007failure\"\300\001\n\tCancel" +
+      "led\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.Payload" +
+      "RefR\006reason\022.\n\006output\030\002 \001(\0132\026.perdure.v1" +
+      ".PayloadRefR\006output\0220\n\007failure\030\003 \001(\0132\026.p" +
+      "erdure.v1.FailureRefR\007failure\022!\n\014cancell" +
+      "ed_by\030\004 \001(\tR\013cancelledBy\"<\n\nLateResult\022." +
+      "\n\006report\030\001 \001(\0132\026.perdure.v1.PayloadRefR\006" +
+      "report\"\367\001\n\013LedgerEntry\0220\n\006record\030\001 \001(\0132\026" +
+      ".perdure.v1.StepRecordH\000R\006record\022#\n\014reco" +
+      "rd_bytes\030\002 \001(\014H\000R\013recordBytes\022/\n\010payload" +
+      "s\030\003 \003(\0132\023.perdure.v1.PayloadR\010payloads\022\032" +
+      "\n\010position\030\004 \001(\003R\010position\022\033\n\tprev_hash\030" +
+      "\005 \001(\014R\010prevHash\022\037\n\013record_hash\030\006 \001(\014R\nre" +
+      "cordHashB\006\n\004form\"\314\001\n\007Payload\022\024\n\005index\030\001 " +
+      "\001(\rR\005index\0223\n\006inline\030\002 \001(\0132\031.perdure.v1." +
+      "InlinePayloadH\000R\006inline\0226\n\007omitted\030\003 \001(\013" +
+      "2\032.perdure.v1.OmittedPayloadH\000R\007omitted\022" +
+      "3\n\006erased\030\004 \001(\0132\031.perdure.v1.ErasedPaylo" +
+      "adH\000R\006erasedB\t\n\007content\"7\n\rInlinePayload" +
+      "\022\022\n\004salt\030\001 \001(\014R\004salt\022\022\n\004data\030\002 \001(\014R\004data" +
+      "\"\020\n\016OmittedPayload\"\017\n\rErasedPayload*\362\004\n\n" +
+      "RecordKind\022\033\n\027RECORD_KIND_UNSPECIFIED\020\000\022" +
+      "\033\n\027RECORD_KIND_RUN_STARTED\020\001\022\034\n\030RECORD_K" +
+      "IND_STEP_STARTED\020\002\022\032\n\026RECORD_KIND_STEP_B" +
+      "EGUN\020\003\022\036\n\032RECORD_KIND_STEP_COMPLETED\020\004\022\030" +
+      "\n\024RECORD_KIND_REQUEUED\020\005\022\027\n\023RECORD_KIND_" +
+      "WAITING\020\006\022\027\n\023RECORD_KIND_RESUMED\020\007\022\036\n\032RE" +
+      "CORD_KIND_EVENT_CONSUMED\020\010\022\033\n\027RECORD_KIN" +
+      "D_CHILD_ENDED\020\t\022\026\n\022RECORD_KIND_PARKED\020\n\022" +
+      "\030\n\024RECORD_KIND_UNPARKED\020\013\022\026\n\022RECORD_KIND" +
+      "_PAUSED\020\014\022\030\n\024RECORD_KIND_UNPAUSED\020\r\022\034\n\030R" +
+      "ECORD_KIND_BUDGET_ADDED\020\016\022 \n\034RECORD_KIND" +
+      "_CANCEL_REQUESTED\020\017\022\031\n\025RECORD_KIND_COMPL" +
+      "ETED\020\020\022\026\n\022RECORD_KIND_FAILED\020\021\022\031\n\025RECORD" +
+      "_KIND_CANCELLED\020\022\022\033\n\027RECORD_KIND_LATE_RE" +
+      "SULT\020\023\022 \n\034RECORD_KIND_BRANCHES_STARTED\020\026" +
+      "\022\026\n\022RECORD_KIND_JOINED\020\027*\216\001\n\nStepStatus\022" +
+      "\033\n\027STEP_STATUS_UNSPECIFIED\020\000\022\027\n\023STEP_STA" +
+      "TUS_STARTED\020\001\022\031\n\025STEP_STATUS_COMPLETED\020\002" +
+      "\022\027\n\023STEP_STATUS_WAITING\020\003\022\026\n\022STEP_STATUS" +
+      "_FAILED\020\004BV\n\016dev.perdure.v1P\001ZBgithub.co" +
+      "m/perdure-dev/perdure/clients/go/gen/per" +
+      "dure/v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -427,7 +463,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_StepRecord_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StepRecord_descriptor,
-        new java.lang.String[] { "RunId", "Seq", "Kind", "NodeId", "Visit", "StepId", "Status", "Attempt", "IdempotencyKey", "At", "ActorId", "SessionId", "RootRunId", "WorkerId", "RunStarted", "StepStarted", "StepBegun", "StepCompleted", "Requeued", "Waiting", "Resumed", "EventConsumed", "ChildEnded", "Parked", "Unparked", "Paused", "Unpaused", "BudgetAdded", "CancelRequested", "Completed", "Failed", "Cancelled", "LateResult", "Body", });
+        new java.lang.String[] { "RunId", "Seq", "Kind", "NodeId", "Visit", "StepId", "Status", "Attempt", "IdempotencyKey", "At", "ActorId", "SessionId", "RootRunId", "WorkerId", "RunStarted", "StepStarted", "StepBegun", "StepCompleted", "Requeued", "Waiting", "Resumed", "EventConsumed", "ChildEnded", "Parked", "Unparked", "Paused", "Unpaused", "BudgetAdded", "CancelRequested", "Completed", "Failed", "Cancelled", "LateResult", "BranchesStarted", "Joined", "Body", });
     internal_static_perdure_v1_PayloadRef_descriptor =
       getDescriptor().getMessageType(1);
     internal_static_perdure_v1_PayloadRef_fieldAccessorTable = new
@@ -535,93 +571,117 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_ChildEnded_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ChildEnded_descriptor,
-        new java.lang.String[] { "ChildRunId", "ChildStatus", "WaitId", "Result", "Next", });
-    internal_static_perdure_v1_Parked_descriptor =
+        new java.lang.String[] { "ChildRunId", "ChildStatus", "WaitId", "Result", "Next", "Place", });
+    internal_static_perdure_v1_BranchesStarted_descriptor =
       getDescriptor().getMessageType(18);
+    internal_static_perdure_v1_BranchesStarted_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_BranchesStarted_descriptor,
+        new java.lang.String[] { "WaitId", "First", "RunIds", });
+    internal_static_perdure_v1_Joined_descriptor =
+      getDescriptor().getMessageType(19);
+    internal_static_perdure_v1_Joined_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Joined_descriptor,
+        new java.lang.String[] { "WaitId", "Next", });
+    internal_static_perdure_v1_Fanout_descriptor =
+      getDescriptor().getMessageType(20);
+    internal_static_perdure_v1_Fanout_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Fanout_descriptor,
+        new java.lang.String[] { "Branches", "ItemsJson", "EntryNode", "Total", "Needed", "MaxConcurrency", });
+    internal_static_perdure_v1_FanoutBranch_descriptor =
+      getDescriptor().getMessageType(21);
+    internal_static_perdure_v1_FanoutBranch_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_FanoutBranch_descriptor,
+        new java.lang.String[] { "Name", "EntryNode", });
+    internal_static_perdure_v1_Parked_descriptor =
+      getDescriptor().getMessageType(22);
     internal_static_perdure_v1_Parked_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Parked_descriptor,
         new java.lang.String[] { "Reason", "Lapses", });
     internal_static_perdure_v1_Unparked_descriptor =
-      getDescriptor().getMessageType(19);
+      getDescriptor().getMessageType(23);
     internal_static_perdure_v1_Unparked_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Unparked_descriptor,
         new java.lang.String[] { "Resolution", "ResolvedBy", });
     internal_static_perdure_v1_Paused_descriptor =
-      getDescriptor().getMessageType(20);
+      getDescriptor().getMessageType(24);
     internal_static_perdure_v1_Paused_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Paused_descriptor,
         new java.lang.String[] { "Reason", "PausedBy", });
     internal_static_perdure_v1_Unpaused_descriptor =
-      getDescriptor().getMessageType(21);
+      getDescriptor().getMessageType(25);
     internal_static_perdure_v1_Unpaused_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Unpaused_descriptor,
         new java.lang.String[] { "UnpausedBy", });
     internal_static_perdure_v1_BudgetAdded_descriptor =
-      getDescriptor().getMessageType(22);
+      getDescriptor().getMessageType(26);
     internal_static_perdure_v1_BudgetAdded_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_BudgetAdded_descriptor,
         new java.lang.String[] { "Steps", });
     internal_static_perdure_v1_CancelRequested_descriptor =
-      getDescriptor().getMessageType(23);
+      getDescriptor().getMessageType(27);
     internal_static_perdure_v1_CancelRequested_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_CancelRequested_descriptor,
         new java.lang.String[] { "Reason", "Next", "CancelledBy", });
     internal_static_perdure_v1_Completed_descriptor =
-      getDescriptor().getMessageType(24);
+      getDescriptor().getMessageType(28);
     internal_static_perdure_v1_Completed_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Completed_descriptor,
         new java.lang.String[] { "Output", });
     internal_static_perdure_v1_Failed_descriptor =
-      getDescriptor().getMessageType(25);
+      getDescriptor().getMessageType(29);
     internal_static_perdure_v1_Failed_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Failed_descriptor,
         new java.lang.String[] { "Failure", });
     internal_static_perdure_v1_Cancelled_descriptor =
-      getDescriptor().getMessageType(26);
+      getDescriptor().getMessageType(30);
     internal_static_perdure_v1_Cancelled_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Cancelled_descriptor,
         new java.lang.String[] { "Reason", "Output", "Failure", "CancelledBy", });
     internal_static_perdure_v1_LateResult_descriptor =
-      getDescriptor().getMessageType(27);
+      getDescriptor().getMessageType(31);
     internal_static_perdure_v1_LateResult_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_LateResult_descriptor,
         new java.lang.String[] { "Report", });
     internal_static_perdure_v1_LedgerEntry_descriptor =
-      getDescriptor().getMessageType(28);
+      getDescriptor().getMessageType(32);
     internal_static_perdure_v1_LedgerEntry_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_LedgerEntry_descriptor,
         new java.lang.String[] { "Record", "RecordBytes", "Payloads", "Position", "PrevHash", "RecordHash", "Form", });
     internal_static_perdure_v1_Payload_descriptor =
-      getDescriptor().getMessageType(29);
+      getDescriptor().getMessageType(33);
     internal_static_perdure_v1_Payload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Payload_descriptor,
         new java.lang.String[] { "Index", "Inline", "Omitted", "Erased", "Content", });
     internal_static_perdure_v1_InlinePayload_descriptor =
-      getDescriptor().getMessageType(30);
+      getDescriptor().getMessageType(34);
     internal_static_perdure_v1_InlinePayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_InlinePayload_descriptor,
         new java.lang.String[] { "Salt", "Data", });
     internal_static_perdure_v1_OmittedPayload_descriptor =
-      getDescriptor().getMessageType(31);
+      getDescriptor().getMessageType(35);
     internal_static_perdure_v1_OmittedPayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_OmittedPayload_descriptor,
         new java.lang.String[] { });
     internal_static_perdure_v1_ErasedPayload_descriptor =
-      getDescriptor().getMessageType(32);
+      getDescriptor().getMessageType(36);
     internal_static_perdure_v1_ErasedPayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ErasedPayload_descriptor,

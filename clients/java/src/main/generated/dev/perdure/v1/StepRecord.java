@@ -82,6 +82,8 @@ private static final long serialVersionUID = 0L;
     FAILED(37),
     CANCELLED(38),
     LATE_RESULT(39),
+    BRANCHES_STARTED(42),
+    JOINED(43),
     BODY_NOT_SET(0);
     private final int value;
     private BodyCase(int value) {
@@ -118,6 +120,8 @@ private static final long serialVersionUID = 0L;
         case 37: return FAILED;
         case 38: return CANCELLED;
         case 39: return LATE_RESULT;
+        case 42: return BRANCHES_STARTED;
+        case 43: return JOINED;
         case 0: return BODY_NOT_SET;
         default: return null;
       }
@@ -1429,6 +1433,92 @@ private static final long serialVersionUID = 0L;
     return dev.perdure.v1.LateResult.getDefaultInstance();
   }
 
+  public static final int BRANCHES_STARTED_FIELD_NUMBER = 42;
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   * @return Whether the branchesStarted field is set.
+   */
+  @java.lang.Override
+  public boolean hasBranchesStarted() {
+    return bodyCase_ == 42;
+  }
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   * @return The branchesStarted.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.BranchesStarted getBranchesStarted() {
+    if (bodyCase_ == 42) {
+       return (dev.perdure.v1.BranchesStarted) body_;
+    }
+    return dev.perdure.v1.BranchesStarted.getDefaultInstance();
+  }
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.BranchesStartedOrBuilder getBranchesStartedOrBuilder() {
+    if (bodyCase_ == 42) {
+       return (dev.perdure.v1.BranchesStarted) body_;
+    }
+    return dev.perdure.v1.BranchesStarted.getDefaultInstance();
+  }
+
+  public static final int JOINED_FIELD_NUMBER = 43;
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   * @return Whether the joined field is set.
+   */
+  @java.lang.Override
+  public boolean hasJoined() {
+    return bodyCase_ == 43;
+  }
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   * @return The joined.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.Joined getJoined() {
+    if (bodyCase_ == 43) {
+       return (dev.perdure.v1.Joined) body_;
+    }
+    return dev.perdure.v1.Joined.getDefaultInstance();
+  }
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.JoinedOrBuilder getJoinedOrBuilder() {
+    if (bodyCase_ == 43) {
+       return (dev.perdure.v1.Joined) body_;
+    }
+    return dev.perdure.v1.Joined.getDefaultInstance();
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -1541,6 +1631,12 @@ private static final long serialVersionUID = 0L;
     }
     if (bodyCase_ == 39) {
       output.writeMessage(39, (dev.perdure.v1.LateResult) body_);
+    }
+    if (bodyCase_ == 42) {
+      output.writeMessage(42, (dev.perdure.v1.BranchesStarted) body_);
+    }
+    if (bodyCase_ == 43) {
+      output.writeMessage(43, (dev.perdure.v1.Joined) body_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -1676,6 +1772,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(39, (dev.perdure.v1.LateResult) body_);
     }
+    if (bodyCase_ == 42) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(42, (dev.perdure.v1.BranchesStarted) body_);
+    }
+    if (bodyCase_ == 43) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(43, (dev.perdure.v1.Joined) body_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -1797,6 +1901,14 @@ private static final long serialVersionUID = 0L;
       case 39:
         if (!getLateResult()
             .equals(other.getLateResult())) return false;
+        break;
+      case 42:
+        if (!getBranchesStarted()
+            .equals(other.getBranchesStarted())) return false;
+        break;
+      case 43:
+        if (!getJoined()
+            .equals(other.getJoined())) return false;
         break;
       case 0:
       default:
@@ -1921,6 +2033,14 @@ private static final long serialVersionUID = 0L;
       case 39:
         hash = (37 * hash) + LATE_RESULT_FIELD_NUMBER;
         hash = (53 * hash) + getLateResult().hashCode();
+        break;
+      case 42:
+        hash = (37 * hash) + BRANCHES_STARTED_FIELD_NUMBER;
+        hash = (53 * hash) + getBranchesStarted().hashCode();
+        break;
+      case 43:
+        hash = (37 * hash) + JOINED_FIELD_NUMBER;
+        hash = (53 * hash) + getJoined().hashCode();
         break;
       case 0:
       default:
@@ -2142,6 +2262,12 @@ private static final long serialVersionUID = 0L;
       if (lateResultBuilder_ != null) {
         lateResultBuilder_.clear();
       }
+      if (branchesStartedBuilder_ != null) {
+        branchesStartedBuilder_.clear();
+      }
+      if (joinedBuilder_ != null) {
+        joinedBuilder_.clear();
+      }
       bodyCase_ = 0;
       body_ = null;
       return this;
@@ -2311,6 +2437,14 @@ private static final long serialVersionUID = 0L;
           lateResultBuilder_ != null) {
         result.body_ = lateResultBuilder_.build();
       }
+      if (bodyCase_ == 42 &&
+          branchesStartedBuilder_ != null) {
+        result.body_ = branchesStartedBuilder_.build();
+      }
+      if (bodyCase_ == 43 &&
+          joinedBuilder_ != null) {
+        result.body_ = joinedBuilder_.build();
+      }
     }
 
     @java.lang.Override
@@ -2456,6 +2590,14 @@ private static final long serialVersionUID = 0L;
         }
         case LATE_RESULT: {
           mergeLateResult(other.getLateResult());
+          break;
+        }
+        case BRANCHES_STARTED: {
+          mergeBranchesStarted(other.getBranchesStarted());
+          break;
+        }
+        case JOINED: {
+          mergeJoined(other.getJoined());
           break;
         }
         case BODY_NOT_SET: {
@@ -2693,6 +2835,20 @@ private static final long serialVersionUID = 0L;
               bodyCase_ = 39;
               break;
             } // case 314
+            case 338: {
+              input.readMessage(
+                  internalGetBranchesStartedFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bodyCase_ = 42;
+              break;
+            } // case 338
+            case 346: {
+              input.readMessage(
+                  internalGetJoinedFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bodyCase_ = 43;
+              break;
+            } // case 346
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -7225,6 +7381,362 @@ private static final long serialVersionUID = 0L;
       bodyCase_ = 39;
       onChanged();
       return lateResultBuilder_;
+    }
+
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.BranchesStarted, dev.perdure.v1.BranchesStarted.Builder, dev.perdure.v1.BranchesStartedOrBuilder> branchesStartedBuilder_;
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     * @return Whether the branchesStarted field is set.
+     */
+    @java.lang.Override
+    public boolean hasBranchesStarted() {
+      return bodyCase_ == 42;
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     * @return The branchesStarted.
+     */
+    @java.lang.Override
+    public dev.perdure.v1.BranchesStarted getBranchesStarted() {
+      if (branchesStartedBuilder_ == null) {
+        if (bodyCase_ == 42) {
+          return (dev.perdure.v1.BranchesStarted) body_;
+        }
+        return dev.perdure.v1.BranchesStarted.getDefaultInstance();
+      } else {
+        if (bodyCase_ == 42) {
+          return branchesStartedBuilder_.getMessage();
+        }
+        return dev.perdure.v1.BranchesStarted.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    public Builder setBranchesStarted(dev.perdure.v1.BranchesStarted value) {
+      if (branchesStartedBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        body_ = value;
+        onChanged();
+      } else {
+        branchesStartedBuilder_.setMessage(value);
+      }
+      bodyCase_ = 42;
+      return this;
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    public Builder setBranchesStarted(
+        dev.perdure.v1.BranchesStarted.Builder builderForValue) {
+      if (branchesStartedBuilder_ == null) {
+        body_ = builderForValue.build();
+        onChanged();
+      } else {
+        branchesStartedBuilder_.setMessage(builderForValue.build());
+      }
+      bodyCase_ = 42;
+      return this;
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    public Builder mergeBranchesStarted(dev.perdure.v1.BranchesStarted value) {
+      if (branchesStartedBuilder_ == null) {
+        if (bodyCase_ == 42 &&
+            body_ != dev.perdure.v1.BranchesStarted.getDefaultInstance()) {
+          body_ = dev.perdure.v1.BranchesStarted.newBuilder((dev.perdure.v1.BranchesStarted) body_)
+              .mergeFrom(value).buildPartial();
+        } else {
+          body_ = value;
+        }
+        onChanged();
+      } else {
+        if (bodyCase_ == 42) {
+          branchesStartedBuilder_.mergeFrom(value);
+        } else {
+          branchesStartedBuilder_.setMessage(value);
+        }
+      }
+      bodyCase_ = 42;
+      return this;
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    public Builder clearBranchesStarted() {
+      if (branchesStartedBuilder_ == null) {
+        if (bodyCase_ == 42) {
+          bodyCase_ = 0;
+          body_ = null;
+          onChanged();
+        }
+      } else {
+        if (bodyCase_ == 42) {
+          bodyCase_ = 0;
+          body_ = null;
+        }
+        branchesStartedBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    public dev.perdure.v1.BranchesStarted.Builder getBranchesStartedBuilder() {
+      return internalGetBranchesStartedFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    @java.lang.Override
+    public dev.perdure.v1.BranchesStartedOrBuilder getBranchesStartedOrBuilder() {
+      if ((bodyCase_ == 42) && (branchesStartedBuilder_ != null)) {
+        return branchesStartedBuilder_.getMessageOrBuilder();
+      } else {
+        if (bodyCase_ == 42) {
+          return (dev.perdure.v1.BranchesStarted) body_;
+        }
+        return dev.perdure.v1.BranchesStarted.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * BRANCHES_STARTED.
+     * </pre>
+     *
+     * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.BranchesStarted, dev.perdure.v1.BranchesStarted.Builder, dev.perdure.v1.BranchesStartedOrBuilder> 
+        internalGetBranchesStartedFieldBuilder() {
+      if (branchesStartedBuilder_ == null) {
+        if (!(bodyCase_ == 42)) {
+          body_ = dev.perdure.v1.BranchesStarted.getDefaultInstance();
+        }
+        branchesStartedBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.BranchesStarted, dev.perdure.v1.BranchesStarted.Builder, dev.perdure.v1.BranchesStartedOrBuilder>(
+                (dev.perdure.v1.BranchesStarted) body_,
+                getParentForChildren(),
+                isClean());
+        body_ = null;
+      }
+      bodyCase_ = 42;
+      onChanged();
+      return branchesStartedBuilder_;
+    }
+
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Joined, dev.perdure.v1.Joined.Builder, dev.perdure.v1.JoinedOrBuilder> joinedBuilder_;
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     * @return Whether the joined field is set.
+     */
+    @java.lang.Override
+    public boolean hasJoined() {
+      return bodyCase_ == 43;
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     * @return The joined.
+     */
+    @java.lang.Override
+    public dev.perdure.v1.Joined getJoined() {
+      if (joinedBuilder_ == null) {
+        if (bodyCase_ == 43) {
+          return (dev.perdure.v1.Joined) body_;
+        }
+        return dev.perdure.v1.Joined.getDefaultInstance();
+      } else {
+        if (bodyCase_ == 43) {
+          return joinedBuilder_.getMessage();
+        }
+        return dev.perdure.v1.Joined.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    public Builder setJoined(dev.perdure.v1.Joined value) {
+      if (joinedBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        body_ = value;
+        onChanged();
+      } else {
+        joinedBuilder_.setMessage(value);
+      }
+      bodyCase_ = 43;
+      return this;
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    public Builder setJoined(
+        dev.perdure.v1.Joined.Builder builderForValue) {
+      if (joinedBuilder_ == null) {
+        body_ = builderForValue.build();
+        onChanged();
+      } else {
+        joinedBuilder_.setMessage(builderForValue.build());
+      }
+      bodyCase_ = 43;
+      return this;
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    public Builder mergeJoined(dev.perdure.v1.Joined value) {
+      if (joinedBuilder_ == null) {
+        if (bodyCase_ == 43 &&
+            body_ != dev.perdure.v1.Joined.getDefaultInstance()) {
+          body_ = dev.perdure.v1.Joined.newBuilder((dev.perdure.v1.Joined) body_)
+              .mergeFrom(value).buildPartial();
+        } else {
+          body_ = value;
+        }
+        onChanged();
+      } else {
+        if (bodyCase_ == 43) {
+          joinedBuilder_.mergeFrom(value);
+        } else {
+          joinedBuilder_.setMessage(value);
+        }
+      }
+      bodyCase_ = 43;
+      return this;
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    public Builder clearJoined() {
+      if (joinedBuilder_ == null) {
+        if (bodyCase_ == 43) {
+          bodyCase_ = 0;
+          body_ = null;
+          onChanged();
+        }
+      } else {
+        if (bodyCase_ == 43) {
+          bodyCase_ = 0;
+          body_ = null;
+        }
+        joinedBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    public dev.perdure.v1.Joined.Builder getJoinedBuilder() {
+      return internalGetJoinedFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    @java.lang.Override
+    public dev.perdure.v1.JoinedOrBuilder getJoinedOrBuilder() {
+      if ((bodyCase_ == 43) && (joinedBuilder_ != null)) {
+        return joinedBuilder_.getMessageOrBuilder();
+      } else {
+        if (bodyCase_ == 43) {
+          return (dev.perdure.v1.Joined) body_;
+        }
+        return dev.perdure.v1.Joined.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * JOINED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Joined, dev.perdure.v1.Joined.Builder, dev.perdure.v1.JoinedOrBuilder> 
+        internalGetJoinedFieldBuilder() {
+      if (joinedBuilder_ == null) {
+        if (!(bodyCase_ == 43)) {
+          body_ = dev.perdure.v1.Joined.getDefaultInstance();
+        }
+        joinedBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.Joined, dev.perdure.v1.Joined.Builder, dev.perdure.v1.JoinedOrBuilder>(
+                (dev.perdure.v1.Joined) body_,
+                getParentForChildren(),
+                isClean());
+        body_ = null;
+      }
+      bodyCase_ = 43;
+      onChanged();
+      return joinedBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.StepRecord)

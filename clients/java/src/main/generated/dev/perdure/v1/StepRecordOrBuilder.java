@@ -768,5 +768,59 @@ public interface StepRecordOrBuilder extends
    */
   dev.perdure.v1.LateResultOrBuilder getLateResultOrBuilder();
 
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   * @return Whether the branchesStarted field is set.
+   */
+  boolean hasBranchesStarted();
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   * @return The branchesStarted.
+   */
+  dev.perdure.v1.BranchesStarted getBranchesStarted();
+  /**
+   * <pre>
+   * BRANCHES_STARTED.
+   * </pre>
+   *
+   * <code>.perdure.v1.BranchesStarted branches_started = 42 [json_name = "branchesStarted"];</code>
+   */
+  dev.perdure.v1.BranchesStartedOrBuilder getBranchesStartedOrBuilder();
+
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   * @return Whether the joined field is set.
+   */
+  boolean hasJoined();
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   * @return The joined.
+   */
+  dev.perdure.v1.Joined getJoined();
+  /**
+   * <pre>
+   * JOINED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Joined joined = 43 [json_name = "joined"];</code>
+   */
+  dev.perdure.v1.JoinedOrBuilder getJoinedOrBuilder();
+
   dev.perdure.v1.StepRecord.BodyCase getBodyCase();
 }

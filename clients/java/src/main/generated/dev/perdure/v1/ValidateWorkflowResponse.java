@@ -34,6 +34,7 @@ private static final long serialVersionUID = 0L;
   private ValidateWorkflowResponse() {
     version_ = "";
     problems_ = java.util.Collections.emptyList();
+    warnings_ = java.util.Collections.emptyList();
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -172,6 +173,67 @@ private static final long serialVersionUID = 0L;
     return problems_.get(index);
   }
 
+  public static final int WARNINGS_FIELD_NUMBER = 4;
+  @SuppressWarnings("serial")
+  private java.util.List<dev.perdure.v1.SpecProblem> warnings_;
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<dev.perdure.v1.SpecProblem> getWarningsList() {
+    return warnings_;
+  }
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  @java.lang.Override
+  public java.util.List<? extends dev.perdure.v1.SpecProblemOrBuilder> 
+      getWarningsOrBuilderList() {
+    return warnings_;
+  }
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  @java.lang.Override
+  public int getWarningsCount() {
+    return warnings_.size();
+  }
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.SpecProblem getWarnings(int index) {
+    return warnings_.get(index);
+  }
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.SpecProblemOrBuilder getWarningsOrBuilder(
+      int index) {
+    return warnings_.get(index);
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -195,6 +257,9 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < problems_.size(); i++) {
       output.writeMessage(3, problems_.get(i));
     }
+    for (int i = 0; i < warnings_.size(); i++) {
+      output.writeMessage(4, warnings_.get(i));
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -214,6 +279,10 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < problems_.size(); i++) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(3, problems_.get(i));
+    }
+    for (int i = 0; i < warnings_.size(); i++) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(4, warnings_.get(i));
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -236,6 +305,8 @@ private static final long serialVersionUID = 0L;
         .equals(other.getVersion())) return false;
     if (!getProblemsList()
         .equals(other.getProblemsList())) return false;
+    if (!getWarningsList()
+        .equals(other.getWarningsList())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -255,6 +326,10 @@ private static final long serialVersionUID = 0L;
     if (getProblemsCount() > 0) {
       hash = (37 * hash) + PROBLEMS_FIELD_NUMBER;
       hash = (53 * hash) + getProblemsList().hashCode();
+    }
+    if (getWarningsCount() > 0) {
+      hash = (37 * hash) + WARNINGS_FIELD_NUMBER;
+      hash = (53 * hash) + getWarningsList().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -400,6 +475,13 @@ private static final long serialVersionUID = 0L;
         problemsBuilder_.clear();
       }
       bitField0_ = (bitField0_ & ~0x00000004);
+      if (warningsBuilder_ == null) {
+        warnings_ = java.util.Collections.emptyList();
+      } else {
+        warnings_ = null;
+        warningsBuilder_.clear();
+      }
+      bitField0_ = (bitField0_ & ~0x00000008);
       return this;
     }
 
@@ -441,6 +523,15 @@ private static final long serialVersionUID = 0L;
         result.problems_ = problems_;
       } else {
         result.problems_ = problemsBuilder_.build();
+      }
+      if (warningsBuilder_ == null) {
+        if (((bitField0_ & 0x00000008) != 0)) {
+          warnings_ = java.util.Collections.unmodifiableList(warnings_);
+          bitField0_ = (bitField0_ & ~0x00000008);
+        }
+        result.warnings_ = warnings_;
+      } else {
+        result.warnings_ = warningsBuilder_.build();
       }
     }
 
@@ -500,6 +591,32 @@ private static final long serialVersionUID = 0L;
           }
         }
       }
+      if (warningsBuilder_ == null) {
+        if (!other.warnings_.isEmpty()) {
+          if (warnings_.isEmpty()) {
+            warnings_ = other.warnings_;
+            bitField0_ = (bitField0_ & ~0x00000008);
+          } else {
+            ensureWarningsIsMutable();
+            warnings_.addAll(other.warnings_);
+          }
+          onChanged();
+        }
+      } else {
+        if (!other.warnings_.isEmpty()) {
+          if (warningsBuilder_.isEmpty()) {
+            warningsBuilder_.dispose();
+            warningsBuilder_ = null;
+            warnings_ = other.warnings_;
+            bitField0_ = (bitField0_ & ~0x00000008);
+            warningsBuilder_ = 
+              com.google.protobuf.GeneratedMessage.alwaysUseFieldBuilders ?
+                 internalGetWarningsFieldBuilder() : null;
+          } else {
+            warningsBuilder_.addAllMessages(other.warnings_);
+          }
+        }
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -549,6 +666,19 @@ private static final long serialVersionUID = 0L;
               }
               break;
             } // case 26
+            case 34: {
+              dev.perdure.v1.SpecProblem m =
+                  input.readMessage(
+                      dev.perdure.v1.SpecProblem.parser(),
+                      extensionRegistry);
+              if (warningsBuilder_ == null) {
+                ensureWarningsIsMutable();
+                warnings_.add(m);
+              } else {
+                warningsBuilder_.addMessage(m);
+              }
+              break;
+            } // case 34
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1012,6 +1142,318 @@ private static final long serialVersionUID = 0L;
         problems_ = null;
       }
       return problemsBuilder_;
+    }
+
+    private java.util.List<dev.perdure.v1.SpecProblem> warnings_ =
+      java.util.Collections.emptyList();
+    private void ensureWarningsIsMutable() {
+      if (!((bitField0_ & 0x00000008) != 0)) {
+        warnings_ = new java.util.ArrayList<dev.perdure.v1.SpecProblem>(warnings_);
+        bitField0_ |= 0x00000008;
+       }
+    }
+
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.SpecProblem, dev.perdure.v1.SpecProblem.Builder, dev.perdure.v1.SpecProblemOrBuilder> warningsBuilder_;
+
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public java.util.List<dev.perdure.v1.SpecProblem> getWarningsList() {
+      if (warningsBuilder_ == null) {
+        return java.util.Collections.unmodifiableList(warnings_);
+      } else {
+        return warningsBuilder_.getMessageList();
+      }
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public int getWarningsCount() {
+      if (warningsBuilder_ == null) {
+        return warnings_.size();
+      } else {
+        return warningsBuilder_.getCount();
+      }
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public dev.perdure.v1.SpecProblem getWarnings(int index) {
+      if (warningsBuilder_ == null) {
+        return warnings_.get(index);
+      } else {
+        return warningsBuilder_.getMessage(index);
+      }
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder setWarnings(
+        int index, dev.perdure.v1.SpecProblem value) {
+      if (warningsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureWarningsIsMutable();
+        warnings_.set(index, value);
+        onChanged();
+      } else {
+        warningsBuilder_.setMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder setWarnings(
+        int index, dev.perdure.v1.SpecProblem.Builder builderForValue) {
+      if (warningsBuilder_ == null) {
+        ensureWarningsIsMutable();
+        warnings_.set(index, builderForValue.build());
+        onChanged();
+      } else {
+        warningsBuilder_.setMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder addWarnings(dev.perdure.v1.SpecProblem value) {
+      if (warningsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureWarningsIsMutable();
+        warnings_.add(value);
+        onChanged();
+      } else {
+        warningsBuilder_.addMessage(value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder addWarnings(
+        int index, dev.perdure.v1.SpecProblem value) {
+      if (warningsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        ensureWarningsIsMutable();
+        warnings_.add(index, value);
+        onChanged();
+      } else {
+        warningsBuilder_.addMessage(index, value);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder addWarnings(
+        dev.perdure.v1.SpecProblem.Builder builderForValue) {
+      if (warningsBuilder_ == null) {
+        ensureWarningsIsMutable();
+        warnings_.add(builderForValue.build());
+        onChanged();
+      } else {
+        warningsBuilder_.addMessage(builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder addWarnings(
+        int index, dev.perdure.v1.SpecProblem.Builder builderForValue) {
+      if (warningsBuilder_ == null) {
+        ensureWarningsIsMutable();
+        warnings_.add(index, builderForValue.build());
+        onChanged();
+      } else {
+        warningsBuilder_.addMessage(index, builderForValue.build());
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder addAllWarnings(
+        java.lang.Iterable<? extends dev.perdure.v1.SpecProblem> values) {
+      if (warningsBuilder_ == null) {
+        ensureWarningsIsMutable();
+        com.google.protobuf.AbstractMessageLite.Builder.addAll(
+            values, warnings_);
+        onChanged();
+      } else {
+        warningsBuilder_.addAllMessages(values);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder clearWarnings() {
+      if (warningsBuilder_ == null) {
+        warnings_ = java.util.Collections.emptyList();
+        bitField0_ = (bitField0_ & ~0x00000008);
+        onChanged();
+      } else {
+        warningsBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public Builder removeWarnings(int index) {
+      if (warningsBuilder_ == null) {
+        ensureWarningsIsMutable();
+        warnings_.remove(index);
+        onChanged();
+      } else {
+        warningsBuilder_.remove(index);
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public dev.perdure.v1.SpecProblem.Builder getWarningsBuilder(
+        int index) {
+      return internalGetWarningsFieldBuilder().getBuilder(index);
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public dev.perdure.v1.SpecProblemOrBuilder getWarningsOrBuilder(
+        int index) {
+      if (warningsBuilder_ == null) {
+        return warnings_.get(index);  } else {
+        return warningsBuilder_.getMessageOrBuilder(index);
+      }
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public java.util.List<? extends dev.perdure.v1.SpecProblemOrBuilder> 
+         getWarningsOrBuilderList() {
+      if (warningsBuilder_ != null) {
+        return warningsBuilder_.getMessageOrBuilderList();
+      } else {
+        return java.util.Collections.unmodifiableList(warnings_);
+      }
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public dev.perdure.v1.SpecProblem.Builder addWarningsBuilder() {
+      return internalGetWarningsFieldBuilder().addBuilder(
+          dev.perdure.v1.SpecProblem.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public dev.perdure.v1.SpecProblem.Builder addWarningsBuilder(
+        int index) {
+      return internalGetWarningsFieldBuilder().addBuilder(
+          index, dev.perdure.v1.SpecProblem.getDefaultInstance());
+    }
+    /**
+     * <pre>
+     * What is allowed but hardly meant: nodes that no way leads to.
+     * </pre>
+     *
+     * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+     */
+    public java.util.List<dev.perdure.v1.SpecProblem.Builder> 
+         getWarningsBuilderList() {
+      return internalGetWarningsFieldBuilder().getBuilderList();
+    }
+    private com.google.protobuf.RepeatedFieldBuilder<
+        dev.perdure.v1.SpecProblem, dev.perdure.v1.SpecProblem.Builder, dev.perdure.v1.SpecProblemOrBuilder> 
+        internalGetWarningsFieldBuilder() {
+      if (warningsBuilder_ == null) {
+        warningsBuilder_ = new com.google.protobuf.RepeatedFieldBuilder<
+            dev.perdure.v1.SpecProblem, dev.perdure.v1.SpecProblem.Builder, dev.perdure.v1.SpecProblemOrBuilder>(
+                warnings_,
+                ((bitField0_ & 0x00000008) != 0),
+                getParentForChildren(),
+                isClean());
+        warnings_ = null;
+      }
+      return warningsBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.ValidateWorkflowResponse)

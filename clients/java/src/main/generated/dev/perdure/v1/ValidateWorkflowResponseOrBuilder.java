@@ -83,4 +83,48 @@ public interface ValidateWorkflowResponseOrBuilder extends
    */
   dev.perdure.v1.SpecProblemOrBuilder getProblemsOrBuilder(
       int index);
+
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  java.util.List<dev.perdure.v1.SpecProblem> 
+      getWarningsList();
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  dev.perdure.v1.SpecProblem getWarnings(int index);
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  int getWarningsCount();
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  java.util.List<? extends dev.perdure.v1.SpecProblemOrBuilder> 
+      getWarningsOrBuilderList();
+  /**
+   * <pre>
+   * What is allowed but hardly meant: nodes that no way leads to.
+   * </pre>
+   *
+   * <code>repeated .perdure.v1.SpecProblem warnings = 4 [json_name = "warnings"];</code>
+   */
+  dev.perdure.v1.SpecProblemOrBuilder getWarningsOrBuilder(
+      int index);
 }

@@ -135,33 +135,35 @@ public final class WorkflowServiceOuterClass extends com.google.protobuf.Generat
       "R\tnodeCount\022\035\n\nentry_node\030\006 \001(\tR\tentryNo" +
       "de\"e\n\027ValidateWorkflowRequest\022\034\n\tnamespa" +
       "ce\030\001 \001(\tR\tnamespace\022,\n\004spec\030\002 \001(\0132\030.perd" +
-      "ure.v1.WorkflowSpecR\004spec\"\177\n\030ValidateWor" +
-      "kflowResponse\022\024\n\005valid\030\001 \001(\010R\005valid\022\030\n\007v" +
-      "ersion\030\002 \001(\tR\007version\0223\n\010problems\030\003 \003(\0132" +
-      "\027.perdure.v1.SpecProblemR\010problems\"E\n\013Sp" +
-      "ecProblem\022\024\n\005field\030\001 \001(\tR\005field\022 \n\013descr" +
-      "iption\030\002 \001(\tR\013description\"\222\001\n\030SetDefault" +
-      "VersionRequest\022\034\n\tnamespace\030\001 \001(\tR\tnames" +
-      "pace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\037\n\013w" +
-      "orkflow_id\030\003 \001(\tR\nworkflowId\022\030\n\007version\030" +
-      "\004 \001(\tR\007version\"\201\001\n\031SetDefaultVersionResp" +
-      "onse\022\037\n\013workflow_id\030\001 \001(\tR\nworkflowId\022\030\n" +
-      "\007version\030\002 \001(\tR\007version\022)\n\020previous_vers" +
-      "ion\030\003 \001(\tR\017previousVersion2\327\003\n\017WorkflowS" +
-      "ervice\022]\n\020RegisterWorkflow\022#.perdure.v1." +
-      "RegisterWorkflowRequest\032$.perdure.v1.Reg" +
-      "isterWorkflowResponse\022N\n\013GetWorkflow\022\036.p" +
-      "erdure.v1.GetWorkflowRequest\032\037.perdure.v" +
-      "1.GetWorkflowResponse\022T\n\rListWorkflows\022 " +
-      ".perdure.v1.ListWorkflowsRequest\032!.perdu" +
-      "re.v1.ListWorkflowsResponse\022]\n\020ValidateW" +
-      "orkflow\022#.perdure.v1.ValidateWorkflowReq" +
-      "uest\032$.perdure.v1.ValidateWorkflowRespon" +
-      "se\022`\n\021SetDefaultVersion\022$.perdure.v1.Set" +
-      "DefaultVersionRequest\032%.perdure.v1.SetDe" +
-      "faultVersionResponseBV\n\016dev.perdure.v1P\001" +
-      "ZBgithub.com/perdure-dev/perdure/clients" +
-      "/go/gen/perdure/v1;perdurev1b\006proto3"
+      "ure.v1.WorkflowSpecR\004spec\"\264\001\n\030ValidateWo" +
+      "rkflowResponse\022\024\n\005valid\030\001 \001(\010R\005valid\022\030\n\007" +
+      "version\030\002 \001(\tR\007version\0223\n\010problems\030\003 \003(\013" +
+      "2\027.perdure.v1.SpecProblemR\010problems\0223\n\010w" +
+      "arnings\030\004 \003(\0132\027.perdure.v1.SpecProblemR\010" +
+      "warnings\"E\n\013SpecProblem\022\024\n\005field\030\001 \001(\tR\005" +
+      "field\022 \n\013description\030\002 \001(\tR\013description\"" +
+      "\222\001\n\030SetDefaultVersionRequest\022\034\n\tnamespac" +
+      "e\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id\030\002 \001(\tR\t" +
+      "requestId\022\037\n\013workflow_id\030\003 \001(\tR\nworkflow" +
+      "Id\022\030\n\007version\030\004 \001(\tR\007version\"\201\001\n\031SetDefa" +
+      "ultVersionResponse\022\037\n\013workflow_id\030\001 \001(\tR" +
+      "\nworkflowId\022\030\n\007version\030\002 \001(\tR\007version\022)\n" +
+      "\020previous_version\030\003 \001(\tR\017previousVersion" +
+      "2\327\003\n\017WorkflowService\022]\n\020RegisterWorkflow" +
+      "\022#.perdure.v1.RegisterWorkflowRequest\032$." +
+      "perdure.v1.RegisterWorkflowResponse\022N\n\013G" +
+      "etWorkflow\022\036.perdure.v1.GetWorkflowReque" +
+      "st\032\037.perdure.v1.GetWorkflowResponse\022T\n\rL" +
+      "istWorkflows\022 .perdure.v1.ListWorkflowsR" +
+      "equest\032!.perdure.v1.ListWorkflowsRespons" +
+      "e\022]\n\020ValidateWorkflow\022#.perdure.v1.Valid" +
+      "ateWorkflowRequest\032$.perdure.v1.Validate" +
+      "WorkflowResponse\022`\n\021SetDefaultVersion\022$." +
+      "perdure.v1.SetDefaultVersionRequest\032%.pe" +
+      "rdure.v1.SetDefaultVersionResponseBV\n\016de" +
+      "v.perdure.v1P\001ZBgithub.com/perdure-dev/p" +
+      "erdure/clients/go/gen/perdure/v1;perdure" +
+      "v1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -228,7 +230,7 @@ public final class WorkflowServiceOuterClass extends com.google.protobuf.Generat
     internal_static_perdure_v1_ValidateWorkflowResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ValidateWorkflowResponse_descriptor,
-        new java.lang.String[] { "Valid", "Version", "Problems", });
+        new java.lang.String[] { "Valid", "Version", "Problems", "Warnings", });
     internal_static_perdure_v1_SpecProblem_descriptor =
       getDescriptor().getMessageType(10);
     internal_static_perdure_v1_SpecProblem_fieldAccessorTable = new

@@ -1,0 +1,1 @@
+"""Programs: expressions, templates, and the plans of declarative nodes."""
