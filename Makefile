@@ -65,6 +65,10 @@ robustness-long: setup ## The same without bounds (all mutants); hours
 bench: setup ## Throughput and latency beside a bare skeleton in the same run
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
+.PHONY: bench-single
+bench-single: setup ## Timers, a long run, fan-out, restart and idle streams, each measured once
+	$(BIN)/python -m tests.bench.single $(BENCH_ARGS)
+
 ##@ Check
 
 .PHONY: fmt

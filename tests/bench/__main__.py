@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -17,7 +18,7 @@ from tests import bench
 from tests.bench.gates import SOAK_GROWTH_LIMIT_MIB, Gate, gates
 from tests.bench.machine import describe
 from tests.bench.passes import FULL, SMOKE, Plan, Results, measure
-from tests.bench.perdure_subject import PerdureSubject
+from tests.bench.perdure_subject import SQLITE, PerdureSubject
 from tests.bench.report import as_json, table
 from tests.bench.skeleton_subject import SkeletonSubject
 from tests.bench.soak import SETTLED_AFTER_S, growth_mib, soak
@@ -29,14 +30,15 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {"skeleton": SkeletonSubject, "perd
 def main(arguments: Sequence[str]) -> int:
     """Parse, measure, print; returns the exit code."""
     options = _options(arguments)
+    subjects = SUBJECTS | {"perdure": partial(PerdureSubject, options.store)}
     chosen: list[str] = options.subject or list(SUBJECTS)
     problems: list[BenchError] = []
     code = 2
     try:
         if options.soak is not None:
-            code = uvloop.run(_soak(chosen, options.soak, options.directory, gate=options.gate))
+            code = uvloop.run(_soak(subjects[chosen[-1]], chosen[-1], options))
         else:
-            code = uvloop.run(_measure(chosen, _plan(options), options))
+            code = uvloop.run(_measure(subjects, chosen, _plan(options), options))
     except* BenchError as group:
         problems = _leaves(group)
     for problem in problems:
@@ -66,6 +68,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         default=Path(tempfile.gettempdir()),
         help="where the stores lie; must be a real disk",
     )
+    parser.add_argument(
+        "--store", default=SQLITE, help="URL of perdure's store; {directory} stands for a new folder (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     if options.soak is not None and options.soak * 60 <= SETTLED_AFTER_S:
         parser.error("--soak needs more than 2 minutes: growth counts from minute 2")
@@ -79,13 +84,15 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(options.passes or plan.passes, plan.warm_up_s, options.seconds or plan.seconds)
 
 
-async def _measure(chosen: Sequence[str], plan: Plan, options: argparse.Namespace) -> int:
+async def _measure(
+    subjects: dict[str, Callable[[], Subject]], chosen: Sequence[str], plan: Plan, options: argparse.Namespace
+) -> int:
     machine = describe(options.directory)
     for name, value in machine.items():
         _say(f"{name:<13} {value}")
     if machine["file system"] == "tmpfs":
         raise BenchError(f"{options.directory} is tmpfs, where a flush costs nothing: give --directory")
-    results = await measure([SUBJECTS[name] for name in chosen], plan, options.directory, _say)
+    results = await measure([subjects[name] for name in chosen], plan, options.directory, _say)
     found = gates(results) if set(chosen) == set(SUBJECTS) else []
     _print(results, chosen, plan, found)
     if options.json is not None:
@@ -104,12 +111,11 @@ def _print(results: Results, chosen: Sequence[str], plan: Plan, found: Sequence[
         _say(gate.sentence())
 
 
-async def _soak(chosen: Sequence[str], minutes: float, directory: Path, *, gate: bool) -> int:
-    name = chosen[-1]
-    samples = await soak(SUBJECTS[name], minutes, directory, _say)
+async def _soak(subject: Callable[[], Subject], name: str, options: argparse.Namespace) -> int:
+    samples = await soak(subject, options.soak, options.directory, _say)
     growth = growth_mib(samples)
     _say(f"{name}: {growth:+.1f} MiB from minute 2 to the end, at most {SOAK_GROWTH_LIMIT_MIB:g}")
-    return 3 if gate and growth > SOAK_GROWTH_LIMIT_MIB else 0
+    return 3 if options.gate and growth > SOAK_GROWTH_LIMIT_MIB else 0
 
 
 def _leaves(group: BaseExceptionGroup[BenchError]) -> list[BenchError]:

@@ -11,16 +11,22 @@ from tests.bench.perdure_host import SERVER_CHAIN, WORKER_CHAIN, PerdureHost
 from tests.bench.processes import Child
 from tests.bench.subject import BenchError, Counters, Legs
 
+SQLITE = "sqlite:///{directory}/perdure.db"
 _START_TIMEOUT_S = 30.0
 _WORKER_MODULE = "tests.bench.perdure_worker"
 
 
 class PerdureSubject:
-    """A server on a new SQLite file, one worker process."""
+    """A server on a new store, one worker process.
+
+    Args:
+        store: URL; `{directory}` stands for the subject's own folder.
+    """
 
     name = "perdure"
 
-    def __init__(self) -> None:
+    def __init__(self, store: str = SQLITE) -> None:
+        self._store = store
         self._server: Child | None = None
         self._worker: Child | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -29,13 +35,13 @@ class PerdureSubject:
 
     async def start(self, directory: Path) -> None:
         """See Subject."""
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         self._server = await Child.start(
             directory / "perdure-server.log",
-            *serve_command(address, directory / "perdure.db"),
+            *serve_command(address, self._store.format(directory=directory)),
         )
         self._channel = grpc.aio.insecure_channel(address)
-        await _channel_ready(self._channel, self._server)
+        await channel_ready(self._channel, self._server)
         self._host = PerdureHost(self._channel)
         await self._host.open()
         self._server_pid = await self._host.process_id()
@@ -86,7 +92,7 @@ class PerdureSubject:
         return self._host
 
 
-async def _channel_ready(channel: grpc.aio.Channel, server: Child) -> None:
+async def channel_ready(channel: grpc.aio.Channel, server: Child) -> None:
     """Wait until the server answers, or say why it does not."""
     ready = asyncio.create_task(channel.channel_ready())
     ended = asyncio.create_task(server.wait())
@@ -98,13 +104,14 @@ async def _channel_ready(channel: grpc.aio.Channel, server: Child) -> None:
     await ready
 
 
-def serve_command(address: str, database: Path) -> list[str]:
+def serve_command(address: str, store: str) -> list[str]:
     """The command line of the server."""
     perdure = Path(sys.executable).with_name("perdure")
-    return [str(perdure), "serve", "--listen", address, "--store", f"sqlite:///{database}"]
+    return [str(perdure), "serve", "--listen", address, "--store", store]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
