@@ -50,8 +50,8 @@ class Sizes:
 
 
 SMOKE = Sizes(
-    timers=40,
-    timers_ahead_s=2.0,
+    timers=20,
+    timers_ahead_s=8.0,
     steps=40,
     blocks=2,
     subscribers=(1, 2),
