@@ -28,6 +28,7 @@ from perdure_server.kernel.limits import SECOND_US
 from perdure_server.metrics.monitor import Monitor
 from perdure_server.runtime import Runtime
 from perdure_server.storage.faults import FaultPlan
+from perdure_server.storage.journal.store import open_journal
 from perdure_server.storage.memory.store import MemoryStore
 from perdure_server.storage.port import Store, StoreError
 from perdure_server.storage.sql.sqlite import open_sqlite
@@ -37,6 +38,7 @@ from perdure_server.telemetry import set_up_logging
 log = logging.getLogger(__name__)
 
 SQLITE_PREFIX = "sqlite:///"
+JOURNAL_PREFIX = "file:"
 SWITCH_SECONDS = 0.000_5
 """How long the event loop may keep the interpreter while the writing thread wants it. Each statement of a commit
 gives the interpreter up and asks for it again; with Python's own 5 ms a busy loop delays every one of them."""
@@ -62,7 +64,7 @@ def open_store(url: str, now: int) -> Store:
     """Opens the backend that a URL names.
 
     Args:
-        url: "memory:" or "sqlite:///FILE" (four slashes for an absolute path).
+        url: "memory:", "file:FOLDER" or "sqlite:///FILE" (four slashes for an absolute path).
         now: Unix microseconds.
 
     Raises: ConfigError for a URL of no backend; StoreError if the backend refuses.
@@ -73,7 +75,9 @@ def open_store(url: str, now: int) -> Store:
         path = Path(url.removeprefix(SQLITE_PREFIX))
         path.parent.mkdir(parents=True, exist_ok=True)
         return open_sqlite(path, genesis=genesis_hash, epoch=new_epoch(), now=now)
-    raise ConfigError(f"--store takes memory: or sqlite:///FILE, not {url!r}")
+    if url.startswith(JOURNAL_PREFIX) and url != JOURNAL_PREFIX:
+        return open_journal(Path(url.removeprefix(JOURNAL_PREFIX)), genesis=genesis_hash, epoch=new_epoch())
+    raise ConfigError(f"--store takes memory:, file:FOLDER or sqlite:///FILE, not {url!r}")
 
 
 def back_up(url: str, target: Path, progress: Progress) -> CopyFacts:

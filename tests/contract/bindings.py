@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perdure_server.storage.journal.store import open_journal
 from perdure_server.storage.memory import MemoryStore
 from perdure_server.storage.port import Store
 from perdure_server.storage.sql.sqlite import open_sqlite
@@ -46,4 +47,6 @@ MEMORY = Binding(
 
 SQLITE = Binding("sqlite", lambda folder: open_sqlite(folder / "runs.db", genesis=genesis, epoch=EPOCH, now=NOW))
 
-STORES = (MEMORY, SQLITE)
+JOURNAL = Binding("journal", lambda folder: open_journal(folder / "journal", genesis=genesis, epoch=EPOCH))
+
+STORES = (MEMORY, JOURNAL, SQLITE)

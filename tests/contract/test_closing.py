@@ -49,6 +49,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "find_workflow": lambda store: store.find_workflow(DEFAULT, "w", ""),
     "list_workflows": lambda store: store.list_workflows(DEFAULT, "", False, None, 1),
     "list_namespaces": lambda store: store.list_namespaces(),
+    "slot_line": lambda store: store.slot_line(DEFAULT, "k", 1),
+    "due_slots": lambda store: store.due_slots(1),
     "read_obligations": lambda store: store.read_obligations(key("r1")),
 }
 

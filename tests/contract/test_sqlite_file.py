@@ -41,7 +41,7 @@ def process(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start_program(what: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.contract.ownership", what, str(tmp_path)]
+        command = [sys.executable, "-m", "tests.contract.ownership", what, str(tmp_path), "sqlite"]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         started.append(child)
         return child
@@ -171,7 +171,7 @@ def test_a_commit_returns_after_its_log_is_on_disk(tmp_path: Path, synchronous: 
     With synchronous=OFF it does not, which shows that the test can fail.
     """
     trace = tmp_path / "trace"
-    program = [sys.executable, "-m", "tests.contract.ownership", "count", str(tmp_path), synchronous]
+    program = [sys.executable, "-m", "tests.contract.ownership", "count", str(tmp_path), "sqlite", synchronous]
     subprocess.run(
         ["strace", "-f", "-y", "-e", "trace=pwrite64,write,fdatasync,fsync", "-o", str(trace), *program],
         cwd=ROOT,

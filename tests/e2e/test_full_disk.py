@@ -64,8 +64,9 @@ async def _readiness(address: str, wanted: int) -> None:
 
 
 @pytest.mark.promise("P2")
-async def test_a_full_disk_is_told_to_callers_and_probes_and_loses_nothing(small_disk: Path) -> None:
-    server = await Server.serve(f"sqlite:///{small_disk}/perdure.db")
+@pytest.mark.parametrize("store", ["sqlite:///{}/perdure.db", "file:{}/journal"])
+async def test_a_full_disk_is_told_to_callers_and_probes_and_loses_nothing(small_disk: Path, store: str) -> None:
+    server = await Server.serve(store.format(small_disk))
     at_once = CallRetryPolicy(max_attempts=1)
     async with asyncio.timeout(WITHIN_S), running(server), Client.connect(server.address, retry=at_once) as client:
         asking = Workflow("asking")

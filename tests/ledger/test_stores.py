@@ -23,6 +23,7 @@ from perdure_server.ledger.selection import ScopeKind, Selection, View
 from perdure_server.ledger.service import Ledger
 from perdure_server.ledger.tailer import RingBounds
 from perdure_server.ledger.wire import page_response
+from perdure_server.storage.journal.store import open_journal
 from perdure_server.storage.memory.store import MemoryStore
 from perdure_server.storage.port import Commit, Store, StoredRecord, Verdict, VerdictKind
 from perdure_server.storage.sql.sqlite import open_sqlite
@@ -33,11 +34,13 @@ T = TypeVar("T")
 Open = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "journal", "sqlite"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens the store under test."""
     if request.param == "memory":
         return lambda: MemoryStore(genesis=genesis_hash, epoch=EPOCH)
+    if request.param == "journal":
+        return lambda: open_journal(tmp_path / "journal", genesis=genesis_hash, epoch=EPOCH)
     return lambda: open_sqlite(tmp_path / "ledger.db", genesis=genesis_hash, epoch=EPOCH, now=START_AT)
 
 
@@ -210,8 +213,11 @@ async def test_a_run_is_verified(open_store: Open) -> None:
 
 
 @pytest.mark.promise("P8")
-async def test_a_cursor_outlives_the_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+async def test_a_cursor_outlives_the_process(tmp_path: Path, kind: str) -> None:
     def open_again() -> Store:
+        if kind == "journal":
+            return open_journal(tmp_path / "journal", genesis=genesis_hash, epoch="new epoch")
         return open_sqlite(tmp_path / "ledger.db", genesis=genesis_hash, epoch="new epoch", now=START_AT)
 
     ledger = RunLedger("a")

@@ -24,6 +24,7 @@ from perdure_server.ledger.subscription import Subscription
 from perdure_server.runtime import Runtime
 from perdure_server.storage.port import Commit, Store, Verdict
 from perdure_server.storage.rows import EventRow
+from tests.contract.ownership import UnsyncedDisk
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
 
@@ -103,8 +104,9 @@ def _around_the_store(make: Callable[[Store], object]) -> None:
 
 
 def _unsynced() -> None:
-    """SQLite does not wait for the disk."""
+    """SQLite and the journal do not wait for the disk."""
     app.open_sqlite = partial(app.open_sqlite, synchronous="OFF")
+    app.open_journal = partial(app.open_journal, disk=UnsyncedDisk)
 
 
 def _bare_errors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ TRACED = "pwrite64,write,writev,pwritev,sendmsg,sendto,fdatasync,fsync"
 SENDS = ("write", "writev", "sendmsg", "sendto")
 SYNCS = ("fdatasync", "fsync")
 ATTACH_TIMEOUT_S = 30.0
+LOGS = ("-wal", ".jsonl")
 FRAME_HEADER = 24
 """A frame of SQLite's write-ahead log is a header of 24 bytes and a page, written one after the other. Bytes 4 to 8
 of the header are zero but in the last frame of a transaction."""
@@ -74,7 +76,9 @@ class SystemCall:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A page in the write-ahead log; `ends_transaction`: the transaction is complete with it."""
+    """A page in the write-ahead log, or a write to a journal; `ends_transaction`: the transaction is complete with
+    it.
+    """
 
     page: bytes
     ends_transaction: bool
@@ -135,10 +139,12 @@ def _plain(rest: str) -> str:
 
 
 def frames(calls: Sequence[SystemCall]) -> list[Frame]:
-    """Pages written to a write-ahead log, in order."""
+    """Pages written to a write-ahead log, and batches written to a journal (one write each), in order."""
     found: list[Frame] = []
     header: SystemCall | None = None
     for call in calls:
+        if call.name == "write" and call.target.endswith(".jsonl"):
+            found.append(Frame(call.data, True, call.end))
         if call.name != "pwrite64" or not call.target.endswith("-wal"):
             continue
         if len(call.data) == FRAME_HEADER:
@@ -157,7 +163,8 @@ def sent_too_early(calls: Sequence[SystemCall], written: bytes, sent: bytes) -> 
         sent: bytes of what may leave once it is on disk.
     """
     pages = frames(calls)
-    first = next((index for index, frame in enumerate(pages) if written in frame.page), None)
+    forms = (written, base64.b64encode(written))
+    first = next((index for index, frame in enumerate(pages) if any(form in frame.page for form in forms)), None)
     if first is None:
         return "it was never written"
     done = next((frame.end for frame in pages[first:] if frame.ends_transaction), None)
@@ -170,7 +177,7 @@ def sent_too_early(calls: Sequence[SystemCall], written: bytes, sent: bytes) -> 
         return "it was never sent"
     synced = any(
         call.name in SYNCS
-        and call.target.endswith("-wal")
+        and call.target.endswith(LOGS)
         and call.result == 0
         and done < call.start
         and call.end < min(sends)

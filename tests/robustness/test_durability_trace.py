@@ -28,6 +28,8 @@ ROUNDS = 5
 NEEDED = {"StartRun", "ResumeRun", "EmitEvent", "task", "ack", "streamed"}
 """What each round sends that must not leave too early."""
 
+STORES = ("sqlite:///{}/perdure.db", "file:{}/journal")
+
 pytestmark = [pytest.mark.promise("P2"), pytest.mark.timeout(300)]
 
 
@@ -159,7 +161,7 @@ class Witness:
         raise AssertionError(f"no record of kind {kind} for {task}")
 
 
-async def traced_rounds(servers: Servers, directory: Path, defect: str) -> dict[str, str]:
+async def traced_rounds(servers: Servers, directory: Path, store: str, defect: str) -> dict[str, str]:
     """Some runs on a traced server, one after the other.
 
     Returns: of everything that it sent, why that was too early; empty where it was not.
@@ -167,7 +169,7 @@ async def traced_rounds(servers: Servers, directory: Path, defect: str) -> dict[
     why = await why_untraceable()
     if why:
         pytest.skip(why)
-    server = await servers.start(defect=defect)
+    server = await servers.start({"store": store.format(directory)}, defect=defect)
     async with server.channel() as channel, Tracer(server, directory) as tracer:
         await WorkflowServiceStub(channel).RegisterWorkflow(RegisterWorkflowRequest(spec=spec()))
         witness = Witness(channel)
@@ -190,16 +192,18 @@ def counted(verdicts: dict[str, str]) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in kinds}
 
 
-async def test_nothing_leaves_before_its_commit_is_on_disk(servers: Servers, tmp_path: Path) -> None:
-    verdicts = await traced_rounds(servers, tmp_path, defect="")
+@pytest.mark.parametrize("store", STORES)
+async def test_nothing_leaves_before_its_commit_is_on_disk(servers: Servers, tmp_path: Path, store: str) -> None:
+    verdicts = await traced_rounds(servers, tmp_path, store, defect="")
     assert verdicts == dict.fromkeys(verdicts, "")
     assert counted(verdicts).keys() == NEEDED
     assert min(counted(verdicts).values()) == ROUNDS
 
 
-async def test_the_trace_shows_a_store_that_does_not_sync(servers: Servers, tmp_path: Path) -> None:
-    """The same with `synchronous=OFF`: everything left too early, and the check says so."""
-    verdicts = await traced_rounds(servers, tmp_path, defect="unsynced")
+@pytest.mark.parametrize("store", STORES)
+async def test_the_trace_shows_a_store_that_does_not_sync(servers: Servers, tmp_path: Path, store: str) -> None:
+    """The same without waiting for the disk: everything left too early, and the check says so."""
+    verdicts = await traced_rounds(servers, tmp_path, store, defect="unsynced")
     assert all("no fdatasync came between" in why for why in verdicts.values()), verdicts
     assert counted(verdicts).keys() == NEEDED
 

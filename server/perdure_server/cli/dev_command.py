@@ -19,7 +19,7 @@ _AMOUNTS = (40, 120, 7)
 @offline
 def dev(
     store: Annotated[
-        str, typer.Option(help="sqlite:///FILE or memory:; runs are there again at the next start.")
+        str, typer.Option(help="sqlite:///FILE, file:FOLDER or memory:; runs are there again at the next start.")
     ] = "sqlite:///perdure-dev.sqlite",
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:7171",
     orders: Annotated[int, typer.Option(help="Sample orders to start.", min=0)] = 1,

@@ -144,7 +144,7 @@ def store(info: ServerInfo) -> Finding:
     features = "; ".join(f"{name}: {text}" for name, text in sorted(info.store_features.items()))
     detail = f"{info.store_kind}, epoch {info.store_epoch[:12]}" + (f"; {features}" if features else "")
     if info.store_kind == "memory":
-        advice = "for anything but tests, start with --store sqlite:///FILE"
+        advice = "for anything but tests, start with --store sqlite:///FILE or file:FOLDER"
         return Finding("store", "warning", f"{detail}; everything is lost when the server stops", advice)
     return Finding("store", "ok", detail)
 

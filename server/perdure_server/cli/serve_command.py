@@ -23,7 +23,9 @@ class Served:
 
     store: Annotated[
         str,
-        typer.Option(envvar="PERDURE_STORE", help="sqlite:///FILE (sqlite:////FILE for an absolute path) or memory:"),
+        typer.Option(
+            envvar="PERDURE_STORE", help="sqlite:///FILE (sqlite:////FILE for an absolute path), file:FOLDER or memory:"
+        ),
     ] = "sqlite:///perdure.db"
     listen: Annotated[str, typer.Option(envvar="PERDURE_LISTEN", help="HOST:PORT; port 0 takes a free one.")] = (
         "127.0.0.1:7171"

@@ -27,29 +27,26 @@ _ENDED: Final = frozenset({3, 4, 5})
 
 def broken_rule(commit: Commit) -> str:
     """The first rule of the rows that a Commit breaks, for the FAILED verdict; empty if none."""
-    return next((problem for problem in _problems(commit) if problem), "")
+    problem = ""
+    if commit.head:
+        problem = _head(commit.head) or _records(commit.records) or _change(commit.change)
+        if commit.identity and not commit.identity.workflow_version:
+            problem = problem or "a run without a version of its workflow"
+    for new in commit.new_runs:
+        problem = problem or _identity(new.identity) or _head(new.head) or _records(new.records) or _change(new.change)
+    for event in commit.events:
+        problem = problem or _event(event)
+    return problem
+
+
+def unstorable(commit: Commit) -> str:
+    """Why a Commit holds text or numbers that no store can keep; empty if it does not."""
+    return next(_unstorable(commit), "")
 
 
 def broken_rows(head: RunHead, change: ObligationChange) -> str:
     """The first rule that a head and the rows beside it break; empty if none."""
-    return next((problem for problem in (_head(head), *_change(change)) if problem), "")
-
-
-def _problems(commit: Commit) -> Iterator[str]:
-    yield from _unstorable(commit)
-    if commit.head:
-        yield _head(commit.head)
-        if commit.identity and not commit.identity.workflow_version:
-            yield "a run without a version of its workflow"
-        yield from _records(commit.records)
-        yield from _change(commit.change)
-    for new in commit.new_runs:
-        yield _identity(new.identity)
-        yield _head(new.head)
-        yield from _records(new.records)
-        yield from _change(new.change)
-    for event in commit.events:
-        yield _event(event)
+    return _head(head) or _change(change)
 
 
 def _unstorable(value: object) -> Iterator[str]:
@@ -104,24 +101,27 @@ def _wait(row: WaitRow) -> str:
     return ""
 
 
-def _records(rows: tuple[NewRecord, ...]) -> Iterator[str]:
+def _records(rows: tuple[NewRecord, ...]) -> str:
     for row in rows:
         if row.kind < 1 or row.status < 0 or len(row.record_hash) != HASH_BYTES:
-            yield f"record kind {row.kind}, status {row.status}, a hash of {len(row.record_hash)} bytes"
-        slots = [payload.index for payload in row.payloads]
-        if len(set(slots)) < len(slots):
-            yield f"payload slots {slots}"
-        if any(len(payload.salt) != SALT_BYTES for payload in row.payloads):
-            yield "a salt of another length"
+            return f"record kind {row.kind}, status {row.status}, a hash of {len(row.record_hash)} bytes"
+        slots: list[int] = []
+        for payload in row.payloads:
+            if payload.index in slots:
+                return f"payload slot {payload.index} twice"
+            if len(payload.salt) != SALT_BYTES:
+                return "a salt of another length"
+            slots.append(payload.index)
+    return ""
 
 
-def _change(change: ObligationChange) -> Iterator[str]:
-    if change.task:
-        yield _task(change.task)
+def _change(change: ObligationChange) -> str:
+    problem = _task(change.task) if change.task else ""
     for timer in change.timers_put:
-        yield _timer(timer)
+        problem = problem or _timer(timer)
     if change.slot:
-        yield _slot(change.slot)
+        problem = problem or _slot(change.slot)
+    return problem
 
 
 def _task(row: TaskRow) -> str:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from perdure_server.storage.memory.tables import Run
-from perdure_server.storage.port import RecordQuery, RunQuery, StoredRecord, TaskQuery, TaskRow, WaitQuery
+from perdure_server.storage.port import (
+    RecordQuery,
+    RunQuery,
+    SlotKind,
+    SlotLine,
+    SlotPlace,
+    StoredRecord,
+    TaskQuery,
+    TaskRow,
+    WaitQuery,
+)
 
 
 def run_matches(run: Run, query: RunQuery) -> bool:
@@ -59,6 +69,21 @@ def record_matches(record: StoredRecord, query: RecordQuery) -> bool:
         and (not query.node_ids or record.node_id in query.node_ids)
         and (not query.run_id or record.seq > query.after_seq)
     )
+
+
+def slot_line(places: list[SlotPlace], limit: int) -> SlotLine:
+    """A concurrency key from the places of all its runs."""
+    places.sort(key=lambda place: place.rank)
+    holders = [place for place in places if place.row.kind is SlotKind.HELD]
+    line = [place for place in places if place.row.kind is SlotKind.IN_LINE]
+    return SlotLine(len(holders), len(places) - len(holders), tuple(holders[:limit]), tuple(line[:limit]))
+
+
+def may_move(line: SlotLine) -> bool:
+    """Whether the first in line may have a slot, or one in line makes the oldest give way."""
+    if not line.line:
+        return False
+    return line.holding < line.line[0].row.limit or any(place.row.newest_wins for place in line.line)
 
 
 def task_matches(task: TaskRow, query: TaskQuery) -> bool:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from perdure_server.storage.memory.catalog import Catalog
-from perdure_server.storage.memory.constraints import broken_rows
-from perdure_server.storage.memory.matching import record_matches, run_matches, task_matches, wait_matches
-from perdure_server.storage.memory.tables import EventKey, Run, Tables, commit_bytes
+from perdure_server.storage.memory.matching import (
+    may_move,
+    record_matches,
+    run_matches,
+    slot_line,
+    task_matches,
+    wait_matches,
+)
+from perdure_server.storage.memory.tables import Run, Tables, commit_bytes
 from perdure_server.storage.port import (
     CatalogChange,
     CatalogVerdict,
@@ -22,7 +27,6 @@ from perdure_server.storage.port import (
     DueWork,
     Feature,
     LeaseRenewal,
-    ObligationChange,
     ObligationRows,
     ReadyTask,
     RecordQuery,
@@ -32,7 +36,6 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
-    SlotKind,
     SlotLine,
     SlotPlace,
     StoredEvent,
@@ -93,26 +96,12 @@ class MemoryStore:
         """See StoreWriter."""
         with self._lock:
             self._open_tables()
-            return [self._renew(renewal) for renewal in renewals]
-
-    def _renew(self, renewal: LeaseRenewal) -> bool:
-        tasks = self._open_tables().tasks
-        task = tasks.get(renewal.key)
-        if task is None or not task.leased or (task.step_id, task.attempt) != (renewal.step_id, renewal.attempt):
-            return False
-        heartbeat = task.heartbeat_due_at if renewal.heartbeat_due_at is None else renewal.heartbeat_due_at
-        tasks[renewal.key] = replace(task, lease_expires_at=renewal.lease_expires_at, heartbeat_due_at=heartbeat)
-        return True
+            return [self._tables.renew(renewal) for renewal in renewals]
 
     def reset_leases(self, expires_at: int) -> int:
         """See StoreWriter. A heartbeat that was due gets the same instant."""
         with self._lock:
-            tasks = self._open_tables().tasks
-            leased = [(key, task) for key, task in tasks.items() if task.leased]
-            for key, task in leased:
-                heartbeat = expires_at if task.heartbeat_due_at else 0
-                tasks[key] = replace(task, lease_expires_at=expires_at, heartbeat_due_at=heartbeat)
-            return len(leased)
+            return self._open_tables().reset_leases(expires_at)
 
     def change_catalog(self, change: CatalogChange) -> CatalogVerdict:
         """See StoreWriter."""
@@ -124,38 +113,17 @@ class MemoryStore:
         """See StoreWriter."""
         with self._lock:
             tables = self._open_tables()
-            run = tables.runs.get(key)
-            if run is None or run.head.seq != expected_seq:
-                return False
-            head = replace(run.head, wait=wait)
-            had = tuple(kind for owner, kind in tables.timers if owner == key)
-            whole = ObligationChange(True, rows.task, True, rows.turn, rows.timers, had, True, rows.slot)
-            if problem := broken_rows(head, whole):
-                raise StoreError(f"run {key.run_id!r} may not have these rows: {problem}")
-            tables.change(key, whole)
-            run.head = head
-            return True
+            if problem := tables.why_not_installed(key, expected_seq, rows, wait):
+                raise StoreError(problem)
+            return tables.install(key, expected_seq, rows, wait)
 
     def trim(self, requests_before: int, events_before: int, events_per_key: int, limit: int) -> int:
         """See StoreWriter."""
         with self._lock:
             tables = self._open_tables()
-            requests = sorted((row.at, key) for key, row in tables.requests.items() if row.at < requests_before)
-            for _, key in requests[:limit]:
-                tables.bytes_held -= len(tables.requests.pop(key).reply)
-            left = limit - min(len(requests), limit)
-            events = sorted(
-                (kept.event.at, kept.position, key)
-                for key, kept in tables.events.items()
-                if kept.event.at < events_before
-            )
-            for _, _, key in events[:left]:
-                tables.bytes_held -= len(tables.events.pop(key).event.payload)
-            left -= min(len(events), left)
-            surplus = _surplus(tables.events, events_per_key)[:left]
-            for key in surplus:
-                tables.bytes_held -= len(tables.events.pop(key).event.payload)
-            return limit - left + len(surplus)
+            requests, events = tables.trimmable(requests_before, events_before, events_per_key, limit)
+            tables.drop(requests, events)
+            return len(requests) + len(events)
 
     def close(self) -> None:
         """See StoreWriter."""
@@ -265,7 +233,11 @@ class MemoryStore:
         """See StoreReader. Turns and mail in the order in which they came."""
         with self._lock:
             tables = self._open_tables()
-            timers = sorted((due_at, key.namespace, key.run_id, kind) for (key, kind), due_at in tables.timers.items())
+            timers = sorted(
+                (due_at, key.namespace, key.run_id, kind)
+                for key, due in tables.timers.items()
+                for kind, due_at in due.items()
+            )
             due = [row for row in timers if row[0] <= now][:limit]
             turns = sorted(
                 (turn.position, key.namespace, key.run_id) for key, turn in tables.turns.items() if not turn.held
@@ -369,7 +341,7 @@ class MemoryStore:
             if key not in tables.runs:
                 return None
             turn = tables.turns.get(key)
-            timers = sorted((kind, due_at) for (owner, kind), due_at in tables.timers.items() if owner == key)
+            timers = sorted(tables.timers.get(key, {}).items())
             return ObligationRows(
                 tables.tasks.get(key),
                 turn.held if turn else None,
@@ -380,22 +352,16 @@ class MemoryStore:
     def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
         """See StoreReader."""
         with self._lock:
-            slots = self._open_tables().slots
             places = [
-                SlotPlace(owner.run_id, rank, row)
-                for owner, (row, rank) in slots.items()
-                if owner.namespace == namespace and row.key == key
+                SlotPlace(owner.run_id, rank, row) for owner, row, rank in self._open_tables().slots_of(namespace, key)
             ]
-            places.sort(key=lambda place: place.rank)
-            holders = [place for place in places if place.row.kind is SlotKind.HELD]
-            line = [place for place in places if place.row.kind is SlotKind.IN_LINE]
-            return SlotLine(len(holders), len(places) - len(holders), tuple(holders[:limit]), tuple(line[:limit]))
+            return slot_line(places, limit)
 
     def due_slots(self, limit: int) -> list[tuple[str, str]]:
         """See StoreReader."""
         with self._lock:
             keys = sorted({(owner.namespace, row.key) for owner, (row, _) in self._open_tables().slots.items()})
-            return [key for key in keys if _may_move(self.slot_line(*key, len(self._tables.slots)))][:limit]
+            return [key for key in keys if may_move(self.slot_line(*key, len(self._tables.slots)))][:limit]
 
 
 def _waiting_since(run: Run) -> tuple[int, str]:
@@ -411,19 +377,3 @@ def _lease_ends(tables: Tables) -> list[DueLease]:
             due_at = task.heartbeat_due_at if silent else task.lease_expires_at
             ends.append(DueLease(key, task.step_id, task.attempt, due_at, silent))
     return ends
-
-
-def _may_move(line: SlotLine) -> bool:
-    """Whether the first in line may have a slot, or one in line makes the oldest give way."""
-    if not line.line:
-        return False
-    return line.holding < line.line[0].row.limit or any(place.row.newest_wins for place in line.line)
-
-
-def _surplus(events: Mapping[EventKey, StoredEvent], keep: int) -> list[EventKey]:
-    """Keys of the events beyond the newest `keep` of their (namespace, scope, scope_id, name), by position."""
-    logs: dict[tuple[str, int, str, str], list[tuple[int, EventKey]]] = {}
-    for key, kept in events.items():
-        logs.setdefault(key[:4], []).append((kept.position, key))
-    surplus = [entry for log in logs.values() for entry in sorted(log)[: max(len(log) - keep, 0)]]
-    return [key for _, key in sorted(surplus)]
