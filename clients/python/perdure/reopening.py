@@ -16,6 +16,7 @@ import grpc.aio
 from perdure.connection import Connection, closed_under_us
 from perdure.errors import (
     AlreadyExists,
+    DataLoss,
     FailedPrecondition,
     Internal,
     InvalidArgument,
@@ -39,7 +40,7 @@ _OPEN_SILENCE_S = 30.0
 _DEFECTS_IN_A_ROW = 5
 
 _FINAL = (
-    AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, PermissionDenied,
+    AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, PermissionDenied,
     Unauthenticated, Unimplemented,
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from perdure_server.api.problems import EdgeError, FieldViolation
 from perdure_server.engine.errors import EngineError
 from perdure_server.kernel.decision import Rejection
 from perdure_server.kernel.limits import SECOND_US
-from perdure_server.storage.port import StoreError
+from perdure_server.storage.port import StoreDamagedError, StoreError
 
 DOMAIN: Final = "perdure"
 MAX_STATUS_BYTES: Final = 4_096
@@ -81,6 +81,7 @@ ERRORS: Final[Mapping[str, ErrorRule]] = {
     "NAMESPACE_DENIED": ErrorRule(StatusCode.PERMISSION_DENIED, False, "The token is not bound to this namespace."),
     "DRAINING": ErrorRule(StatusCode.UNAVAILABLE, True, "The server is going away."),
     "STORE_UNAVAILABLE": ErrorRule(StatusCode.UNAVAILABLE, True, "The store does not answer."),
+    "STORE_DAMAGED": ErrorRule(StatusCode.DATA_LOSS, False, "Part of what is stored cannot be read."),
     "CONFLICT": ErrorRule(StatusCode.ABORTED, True, "Others changed the run at the same time."),
     "DEADLINE_EXCEEDED": ErrorRule(StatusCode.DEADLINE_EXCEEDED, True, "The caller's deadline passed."),
     "INTERNAL": ErrorRule(StatusCode.INTERNAL, False, "A defect of the server; error_id finds it in its log."),
@@ -142,6 +143,8 @@ def public_error(error: BaseException) -> PublicError | None:
             violations = (FieldViolation(error.field, error.message),) if error.field else ()
             retry_after_us = error.retry_after_us if isinstance(error, EngineError) else 0
             return PublicError(reason, error.message, violations, retry_after_us, error.metadata)
+        case StoreDamagedError():
+            return PublicError("STORE_DAMAGED", "part of what is stored cannot be read; restore a backup")
         case StoreError():
             return PublicError("STORE_UNAVAILABLE", "the store does not answer; try again")
         case _:

@@ -51,6 +51,8 @@ ADVICE: Final = {
     "NAMESPACE_DENIED": "the token is not bound to this namespace: choose one it is bound to with --namespace",
     "DRAINING": "the server is stopping: try again once it is back",
     "STORE_UNAVAILABLE": "the server cannot reach its store: `perdure doctor` tells more, its log tells most",
+    "STORE_DAMAGED": "`perdure doctor` names the runs that cannot be read; keep the damaged file, and put the last "
+    "backup in place with `perdure restore`",
     "CONFLICT": "others changed the run at the same time: run the command again",
     "DEADLINE_EXCEEDED": "allow more time with --timeout; the same --request-id makes a repeat safe",
     "INTERNAL": "a defect: report it with the error id; the server's log holds the cause under that id",

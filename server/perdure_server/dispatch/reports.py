@@ -27,7 +27,7 @@ from perdure_server.dispatch.registry import Registry
 from perdure_server.dispatch.truth import was_reported
 from perdure_server.dispatch.workers import Held
 from perdure_server.engine.core import Engine
-from perdure_server.engine.errors import EngineError, RunNotFoundError
+from perdure_server.engine.errors import DamagedError, EngineError, RunNotFoundError
 from perdure_server.engine.run_slot import Outcome
 from perdure_server.kernel.decision import Ack, Reason, Rejection
 from perdure_server.kernel.inputs import EffectBegun, EffectSettled, Input, NodePlanned, StepReleased
@@ -169,6 +169,8 @@ def _answer_to(token: TaskToken, error: Exception) -> Acked | EngineError:
         stale = error.reason in (Reason.STALE_ATTEMPT, Reason.RUN_ENDED)
         status = AckStatus.STALE if stale else AckStatus.REFUSED
         return Acked(token, status, error.reason.value, error.message[:MESSAGE_CHARS])
+    if isinstance(error, DamagedError):
+        return Acked(token, AckStatus.REFUSED, error.reason, error.message[:MESSAGE_CHARS])
     if isinstance(error, RunNotFoundError):
         return Acked(token, AckStatus.STALE, error.reason, error.message)
     if isinstance(error, EngineError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from perdure_server.engine.core import Engine
+from perdure_server.engine.errors import DamagedError
 from perdure_server.engine.rows import rows_differ
 from perdure_server.engine.sealing import genesis_hash, record_hash
 from perdure_server.kernel.decision import Obligations
@@ -38,8 +39,15 @@ class RunAudit:
 async def audit_run(engine: Engine, key: RunKey) -> RunAudit:
     """Folds the whole ledger of a run and compares it with head, keyframe, memory and rows. Reads only.
 
-    A run that changes while it is read is read again. Raises: RunNotFoundError.
+    A run that changes while it is read is read again; one that cannot be read is a finding. Raises: RunNotFoundError.
     """
+    try:
+        return await _audit_run(engine, key)
+    except DamagedError as error:
+        return RunAudit((Finding(key.run_id, "UNREADABLE", error.message, 0),), 0)
+
+
+async def _audit_run(engine: Engine, key: RunKey) -> RunAudit:
     await engine.load(key)
     while True:
         snapshot = await engine.read(engine.store.load_run, key)

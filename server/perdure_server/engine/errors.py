@@ -65,6 +65,12 @@ class StoreUnavailableError(EngineError):
     reason = "STORE_UNAVAILABLE"
 
 
+class DamagedError(EngineError):
+    """Part of what is stored cannot be read."""
+
+    reason = "STORE_DAMAGED"
+
+
 class DrainingError(EngineError):
     """The server is going away."""
 

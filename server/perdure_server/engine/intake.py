@@ -16,6 +16,7 @@ from perdure_server.engine import transition as t
 from perdure_server.engine.catalog import UnknownWorkflowError
 from perdure_server.engine.errors import (
     ConflictError,
+    DamagedError,
     DrainingError,
     EngineError,
     RequestIdReusedError,
@@ -28,7 +29,7 @@ from perdure_server.engine.run_slot import Call, Outcome, OutdatedError, RunCach
 from perdure_server.kernel.decision import Ack, Reason, Rejection, SlotsTaken
 from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.kernel.model import RunState
-from perdure_server.storage.port import RequestRow, RunKey, StoreError, Verdict, VerdictKind
+from perdure_server.storage.port import RequestRow, RunKey, StoreDamagedError, StoreError, Verdict, VerdictKind
 
 if TYPE_CHECKING:
     from perdure_server.engine.core import Engine
@@ -39,8 +40,10 @@ MAX_TRIES = 8
 RETRY_STORE_US = 1_000_000
 
 
-def unavailable(error: StoreError) -> StoreUnavailableError:
+def unavailable(error: StoreError) -> EngineError:
     """The store's failure as a caller sees it."""
+    if isinstance(error, StoreDamagedError):
+        return DamagedError(f"part of what is stored cannot be read: {error}; restore a backup")
     return StoreUnavailableError(f"the store does not answer: {error}", retry_after_us=RETRY_STORE_US)
 
 

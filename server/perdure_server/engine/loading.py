@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure_server.engine.errors import StoreUnavailableError
+from perdure_server.engine.errors import DamagedError
 from perdure_server.engine.run_slot import RunSlot
 from perdure_server.kernel.evolve import evolve
 from perdure_server.kernel.obligations import obligations
@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 async def fill_slot(engine: Engine, slot: RunSlot, snapshot: RunSnapshot) -> None:
     """Folds a snapshot into a slot.
 
-    Raises: StoreUnavailableError if the ledger does not reach the head, or the workflow is missing.
+    Raises: DamagedError if the ledger does not reach the head, or the workflow is missing.
     """
     run = engine.codec.decode_state(snapshot.keyframe) if snapshot.keyframe is not None else None
     for row in snapshot.records:
         run = evolve(run, engine.codec.decode_record(row.record, row.payloads))
     if run is None or run.seq != snapshot.head.seq:
-        raise StoreUnavailableError(f"the ledger of run {slot.key.run_id!r} does not reach its head; run an audit")
+        raise DamagedError(f"the ledger of run {slot.key.run_id!r} does not reach its head; restore a backup")
     spec = await engine.catalog.find(run.namespace, run.workflow_id, run.workflow_version)
     if spec is None:
-        raise StoreUnavailableError(
-            f"workflow {run.workflow_id!r} {run.workflow_version!r} of run {run.run_id!r} is missing"
-        )
+        raise DamagedError(f"workflow {run.workflow_id!r} {run.workflow_version!r} of run {run.run_id!r} is missing")
     slot.run = run
     slot.spec = spec
     slot.head_hash = snapshot.head.head_hash

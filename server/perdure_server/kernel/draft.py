@@ -13,7 +13,8 @@ class Draft:
 
     Args:
         run: the run before.
-        env: what the decision may look at.
+        env: what the decision may look at. Spans (delays, timeouts, backoff) count from `env.now`; records are
+            stamped `at`, which a clock that was set back does not take back.
         begun: a decision of this run that is gone on with: what is added goes into it. If it has records, its
             run belongs to it and is changed in place.
     """

@@ -106,7 +106,7 @@ def take_turn(draft: Draft, answer: Leaf | None) -> None:
 def register(draft: Draft, wait: Waiting, terms: m.WaitTerms) -> None:
     """Registers a wait with the terms of its question and the open effect's way on."""
     effect = opened(draft)
-    deadline = terms.deadline_at or (draft.at + terms.timeout_us if terms.timeout_us else 0)
+    deadline = terms.deadline_at or (draft.env.now + terms.timeout_us if terms.timeout_us else 0)
     body = replace(
         wait,
         deadline_at=deadline,
@@ -156,7 +156,7 @@ def _wait_event(draft: Draft, request: m.WaitEvent) -> None:
 
 
 def _wait_until(draft: Draft, request: m.WaitUntil) -> None:
-    until = request.until_at if request.delay_us is None else draft.at + request.delay_us
+    until = request.until_at if request.delay_us is None else draft.env.now + request.delay_us
     if until <= draft.env.now:
         complete_effect(draft, ready_result(until))
         return

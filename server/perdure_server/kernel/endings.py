@@ -72,7 +72,7 @@ def fail_attempt(draft: Draft, report: StepFailure, *, final: bool = False) -> N
     )
     if retry:
         delay = backoff_us(policy, failures) if report.retry_after_us is None else report.retry_after_us
-        body = StepCompleted(_effect_type(step), failure=failure, retry_at=draft.at + delay)
+        body = StepCompleted(_effect_type(step), failure=failure, retry_at=draft.env.now + delay)
         draft.add(body, StepStatus.FAILED)
         return
     _give_up(draft, step, failure, failures)

@@ -55,7 +55,7 @@ def lease(draft: Draft, event: StepLeased) -> None:
 def release(draft: Draft, event: StepReleased) -> None:
     """A worker gives the step back; no failure, no lapse."""
     _leased_attempt(draft, event.step_id, event.attempt)
-    not_before = draft.at + event.delay_us if event.delay_us > 0 else 0
+    not_before = draft.env.now + event.delay_us if event.delay_us > 0 else 0
     draft.add(Requeued(RequeueCause.RELEASED, not_before))
 
 

@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from perdure_server.engine.core import NEWEST, Engine
-from perdure_server.engine.errors import RunNotFoundError
+from perdure_server.engine.errors import EngineError, RunNotFoundError
 from perdure_server.engine.rows import obligation_rows, rows_differ, wait_row
 from perdure_server.kernel.decision import Mail, MailKind, Obligations
 from perdure_server.kernel.limits import SECOND_US
@@ -60,7 +60,8 @@ class Sweeper:
         for key, result in zip(keys, results, strict=True):
             if isinstance(result, BaseException):
                 extra = {"run_id": key.run_id, "namespace": namespace}
-                log.warning("the sweeper could not look at a run", exc_info=result, extra=extra)
+                cause = None if isinstance(result, EngineError) else result
+                log.warning("the sweeper could not look at a run: %s", result, exc_info=cause, extra=extra)
         if len(page) < limit:
             self._namespaces.pop(0)
             self._after = None

@@ -15,6 +15,10 @@ class StoreError(Exception):
     """The store does not answer, or refuses to be used; nothing of the call was kept."""
 
 
+class StoreDamagedError(StoreError):
+    """What the store holds cannot be read as what it should be; it will not get better by itself."""
+
+
 NO_LIMIT: Final = 2**63 - 1
 """A position that none is above: as `until_position`, reads what is above the horizon, too."""
 

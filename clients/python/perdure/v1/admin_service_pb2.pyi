@@ -252,7 +252,7 @@ class AuditFinding(_message.Message):
     """Run."""
     kind: _builtins.str
     """What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-    SEQ_GAP, STRANDED.
+    SEQ_GAP, STRANDED, UNREADABLE.
     """
     detail: _builtins.str
     """What exactly."""

@@ -110,6 +110,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     names `holder_run_id`.
     """
+    ERROR_REASON_STORE_DAMAGED: _ErrorReason.ValueType  # 65
+    """DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+    runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries google.rpc.ErrorInfo with domain "perdure" and as
@@ -204,5 +208,9 @@ ERROR_REASON_BAD_REPORT: ErrorReason.ValueType  # 41
 ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 names `holder_run_id`.
+"""
+ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 65
+"""DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -37,6 +37,7 @@ from perdure_server.storage.port import (
     RunSnapshot,
     RunSummary,
     SlotLine,
+    StoreDamagedError,
     StoredEvent,
     StoredRecord,
     StoreError,
@@ -68,10 +69,20 @@ READER_WAIT_S: Final = 30
 _FAILURES: Final = (DBAPIError, sqlite3.Error, UnicodeEncodeError, OverflowError)
 """What the drivers raise: the store fails, or was given text or numbers that it cannot hold."""
 
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 _FEATURES: Final = {
     "durable": Feature(True, "write-ahead log, synchronous=FULL: a commit returns after fdatasync"),
     "replicas": Feature(False, "one process serves one file; the file is locked against a second one"),
 }
+
+
+def _failure(error: Exception) -> StoreError:
+    """A driver's error without statements, parameters and paths: clients are told."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.DatabaseError) and cause.sqlite_errorcode & 0xFF in _DAMAGE:
+        return StoreDamagedError(f"SQLite says: {cause}")
+    return StoreError(f"SQLite says: {cause}")
 
 
 class SqliteStore:
@@ -103,7 +114,7 @@ class SqliteStore:
             try:
                 yield
             except _FAILURES as error:
-                raise StoreError(f"{self._path}: {error}") from error
+                raise _failure(error) from error
 
     @contextmanager
     def _read(self) -> Generator[sa.Connection]:
@@ -112,9 +123,9 @@ class SqliteStore:
             with self._reads.begin() as connection:
                 yield connection
         except _FAILURES as error:
-            raise StoreError(f"{self._path}: {error}") from error
+            raise _failure(error) from error
         except PoolTimeoutError as error:
-            raise StoreError(f"{self._path}: all {READERS} readers are busy") from error
+            raise StoreError(f"all {READERS} readers are busy") from error
 
     def _check_open(self) -> None:
         if self._closed.is_set():

@@ -38,7 +38,9 @@ class FileLock:
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error
+            raise StoreError(
+                f"cannot open {self._path}: {error.strerror}; the folder of a store must be there, and be writable"
+            ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -339,7 +339,7 @@ type AuditFinding struct {
 	// Run.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-	// SEQ_GAP, STRANDED.
+	// SEQ_GAP, STRANDED, UNREADABLE.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What exactly.
 	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`

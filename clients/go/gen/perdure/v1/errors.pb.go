@@ -114,6 +114,9 @@ const (
 	// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 	// names `holder_run_id`.
 	ErrorReason_ERROR_REASON_CONCURRENCY_LIMIT ErrorReason = 52
+	// DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+	// runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+	ErrorReason_ERROR_REASON_STORE_DAMAGED ErrorReason = 65
 )
 
 // Enum value maps for ErrorReason.
@@ -162,6 +165,7 @@ var (
 		40: "ERROR_REASON_STALE_ATTEMPT",
 		41: "ERROR_REASON_BAD_REPORT",
 		52: "ERROR_REASON_CONCURRENCY_LIMIT",
+		65: "ERROR_REASON_STORE_DAMAGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -207,6 +211,7 @@ var (
 		"ERROR_REASON_STALE_ATTEMPT":           40,
 		"ERROR_REASON_BAD_REPORT":              41,
 		"ERROR_REASON_CONCURRENCY_LIMIT":       52,
+		"ERROR_REASON_STORE_DAMAGED":           65,
 	}
 )
 
@@ -242,7 +247,7 @@ var File_perdure_v1_errors_proto protoreflect.FileDescriptor
 const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"\x17perdure/v1/errors.proto\x12\n" +
-	"perdure.v1*\xae\v\n" +
+	"perdure.v1*\xce\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1d\n" +
@@ -287,7 +292,8 @@ const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10'\x12\x1e\n" +
 	"\x1aERROR_REASON_STALE_ATTEMPT\x10(\x12\x1b\n" +
 	"\x17ERROR_REASON_BAD_REPORT\x10)\x12\"\n" +
-	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104BV\n" +
+	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104\x12\x1e\n" +
+	"\x1aERROR_REASON_STORE_DAMAGED\x10ABV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"
 
 var (

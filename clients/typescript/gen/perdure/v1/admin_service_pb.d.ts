@@ -206,7 +206,7 @@ export declare type AuditFinding = Message<"perdure.v1.AuditFinding"> & {
 
   /**
    * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-   * SEQ_GAP, STRANDED.
+   * SEQ_GAP, STRANDED, UNREADABLE.
    *
    * @generated from field: string kind = 2;
    */

@@ -318,6 +318,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CONCURRENCY_LIMIT = 52;
    */
   CONCURRENCY_LIMIT = 52,
+
+  /**
+   * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+   * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+   *
+   * @generated from enum value: ERROR_REASON_STORE_DAMAGED = 65;
+   */
+  STORE_DAMAGED = 65,
 }
 
 /**

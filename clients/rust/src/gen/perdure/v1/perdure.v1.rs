@@ -3274,7 +3274,7 @@ pub struct AuditFinding {
     #[prost(string, tag="1")]
     pub run_id: ::prost::alloc::string::String,
     /// What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-    /// SEQ_GAP, STRANDED.
+    /// SEQ_GAP, STRANDED, UNREADABLE.
     #[prost(string, tag="2")]
     pub kind: ::prost::alloc::string::String,
     /// What exactly.
@@ -3448,6 +3448,9 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     /// names `holder_run_id`.
     ConcurrencyLimit = 52,
+    /// DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+    /// runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+    StoreDamaged = 65,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3499,6 +3502,7 @@ impl ErrorReason {
             Self::StaleAttempt => "ERROR_REASON_STALE_ATTEMPT",
             Self::BadReport => "ERROR_REASON_BAD_REPORT",
             Self::ConcurrencyLimit => "ERROR_REASON_CONCURRENCY_LIMIT",
+            Self::StoreDamaged => "ERROR_REASON_STORE_DAMAGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3547,6 +3551,7 @@ impl ErrorReason {
             "ERROR_REASON_STALE_ATTEMPT" => Some(Self::StaleAttempt),
             "ERROR_REASON_BAD_REPORT" => Some(Self::BadReport),
             "ERROR_REASON_CONCURRENCY_LIMIT" => Some(Self::ConcurrencyLimit),
+            "ERROR_REASON_STORE_DAMAGED" => Some(Self::StoreDamaged),
             _ => None,
         }
     }

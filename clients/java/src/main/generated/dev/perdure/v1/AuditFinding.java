@@ -103,7 +103,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-   * SEQ_GAP, STRANDED.
+   * SEQ_GAP, STRANDED, UNREADABLE.
    * </pre>
    *
    * <code>string kind = 2 [json_name = "kind"];</code>
@@ -125,7 +125,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-   * SEQ_GAP, STRANDED.
+   * SEQ_GAP, STRANDED, UNREADABLE.
    * </pre>
    *
    * <code>string kind = 2 [json_name = "kind"];</code>
@@ -674,7 +674,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-     * SEQ_GAP, STRANDED.
+     * SEQ_GAP, STRANDED, UNREADABLE.
      * </pre>
      *
      * <code>string kind = 2 [json_name = "kind"];</code>
@@ -695,7 +695,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-     * SEQ_GAP, STRANDED.
+     * SEQ_GAP, STRANDED, UNREADABLE.
      * </pre>
      *
      * <code>string kind = 2 [json_name = "kind"];</code>
@@ -717,7 +717,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-     * SEQ_GAP, STRANDED.
+     * SEQ_GAP, STRANDED, UNREADABLE.
      * </pre>
      *
      * <code>string kind = 2 [json_name = "kind"];</code>
@@ -735,7 +735,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-     * SEQ_GAP, STRANDED.
+     * SEQ_GAP, STRANDED, UNREADABLE.
      * </pre>
      *
      * <code>string kind = 2 [json_name = "kind"];</code>
@@ -750,7 +750,7 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-     * SEQ_GAP, STRANDED.
+     * SEQ_GAP, STRANDED, UNREADABLE.
      * </pre>
      *
      * <code>string kind = 2 [json_name = "kind"];</code>

@@ -33,7 +33,7 @@ public interface AuditFindingOrBuilder extends
   /**
    * <pre>
    * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-   * SEQ_GAP, STRANDED.
+   * SEQ_GAP, STRANDED, UNREADABLE.
    * </pre>
    *
    * <code>string kind = 2 [json_name = "kind"];</code>
@@ -43,7 +43,7 @@ public interface AuditFindingOrBuilder extends
   /**
    * <pre>
    * What kind: STATE_DIFFERS, HEAD_DIFFERS, KEYFRAME_DIFFERS, OBLIGATIONS_DIFFER, CHAIN_BROKEN,
-   * SEQ_GAP, STRANDED.
+   * SEQ_GAP, STRANDED, UNREADABLE.
    * </pre>
    *
    * <code>string kind = 2 [json_name = "kind"];</code>

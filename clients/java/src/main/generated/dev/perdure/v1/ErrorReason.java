@@ -362,6 +362,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_CONCURRENCY_LIMIT = 52;</code>
    */
   ERROR_REASON_CONCURRENCY_LIMIT(52),
+  /**
+   * <pre>
+   * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+   * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+   * </pre>
+   *
+   * <code>ERROR_REASON_STORE_DAMAGED = 65;</code>
+   */
+  ERROR_REASON_STORE_DAMAGED(65),
   UNRECOGNIZED(-1),
   ;
 
@@ -719,6 +728,15 @@ public enum ErrorReason
    * <code>ERROR_REASON_CONCURRENCY_LIMIT = 52;</code>
    */
   public static final int ERROR_REASON_CONCURRENCY_LIMIT_VALUE = 52;
+  /**
+   * <pre>
+   * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
+   * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
+   * </pre>
+   *
+   * <code>ERROR_REASON_STORE_DAMAGED = 65;</code>
+   */
+  public static final int ERROR_REASON_STORE_DAMAGED_VALUE = 65;
 
 
   public final int getNumber() {
@@ -788,6 +806,7 @@ public enum ErrorReason
       case 40: return ERROR_REASON_STALE_ATTEMPT;
       case 41: return ERROR_REASON_BAD_REPORT;
       case 52: return ERROR_REASON_CONCURRENCY_LIMIT;
+      case 65: return ERROR_REASON_STORE_DAMAGED;
       default: return null;
     }
   }

@@ -35,7 +35,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       descriptor;
   static {
     java.lang.String[] descriptorData = {
-      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\256\013" +
+      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\316\013" +
       "\n\013ErrorReason\022\034\n\030ERROR_REASON_UNSPECIFIE" +
       "D\020\000\022\036\n\032ERROR_REASON_INVALID_FIELD\020\001\022\035\n\031E" +
       "RROR_REASON_INVALID_JSON\020\002\022\"\n\036ERROR_REAS" +
@@ -72,9 +72,10 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "TED\020&\022\036\n\032ERROR_REASON_LIMIT_REACHED\020\'\022\036\n" +
       "\032ERROR_REASON_STALE_ATTEMPT\020(\022\033\n\027ERROR_R" +
       "EASON_BAD_REPORT\020)\022\"\n\036ERROR_REASON_CONCU" +
-      "RRENCY_LIMIT\0204BV\n\016dev.perdure.v1P\001ZBgith" +
-      "ub.com/perdure-dev/perdure/clients/go/ge" +
-      "n/perdure/v1;perdurev1b\006proto3"
+      "RRENCY_LIMIT\0204\022\036\n\032ERROR_REASON_STORE_DAM" +
+      "AGED\020ABV\n\016dev.perdure.v1P\001ZBgithub.com/p" +
+      "erdure-dev/perdure/clients/go/gen/perdur" +
+      "e/v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
