@@ -43,6 +43,7 @@ from tests.api.plan_rules import (
     SOON,
     TERMS,
     VALUE,
+    VARS_OPS,
     WAIT_KEY,
     failure,
     plan,
@@ -114,6 +115,17 @@ FILTER: Rules = {
     "ended_from": (INSTANT,),
     "ended_before": (INSTANT,),
 }
+
+
+NOT_OF_FAILED = {"statuses[0]", "activities[0]"}
+
+
+def failed_filter() -> pb.RunFilter:
+    """A filter with all fields that speak of failed runs."""
+    found = run_filter()
+    del found.activities[:]
+    found.statuses[:] = [common_pb2.RUN_STATUS_FAILED]
+    return found
 
 
 def hello() -> wpb.Hello:
@@ -252,6 +264,69 @@ RUN_CASES = [
         pb.ResolveStepRequest(run_id="r", step_id=1, failed=failure()),
         run_validation.resolve_step,
         under("failed", FAILURE),
+    ),
+    Case(
+        pb.RetryRunRequest(
+            namespace="n",
+            request_id="i",
+            run_id="r",
+            vars_ops=[
+                model_pb2.VarsOp(path="/a", set_json="1"),
+                model_pb2.VarsOp(path="/b", append_json="1"),
+                model_pb2.VarsOp(path="/c", remove=True),
+            ],
+            from_node=True,
+            deadline=SOON,
+            pause=True,
+            retried_by="b",
+        ),
+        run_validation.retry_run,
+        {**CHANGE, **VARS_OPS, "deadline": (INSTANT,), "retried_by": BY},
+    ),
+    Case(
+        pb.RetryRunsRequest(
+            namespace="n",
+            request_id="i",
+            filter=failed_filter(),
+            page_size=1,
+            page_token="t",
+            dry_run=True,
+            from_node=True,
+            deadline=SOON,
+            pause=True,
+            retried_by="b",
+        ),
+        run_validation.retry_runs,
+        {
+            **PAGED,
+            "namespace": (OPTIONAL_ID,),
+            "request_id": BY,
+            "deadline": (INSTANT,),
+            "retried_by": BY,
+            **under("filter", {path: rule for path, rule in FILTER.items() if path not in NOT_OF_FAILED}),
+            "filter.statuses[0]": (Kind((0, 1, 2, 3, 5, 99, -1)),),
+            "filter.activities": (Kind(([1], [0])),),
+        },
+    ),
+    Case(
+        pb.MigrateRunRequest(
+            namespace="n",
+            request_id="i",
+            run_id="r",
+            workflow_version="v",
+            node_map={"a": "b"},
+            migrated_by="b",
+        ),
+        run_validation.migrate_run,
+        {
+            **CHANGE,
+            "workflow_version": (OPTIONAL_ID,),
+            "node_map": (
+                Kind(({"a b": "b"}, {"": "b"}, {str(number): "x" for number in range(2_001)})),
+                Kind(({"a": ""}, {"a": "a b"}, {"a": "x" * 129}), reported="[a]"),
+            ),
+            "migrated_by": BY,
+        },
     ),
     Case(
         pb.EmitEventRequest(

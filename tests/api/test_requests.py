@@ -57,6 +57,9 @@ FREE = {
     "heartbeats": "messages of task tokens",
     "reports": "test_work_codec",
     "rerun": "an empty message",
+    "from_node": "a flag",
+    "pause": "a flag",
+    "dry_run": "a flag",
 }
 
 

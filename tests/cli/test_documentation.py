@@ -14,7 +14,10 @@ from perdure_server.cli.spec_file import read_spec, spec_form
 from tests.e2e.processes import ROOT
 
 GROUPS = {
-    "run": ("start", "get", "list", "tree", "wait", "resume", "cancel", "pause", "unpause", "resolve", "tick"),
+    "run": (
+        *("start", "get", "list", "tree", "wait", "resume", "cancel", "pause", "unpause", "resolve", "tick"),
+        *("retry", "retry-failed", "migrate"),
+    ),
     "ledger": ("show", "tail", "verify"),
     "workflow": ("register", "validate", "list", "show", "set-default"),
     "event": ("emit", "list"),

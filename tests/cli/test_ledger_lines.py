@@ -156,9 +156,21 @@ def decisions() -> Iterator[Told]:
     yield told("kept without effect", records_pb2.LateResult())
 
 
+def repairs() -> Iterator[Told]:
+    """Records of runs that were opened again, or moved."""
+    slots = Slots()
+    ops = records_pb2.VarsOps(ops=[model_pb2.VarsOp(path="/a", set_json="1")])
+    again = records_pb2.Reopened(vars_ops=slots.put(ops), entry=TO_SHIP, paused=True, retried_by="ada")
+    yield told("repairs /a  from the node  paused  by ada", again, slots)
+    in_doubt = "IN_DOUBT: it may have been executed; `perdure run resolve` decides  the effect again"
+    yield told(in_doubt, records_pb2.Reopened(in_doubt=True))
+    moved = records_pb2.Migrated(from_version="a" * 64, to_version="b" * 64, entry=TO_SHIP, requeued=True)
+    yield told(f"{'a' * 12} to {'b' * 12}  at ship  handed out again", moved)
+
+
 def bodies() -> list[Told]:
     """A body of each kind."""
-    return [*steps(), *waits(), *decisions()]
+    return [*steps(), *waits(), *decisions(), *repairs()]
 
 
 @pytest.mark.parametrize(("body", "slots", "line"), bodies(), ids=lambda value: type(value).__name__)

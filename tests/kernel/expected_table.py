@@ -51,6 +51,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "resolves": ("ResolveStep/rerun", "ResolveStep/completed", "ResolveStep/failed", "ResolveStep/other"),
     "budgets": ("TickBudget", "TickBudget/0"),
+    "retries": ("Retry", "Retry/deadline", "Retry/from_node"),
+    "moves": ("Migrate", "Migrate/unmapped", "Migrate/same"),
 }
 
 NONE: Final = """
@@ -70,6 +72,8 @@ resolves: RUN_NOT_FOUND
 budgets: RUN_NOT_FOUND
 EventOffered: RUN_NOT_FOUND
 SlotGranted: RUN_NOT_FOUND
+retries: RUN_NOT_FOUND
+moves: RUN_NOT_FOUND
 """
 
 QUEUED_NODE: Final = """
@@ -93,6 +97,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =                             # same step, same visit
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 QUEUED_LAPSED: Final = """
@@ -116,6 +124,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 QUEUED_EFFECT: Final = QUEUED_NODE
@@ -140,6 +152,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 QUEUED_SERVER_NODE: Final = """
@@ -163,6 +179,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =
+Migrate/unmapped: migrated > RUNNING QUEUED | =
+Migrate/same: nothing | =
 """
 
 LEASED_NODE: Final = """
@@ -193,6 +213,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =                             # a plan would be of the other version
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 LEASED_EFFECT: Final = """
@@ -223,6 +247,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING LEASED | =                             # no version in an effect: it goes on
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 LEASED_BEGUN: Final = """
@@ -253,6 +281,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING LEASED | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 BACKOFF_RETRY: Final = """
@@ -275,6 +307,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING BACKOFF | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 BACKOFF_START: Final = """
@@ -296,6 +332,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING BACKOFF | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 # In line for a slot of its concurrency key: no timer but the deadline.
@@ -317,6 +357,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: requeued > RUNNING QUEUED | NOT_DUE                 # while paused, others pass it
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING BACKOFF | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 # The deadline of this wait has no node: "fails the step DEADLINE".
@@ -342,6 +386,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > WAITING WAITING | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 WAITING_USER: Final = """
@@ -366,6 +414,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > WAITING WAITING | =                            # the wait keeps its id
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 WAITING_UNTIL: Final = """
@@ -390,6 +442,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > WAITING WAITING | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 WAITING_CHILD: Final = """
@@ -417,6 +473,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > WAITING WAITING | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 PARKED_POISON: Final = """
@@ -441,6 +501,10 @@ ResolveStep/other: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING PARKED | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 PARKED_IN_DOUBT: Final = PARKED_POISON
@@ -464,6 +528,10 @@ TickBudget: budget_added > RUNNING QUEUED | =                      # while pause
 TickBudget/0: nothing | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING IDLE | =
+Migrate/unmapped: MIGRATION_REFUSED | =
+Migrate/same: nothing | =
 """
 
 CANCELLING: Final = """
@@ -490,6 +558,10 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+Migrate: migrated > RUNNING QUEUED | =
+Migrate/unmapped: migrated > RUNNING QUEUED | =
+Migrate/same: nothing | =
 """
 
 ENDED_COMPLETED: Final = """
@@ -513,6 +585,8 @@ resolves: RUN_ENDED
 budgets: RUN_ENDED
 EventOffered: RUN_ENDED
 SlotGranted: NOT_DUE
+retries: RUN_NOT_FAILED
+moves: RUN_ENDED
 """
 
 ENDED_CANCELLED: Final = """
@@ -540,13 +614,35 @@ resolves: RUN_ENDED
 budgets: RUN_ENDED
 EventOffered: RUN_ENDED
 SlotGranted: NOT_DUE
+retries: RUN_NOT_FAILED
+moves: RUN_ENDED
 """
 
-ENDED_DEADLINE: Final = ENDED_CANCELLED.replace("CANCELLED NONE", "FAILED NONE")
+_REOPENED: Final = """
+Retry: DEADLINE_PASSED                                             # that of the run: it would fail again at once
+Retry/deadline: reopened > RUNNING QUEUED
+Retry/from_node: reopened > RUNNING QUEUED
+"""
+
+ENDED_DEADLINE: Final = ENDED_CANCELLED.replace("CANCELLED NONE", "FAILED NONE").replace(
+    "\nretries: RUN_NOT_FAILED\n", _REOPENED
+)
+
+ENDED_FAILED: Final = ENDED_COMPLETED.replace("\nretries: RUN_NOT_FAILED\n", _REOPENED)
+
+# The irreversible effect began, and then failed: it may have been executed.
+ENDED_IN_DOUBT: Final = ENDED_COMPLETED.replace(
+    "\nretries: RUN_NOT_FAILED\n",
+    """
+Retry: DEADLINE_PASSED
+Retry/deadline: reopened > RUNNING PARKED
+Retry/from_node: EFFECT_IN_DOUBT
+""",
+)
 
 ROWS: Final[Mapping[str, str]] = {
     name: text
     for name, text in [*globals().items(), *vars(expected_joins).items()]
-    if name.isupper() and isinstance(text, str) and name not in {"GROUPS", "ROWS"}
+    if name.isupper() and isinstance(text, str) and name not in {"GROUPS", "ROWS", "_REOPENED"}
 }
 """Name of a row to its block."""

@@ -27,10 +27,13 @@ from perdure_server.kernel.records import (
     ChildEnded,
     EventConsumed,
     Joined,
+    Migrated,
     Record,
     RecordKind,
+    Reopened,
     RequeueCause,
     Requeued,
+    Resolution,
     Resumed,
     RunStarted,
     StepCompleted,
@@ -74,12 +77,15 @@ def check_ledger(records: Sequence[Record]) -> None:
 
 
 def _check_ends(records: Sequence[Record]) -> None:
-    kinds = [record.kind for record in records]
-    ends = [number for number, kind in enumerate(kinds) if kind in ENDS]
-    assert len(ends) <= 1, "a run ends once"
-    if ends:
-        after = set(kinds[ends[0] + 1 :])
-        assert after <= {RecordKind.LATE_RESULT}, f"after the end only late results, not {after}"
+    end: RecordKind | None = None
+    for record in records:
+        if record.kind is RecordKind.REOPENED:
+            assert end is RecordKind.FAILED, "only a failed run is opened again"
+            end = None
+        elif end is not None:
+            assert record.kind is RecordKind.LATE_RESULT, f"after the end only late results, not {record.kind.name}"
+        elif record.kind in ENDS:
+            end = record.kind
 
 
 def _check_visits(records: Sequence[Record]) -> None:
@@ -89,15 +95,42 @@ def _check_visits(records: Sequence[Record]) -> None:
         if entry is not None:
             visits[entry.node_id] += 1
             assert entry.visit == visits[entry.node_id], f"seq {record.seq}: every entry of a node is one visit"
+        if isinstance(record.body, Reopened) and record.body.entry is not None:
+            again = record.body.entry
+            assert again.visit == visits[again.node_id], f"seq {record.seq}: a retry is no visit"
+        if isinstance(record.body, Migrated):
+            _check_moved_visits(record, record.body, visits)
+
+
+def _check_moved_visits(record: Record, body: Migrated, visits: Counter[str]) -> None:
+    """Where a node has another name, its visits are counted on, and no visit that was there before comes again."""
+    node_id, there = body.entry.node_id, visits[body.entry.node_id]
+    stays = node_id == record.node_id or there < record.visit
+    assert body.entry.visit == (record.visit if stays else there + 1), f"seq {record.seq}: {body}"
+    before = Counter(visits)
+    for old, new in body.node_map:
+        if old in before:
+            visits[new] = max(visits[new], before[old])
+    visits[node_id] = max(visits[node_id], body.entry.visit)
 
 
 def _check_steps(records: Sequence[Record]) -> None:
-    attempts: Counter[int] = Counter()
+    attempts: Counter[str] = Counter()
     outcomes: Counter[int] = Counter()
+    at_effect = False
     for record in records:
+        body = record.body
+        if entry_of(record) is not None:
+            attempts.clear()
+        if isinstance(body, Reopened) and body.entry is not None and at_effect:
+            attempts["node"] = 0  # back from the effect: a step of its own
+        at_effect = (at_effect or (isinstance(body, StepCompleted) and body.effect is not None)) and not (
+            entry_of(record) is not None or (isinstance(body, Reopened) and body.entry is not None)
+        )
         if record.kind is RecordKind.STEP_STARTED:
-            attempts[record.step_id] += 1
-            assert record.attempt == attempts[record.step_id], f"seq {record.seq}: every hand-out is attempt + 1"
+            what = "effect" if record.idempotency_key else "node"
+            attempts[what] += 1
+            assert record.attempt == attempts[what], f"seq {record.seq}: every hand-out of a visit is attempt + 1"
             assert record.worker_id, f"seq {record.seq}: an attempt has a worker"
         if settles(record):
             outcomes[record.step_id] += 1
@@ -107,8 +140,12 @@ def _check_steps(records: Sequence[Record]) -> None:
 def _check_begun(records: Sequence[Record]) -> None:
     """Once begun, an attempt is not repeated by itself: it was reported, given back, or somebody decided."""
     begun: set[int] = set()
+    doubtful = False
     for record in records:
         body = record.body
+        doubtful = record.kind is RecordKind.STEP_BEGUN or (doubtful and not _clears_doubt(record))
+        if isinstance(body, Reopened):
+            assert body.in_doubt == doubtful, f"seq {record.seq}: only what had not begun is executed again unasked"
         if record.kind is RecordKind.STEP_BEGUN:
             begun.add(record.step_id)
         elif isinstance(body, Requeued) and body.cause is RequeueCause.RELEASED:
@@ -119,6 +156,18 @@ def _check_begun(records: Sequence[Record]) -> None:
             begun.discard(record.step_id)
         elif record.kind is RecordKind.STEP_STARTED:
             assert record.step_id not in begun, f"seq {record.seq}: a begun step was handed out again"
+
+
+def _clears_doubt(record: Record) -> bool:
+    """Whether a begun effect is not, or no longer, one that may have been executed by the present attempt."""
+    body = record.body
+    if isinstance(body, Requeued):
+        return body.cause is RequeueCause.RELEASED
+    if isinstance(body, StepCompleted) and body.failure is not None and body.next is None:
+        return bool(body.retry_at)
+    if isinstance(body, Unparked):
+        return body.resolution is Resolution.RERUN
+    return entry_of(record) is not None or isinstance(body, StepCompleted)
 
 
 def check_run(run: RunState, vars_limit: int) -> None:
@@ -135,6 +184,8 @@ def check_run(run: RunState, vars_limit: int) -> None:
     size = len(dump_json(run.vars))
     assert size <= run.vars_bytes, "the known size of vars is an upper bound"
     assert size <= vars_limit
+    assert (run.failed_step is not None) == (run.status is RunStatus.FAILED), "what failed can be retried"
+    assert run.ended == bool(run.ended_at)
     if run.ended:
         assert due == type(due)(), "an ended run obliges to nothing"
         assert run.ended_at

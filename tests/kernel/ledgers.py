@@ -99,6 +99,15 @@ SPEC: Final = WorkflowSpec(
     },
 )
 SPEC_WITH_CLEANUP: Final = replace(SPEC, on_cancel_node="cleanup")
+TARGET: Final = replace(
+    SPEC,
+    version="1" * 64,
+    nodes={
+        **{node_id: node for node_id, node in SPEC.nodes.items() if node_id != "work"},
+        "labour": NodeSpec("labour", queue="heavy"),
+    },
+)
+"""Another version, in which "work" is called "labour"."""
 
 
 def fold(records: Iterable[Record]) -> RunState:
@@ -331,6 +340,12 @@ def _joins() -> dict[str, Ledger]:
     }
 
 
+def _failed(ledger: Ledger) -> Ledger:
+    """The leased step fails for good, and the run with it."""
+    failure = Failure("BROKEN", "no")
+    return ledger.add(StepCompleted(failure=failure), StepStatus.FAILED, ledger.attempt).add(Failed(failure))
+
+
 def _canonical() -> dict[str, Ledger]:
     failure = Failure("BUSY", "try again", retryable=True)
     return {
@@ -360,6 +375,10 @@ def _canonical() -> dict[str, Ledger]:
         "CANCELLING": at_work().leased().add(CancelRequested("enough", entry("cleanup"))),
         "ENDED_COMPLETED": at_work().leased().add(StepCompleted(), StepStatus.COMPLETED, 1).add(Completed(Leaf(b"{}"))),
         "ENDED_CANCELLED": at_work().leased().add(Cancelled("enough")),
+        "ENDED_FAILED": _failed(at_work().leased().planned(charge(Risk.IDEMPOTENT)).leased()),
+        "ENDED_IN_DOUBT": _failed(
+            at_work().leased().planned(charge()).leased().add(StepBegun("charge"), StepStatus.STARTED, 1)
+        ),
         "ENDED_DEADLINE": at_work().leased().add(Failed(Failure("RUN_DEADLINE"))),
     }
 

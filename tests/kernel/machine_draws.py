@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from hypothesis import strategies as st
@@ -29,6 +30,19 @@ SPECS: Final = {
         workflow("a", "b", DONE, workflow_id="plain"),
     )
 }
+
+OTHERS: Final = {
+    name: replace(
+        spec,
+        version="1" * 64,
+        nodes={
+            **{node_id: node for node_id, node in spec.nodes.items() if node_id != "b"},
+            "bb": m.NodeSpec("bb", on_error_node="a"),
+        },
+    )
+    for name, spec in SPECS.items()
+}
+"""The workflows again, with "b" called "bb"."""
 
 FLOWS = st.sampled_from(["undoing", "plain"])
 INDEX = st.integers(0, 40)

@@ -19,10 +19,12 @@ from perdure_server.kernel.inputs import (
     EventOffered,
     Input,
     LeaseLapsed,
+    Migrate,
     NodePlanned,
     Pause,
     ResolveStep,
     Resume,
+    Retry,
     SlotGranted,
     StartRun,
     StepLeased,
@@ -45,7 +47,7 @@ from perdure_server.kernel.model import (
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
-from tests.kernel.ledgers import AT, FLOOR
+from tests.kernel.ledgers import AT, DAY_US, FLOOR, SPEC, TARGET
 
 PLAN: Final = StepPlan(next_node="after")
 RESULT: Final = EffectResult(Leaf(b'"done"'))
@@ -145,4 +147,10 @@ INPUTS: Final[Mapping[str, Callable[[RunState | None], Input]]] = {
     "TickBudget/0": lambda _run: TickBudget(0),
     "SlotGranted": lambda _run: SlotGranted(),
     "EventOffered": lambda _run: EventOffered("go", Leaf(b"1"), "event-1", "somebody"),
+    "Retry": lambda _run: Retry(retried_by="somebody"),
+    "Retry/deadline": lambda _run: Retry(deadline_at=AT + 4 * DAY_US),
+    "Retry/from_node": lambda _run: Retry(deadline_at=AT + 4 * DAY_US, from_node=True),
+    "Migrate": lambda _run: Migrate(TARGET, {"work": "labour"}, "somebody"),
+    "Migrate/unmapped": lambda _run: Migrate(TARGET),
+    "Migrate/same": lambda _run: Migrate(SPEC),
 }

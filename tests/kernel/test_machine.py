@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
-from perdure_server.kernel.decision import Decision, EventAppend, MailKind, Rejection
+from perdure_server.kernel.decision import Decision, EventAppend, MailKind, Reason, Rejection
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
@@ -22,6 +22,7 @@ from tests.kernel.machine_draws import (
     FLOWS,
     INDEX,
     NAMES,
+    OTHERS,
     PLANS,
     RARE_FAILURES,
     REMOTE,
@@ -56,7 +57,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(dict(SPECS))
+        self.world = World(dict(SPECS), dict(OTHERS))
 
     def pick(self, index: int, *activities: m.Activity) -> m.RunState:
         """One of the runs; most of the time one in one of `activities`, if there is one."""
@@ -307,6 +308,57 @@ class Interleavings(RuleBasedStateMachine):
         plan = m.StepPlan(next_node="a") if node and resolution is Resolution.COMPLETED else None
         taken = self.world.submit(run.run_id, i.ResolveStep(step_id, resolution, plan=plan))
         assert isinstance(taken, Decision) == (run.activity is m.Activity.PARKED)
+
+    @act(from_node=st.booleans(), pause=st.booleans(), repair=st.booleans())
+    def retry(self, index: int, from_node: bool, pause: bool, repair: bool) -> None:
+        """Somebody opens a run again; most of the time one that failed."""
+        runs = list(self.world.runs.values())
+        failed = [run for run in runs if run.status is m.RunStatus.FAILED] if index % 8 else []
+        run = (failed or runs)[index % len(failed or runs)]
+        live = sum(not other.ended for other in runs)
+        if live >= 4:
+            return
+        ops = (m.VarsOp("/repaired", "set", Leaf.of(index)),) if repair else ()
+        event = i.Retry(ops, from_node, self.world.now + 60 * S if run.deadline_at else 0, pause)
+        taken = self.world.submit(run.run_id, event)
+        if isinstance(taken, Rejection):
+            expected = {Reason.RUN_NOT_FAILED} if run.failed_step is None else {Reason.EFFECT_IN_DOUBT}
+            assert taken.reason in expected
+            return
+        again, failed_step = self.world.runs[run.run_id], run.failed_step
+        assert failed_step is not None
+        assert again.step is not None
+        assert (again.step.node_id, again.step.visit) == (failed_step.node_id, failed_step.visit)
+        assert (again.visits, again.reopened, again.paused) == (run.visits, run.reopened + 1, pause)
+        assert again.step.failures == 0
+        if not from_node:
+            assert again.step.effect == failed_step.effect, "the same effect, with the same key"
+            assert again.step.attempt == failed_step.attempt
+
+    @act(mapped=st.booleans(), back=st.booleans())
+    def migrate(self, index: int, mapped: bool, back: bool) -> None:
+        """Somebody moves a run to the other version, or back."""
+        run = self.pick(index)
+        here = self.world.spec_of(run)
+        there = next(spec[run.workflow_id] for spec in (OTHERS, SPECS) if spec[run.workflow_id] is not here)
+        target = there if back or here.version == SPECS[run.workflow_id].version else here
+        names = ({"b": "bb"} if "b" in here.nodes else {"bb": "b"}) if mapped and target is there else {}
+        taken = self.world.submit(run.run_id, i.Migrate(target, names))
+        moved = self.world.runs[run.run_id]
+        if isinstance(taken, Rejection):
+            assert taken.reason is (Reason.RUN_ENDED if run.ended else Reason.MIGRATION_REFUSED)
+            assert run.ended or not mapped, "with every node mapped, nothing stands in the way"
+            return
+        assert moved.workflow_version == target.version
+        assert moved.current_node in target.nodes
+        assert moved.step is not None
+        assert run.step is not None
+        assert moved.step.step_id == run.step.step_id
+        assert (moved.waiting is None) == (run.waiting is None)
+        if run.step.effect is not None:
+            assert moved.step.effect is not None
+            assert moved.step.effect.idempotency_key == run.step.effect.idempotency_key
+            assert moved.activity is run.activity
 
     @rule(seconds=st.integers(-30, 60))
     def clock(self, seconds: int) -> None:

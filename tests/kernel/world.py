@@ -60,10 +60,12 @@ class World:
     """All runs there are.
 
     Args:
-        specs: the workflows, by id.
+        specs: the workflows, by id, in the versions that runs start with.
+        others: further versions, by id.
     """
 
     specs: dict[str, m.WorkflowSpec]
+    others: dict[str, m.WorkflowSpec] = field(default_factory=dict[str, m.WorkflowSpec])
     now: int = AT
     position: int = 0
     runs: dict[str, m.RunState] = field(default_factory=dict[str, m.RunState])
@@ -80,11 +82,19 @@ class World:
         """What a decision about `run` may look at."""
         return Env(
             now=self.now,
-            spec=self.specs[run.workflow_id if run else workflow_id],
+            spec=self.spec_of(run) if run else self.specs[workflow_id],
             horizon=self.position,
             new_id=lambda: f"run-{next(self.numbers)}",
             workflows=lambda name, _version: self.specs.get(name),
             limits=LIMITS,
+        )
+
+    def spec_of(self, run: m.RunState) -> m.WorkflowSpec:
+        """The version that a run is of."""
+        return next(
+            kind[run.workflow_id]
+            for kind in (self.specs, self.others)
+            if kind[run.workflow_id].version == run.workflow_version
         )
 
     def start(self, workflow_id: str, event: i.StartRun) -> None:
@@ -219,7 +229,10 @@ class World:
         assert isinstance(self.submit(run_id, offered), Rejection), "and taken once"
 
     def deliver(self, mail: Mail) -> None:
-        """Hands one mail to its receiver; it is consumed either way."""
+        """Hands one mail to its receiver; it is consumed either way, unless the child was opened again meanwhile."""
+        if mail.kind is MailKind.CHILD_ENDED and not self.runs[mail.from_run_id].ended:
+            assert self.runs[mail.from_run_id].reopened, "a child's end is told when it has ended"
+            return
         self.mail.remove(mail)
         receiver = self.runs[mail.to_run_id]
         if mail.kind is MailKind.CANCEL:
@@ -227,9 +240,9 @@ class World:
             assert isinstance(taken, Decision)
             return
         child = self.runs[mail.from_run_id]
-        assert child.ended, "a child's end is told when it has ended"
         told = self.submit(mail.to_run_id, i.ChildEndSeen(child.run_id, child.status, child.output, child.error))
-        assert isinstance(told, Decision) or receiver.ended, "a run that goes on hears of its children"
+        forgotten = receiver.reopened or child.reopened
+        assert isinstance(told, Decision) or receiver.ended or forgotten, "a run that goes on hears of its children"
 
     def report(self, token: Token, outcome: m.StepPlan | m.EffectOutcome, carried: m.EffectOutcome | None) -> None:
         """A worker reports one of its attempts, new or old. `late` tells which reports must be kept."""

@@ -12,6 +12,7 @@ from perdure.connection import DEFAULT_TIMEOUT_S, Connection, TlsConfig, open_ch
 from perdure.json_text import JsonObject
 from perdure.ledger import LedgerScope
 from perdure.ledger_calls import LedgerCalls
+from perdure.lifecycle_calls import LifecycleCalls
 from perdure.run_calls import RunCalls
 from perdure.run_handle import RunHandle
 from perdure.runs import StartOptions, View
@@ -22,7 +23,7 @@ from perdure.workflow_calls import WorkflowCalls
 DEFAULT_TARGET = "localhost:7171"
 
 
-class Client(RunCalls, WorkflowCalls, LedgerCalls, AdminCalls):
+class Client(RunCalls, LifecycleCalls, WorkflowCalls, LedgerCalls, AdminCalls):
     """A connection to a Perdure server and a namespace of it. Keep one for the life of the process.
 
     Make it with `Client.connect`. Calls are repeated while they can succeed, within one deadline of 30 s (long

@@ -265,6 +265,8 @@ class RunState:
     children: tuple[ChildState, ...]
     trace_context: TraceContext = field(default_factory=TraceContext)
     concurrency: RunConcurrency | None = None
+    failed_step: StepState | None = None
+    reopened: int = 0
 
     @property
     def is_ended(self) -> bool:
@@ -303,6 +305,8 @@ class RunState:
             deadline=instant_or_none(message, "deadline"),
             seq=message.seq,
             head_hash=message.head_hash,
+            failed_step=StepState.from_wire(message.failed_step) if message.HasField("failed_step") else None,
+            reopened=message.reopened,
             step=StepState.from_wire(message.step) if message.HasField("step") else None,
             step_budget=message.step_budget,
             visits=dict(message.visits),

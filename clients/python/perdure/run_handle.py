@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from perdure.instants import Span
 from perdure.json_text import Json, JsonObject
 from perdure.ledger import LedgerEntry, RecordView
+from perdure.lifecycle_calls import RetryOptions
 from perdure.model import Failure, RunState
 from perdure.pages import Pages
 from perdure.plan import Plan
-from perdure.runs import CompletedEffect, RunReply, TickReply, Until, View
+from perdure.runs import CompletedEffect, MigrateReply, RunReply, TickReply, Until, View
 from perdure.subscription import RunWatch, Subscription
 from perdure.values import RunStatus
 
@@ -112,6 +114,16 @@ class RunHandle:
     ) -> RunReply:
         """Decides about its parked step."""
         return await self._client.resolve_step(self.run_id, step_id, resolution, resolved_by=resolved_by)
+
+    async def retry(self, **options: Unpack[RetryOptions]) -> RunReply:
+        """Opens it again at the step it failed at; see `Client.retry_run`, which can also repair its vars."""
+        return await self._client.retry_run(self.run_id, **options)
+
+    async def migrate(
+        self, workflow_version: str = "", *, node_map: Mapping[str, str] | None = None, dry_run: bool = False
+    ) -> MigrateReply:
+        """Moves it to another version of its workflow; see `Client.migrate_run`."""
+        return await self._client.migrate_run(self.run_id, workflow_version, node_map=node_map, dry_run=dry_run)
 
     def watch(self, *, view: View = "full") -> RunWatch:
         """The run as it stands, then after changes, until it has ended."""

@@ -148,6 +148,53 @@ class TickReply(RunReply):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryOutcome:
+    """What became of one run of a RetryRuns. `reason` and `message` say why it was not `retried`."""
+
+    run_id: str
+    retried: bool
+    seq: int
+    status: RunStatus
+    activity: RunActivity
+    reason: str
+    message: str
+
+    @classmethod
+    def from_wire(cls, message: run_service_pb2.RetryOutcome) -> Self:
+        """From the contract's RetryOutcome."""
+        return cls(
+            message.run_id,
+            message.retried,
+            message.seq,
+            RunStatus.from_wire(message.status),
+            RunActivity.from_wire(message.activity),
+            message.reason,
+            message.message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFault:
+    """Why a run cannot move: `node_id`, which the run or the map names at `place`."""
+
+    node_id: str
+    place: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateReply(RunReply):
+    """A run that was moved, or what a dry run found; see the contract's MigrateRunResponse."""
+
+    from_version: str
+    to_version: str
+    current_node: str
+    requeued: bool
+    faults: tuple[MigrationFault, ...]
+    left_behind: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunCount:
     """How many runs match: exactly `count`, or at least that many."""
 

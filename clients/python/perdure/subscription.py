@@ -47,6 +47,7 @@ class SubscribeOptions(TypedDict, total=False):
 
 
 _WATCH_HEARTBEAT_S = 15.0
+_AFTER_AN_END = (RecordKind.LATE_RESULT, RecordKind.REOPENED)
 
 
 class Subscription:
@@ -159,8 +160,8 @@ class Subscription:
 class Density:
     """Checks that the records of each run follow each other: seq is 1, 2, 3 ... without gap or repeat.
 
-    Runs that have ended are forgotten, so that following everything for days stays small; only late results
-    may still come for them.
+    Runs that have ended are forgotten, so that following everything for days stays small; late results and
+    retries may still come for them.
     """
 
     def __init__(self, request: pb.SubscribeLedgerRequest) -> None:
@@ -179,7 +180,7 @@ class Density:
         for entry in entries:
             run_id, seq = entry.run_id, entry.seq
             last = self._last.get(run_id)
-            if last is None and self._from_beginning and entry.kind is not RecordKind.LATE_RESULT:
+            if last is None and self._from_beginning and entry.kind not in _AFTER_AN_END:
                 last = 0
             if last is not None and seq != last + 1:
                 raise DataLoss(

@@ -100,6 +100,39 @@ class _Wrapping(Generic[_P, _T, _Item]):
         return call
 
 
+class _Streaming(Generic[_P, _T]):
+    """An asynchronous generator of the asynchronous half, iterated over."""
+
+    def __init__(self, method: Callable[Concatenate[Any, _P], AsyncIterator[_T]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: object) -> Self: ...
+    @overload
+    def __get__(self, instance: _Facade, owner: object) -> Callable[_P, Iterator[_T]]: ...
+    def __get__(self, instance: _Facade | None, owner: object) -> Self | Callable[_P, Iterator[_T]]:
+        if instance is None:
+            return self
+        method = self._method
+
+        @functools.wraps(method)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
+            return _each(instance.portal, method(instance.asynchronous, *args, **kwargs))
+
+        return call
+
+
+def _each(portal: Portal, items: AsyncIterator[_Item]) -> Iterator[_Item]:
+    ended = object()
+
+    async def step() -> Any:
+        return await anext(items, ended)
+
+    while (item := portal.run(step())) is not ended:
+        yield item
+
+
 class Pages(Generic[_T]):
     """A list, fetched as it is read."""
 
@@ -142,16 +175,7 @@ class _Stream(Generic[_T]):
         self.portal.run(self.asynchronous.__aexit__(kind, error, traceback))
 
     def __iter__(self) -> Iterator[_T]:
-        return self._each(self.asynchronous)
-
-    def _each(self, items: AsyncIterator[_Item]) -> Iterator[_Item]:
-        ended = object()
-
-        async def step() -> Any:
-            return await anext(items, ended)
-
-        while (item := self.portal.run(step())) is not ended:
-            yield item
+        return _each(self.portal, self.asynchronous)
 
 
 class Subscription(_Stream[LedgerEntry]):
@@ -163,7 +187,7 @@ class Subscription(_Stream[LedgerEntry]):
 
     def batches(self) -> Iterator[LedgerBatch]:
         """Entries as they come together, with the cursor that covers them."""
-        return self._each(self._subscription.batches())
+        return _each(self.portal, self._subscription.batches())
 
     @property
     def cursor(self) -> str:
@@ -207,6 +231,8 @@ class RunHandle:
     pause = _Blocking(AsyncRunHandle.pause)
     unpause = _Blocking(AsyncRunHandle.unpause)
     resolve = _Blocking(AsyncRunHandle.resolve)
+    retry = _Blocking(AsyncRunHandle.retry)
+    migrate = _Blocking(AsyncRunHandle.migrate)
     watch = _Wrapping(AsyncRunHandle.watch, RunWatch)
     ledger = _Wrapping(AsyncRunHandle.ledger, Pages[LedgerEntry])
     follow = _Wrapping(AsyncRunHandle.follow, Subscription)
@@ -278,6 +304,10 @@ class Client:
     pause_run = _Blocking(AsyncClient.pause_run)
     unpause_run = _Blocking(AsyncClient.unpause_run)
     resolve_step = _Blocking(AsyncClient.resolve_step)
+    retry_run = _Blocking(AsyncClient.retry_run)
+    retry_runs = _Streaming(AsyncClient.retry_runs)
+    retry_runs_page = _Blocking(AsyncClient.retry_runs_page)
+    migrate_run = _Blocking(AsyncClient.migrate_run)
     emit_event = _Blocking(AsyncClient.emit_event)
     list_runs = _Wrapping(AsyncClient.list_runs, Pages)
     list_waits = _Wrapping(AsyncClient.list_waits, Pages)

@@ -148,10 +148,12 @@ class RecordKind(ContractEnum):
     LATE_RESULT = "late_result"
     BRANCHES_STARTED = "branches_started"
     JOINED = "joined"
+    REOPENED = "reopened"
+    MIGRATED = "migrated"
 
     @property
     def is_terminal(self) -> bool:
-        """The run ends with such a record; only late results may follow it."""
+        """The run ends with such a record; only late results may follow it, and after a failure a retry."""
         return self in {RecordKind.COMPLETED, RecordKind.FAILED, RecordKind.CANCELLED}
 
 

@@ -19,6 +19,8 @@ from perdure_server.engine.errors import EngineError
 from perdure_server.kernel.decision import Rejection
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.storage.port import StoreDamagedError, StoreError
+from perdure_server.kernel.migration import MigrationRefusedError
+from perdure_server.storage.port import StoreError
 
 DOMAIN: Final = "perdure"
 MAX_STATUS_BYTES: Final = 4_096
@@ -91,6 +93,10 @@ ERRORS: Final[Mapping[str, ErrorRule]] = {
     "STALE_ATTEMPT": ErrorRule(StatusCode.ABORTED, False, "A later attempt has the step."),
     "CONCURRENCY_LIMIT": ErrorRule(_LIMIT, False, "All slots of the concurrency key are taken."),
     "BAD_REPORT": ErrorRule(_INVALID, False, "The report does not fit its task."),
+    "RUN_NOT_FAILED": ErrorRule(_STATE, False, "The run has not failed."),
+    "DEADLINE_PASSED": ErrorRule(_STATE, False, "A deadline that the retried run would have has passed."),
+    "EFFECT_IN_DOUBT": ErrorRule(_STATE, False, "The effect may have been executed."),
+    "MIGRATION_REFUSED": ErrorRule(_STATE, False, "The target lacks nodes that the run is bound for."),
 }
 
 _RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
@@ -113,6 +119,8 @@ class PublicError:
     violations: tuple[FieldViolation, ...] = ()
     retry_after_us: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    faults: tuple[FieldViolation, ...] = ()
+    """What of the run's state stands in the way, by its subject, where there is more to say than the reason."""
 
     def with_fact(self, name: str, value: str) -> PublicError:
         """The same with one more fact."""
@@ -136,6 +144,10 @@ def public_error(error: BaseException) -> PublicError | None:
     match error:
         case EdgeError():
             return PublicError(error.reason, error.message, error.violations, error.retry_after_us, error.metadata)
+        case MigrationRefusedError():
+            faults = tuple(FieldViolation(fault.node_id, fault.problem) for fault in error.faults)
+            facts = {**error.metadata, "faults": str(len(faults))}
+            return PublicError(error.reason.value, error.message, metadata=facts, faults=faults)
         case Rejection() | EngineError():
             reason = error.reason if isinstance(error, EngineError) else error.reason.value
             if reason not in ERRORS or reason == "INTERNAL":
@@ -167,7 +179,7 @@ def status_of(error: PublicError) -> status_pb2.Status:
     status = status_pb2.Status(code=number, message=shorten(error.message, MAX_MESSAGE_BYTES))
     _add(status, _error_info(error))
     if rule.code is _STATE:
-        _add(status, _precondition(error))
+        _add(status, _precondition(error, MAX_STATUS_BYTES - status.ByteSize() - 1_024))
     if error.reason in _RESOURCES:
         _add(status, _resource(error))
     if rule.retryable or error.retry_after_us:
@@ -196,13 +208,21 @@ def _error_info(error: PublicError) -> error_details_pb2.ErrorInfo:
     )
 
 
-def _precondition(error: PublicError) -> error_details_pb2.PreconditionFailure:
-    violation = error_details_pb2.PreconditionFailure.Violation(
-        type=error.reason,
-        subject=shorten(error.metadata.get("run_id", ""), MAX_FACT_BYTES),
-        description=error.rule.sentence,
-    )
-    return error_details_pb2.PreconditionFailure(violations=[violation])
+def _precondition(error: PublicError, room: int) -> error_details_pb2.PreconditionFailure:
+    """What of the state is at fault: the run, or as many faults as there is room for."""
+    run_id = error.metadata.get("run_id", "")
+    detail = error_details_pb2.PreconditionFailure()
+    for subject, description in error.faults or (FieldViolation(run_id, error.rule.sentence),):
+        item = error_details_pb2.PreconditionFailure.Violation(
+            type=error.reason,
+            subject=shorten(subject, MAX_FACT_BYTES),
+            description=shorten(description, MAX_DESCRIPTION_BYTES),
+        )
+        room -= item.ByteSize() + 4
+        if room < 0:
+            break
+        detail.violations.append(item)
+    return detail
 
 
 def _resource(error: PublicError) -> error_details_pb2.ResourceInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,9 +24,12 @@ from perdure_server.engine.commands import Reply
 from perdure_server.engine.core import Engine
 from perdure_server.engine.emit_event import emit_event
 from perdure_server.engine.get_run import get_run
+from perdure_server.engine.migrate_run import migrate_run
 from perdure_server.engine.pause_run import pause_run
 from perdure_server.engine.resolve_step import resolve_step
 from perdure_server.engine.resume_run import resume_run
+from perdure_server.engine.retry_run import retry_run
+from perdure_server.engine.retry_runs import retry_runs
 from perdure_server.engine.start_run import start_run
 from perdure_server.engine.tick_run import tick_run
 from perdure_server.engine.unpause_run import unpause_run
@@ -110,6 +114,40 @@ class RunService(RunServiceServicer):
         command = v.resolve_step(request, self._limits)
         await self._require(command.key)
         return pb.ResolveStepResponse(**_commit(await resolve_step(self._engine, command)))
+
+    async def RetryRun(self, request: pb.RetryRunRequest, context: Context) -> pb.RetryRunResponse:
+        """Opens a failed run again."""
+        command = v.retry_run(request, self._limits)
+        await self._require(command.key)
+        return pb.RetryRunResponse(**_commit(await retry_run(self._engine, command)))
+
+    async def RetryRuns(self, request: pb.RetryRunsRequest, context: Context) -> pb.RetryRunsResponse:
+        """Opens a page of failed runs again."""
+        command = v.retry_runs(request, self._limits)
+        pages = Pages(pb.RetryRunsRequest(namespace=request.namespace, filter=request.filter), (int, str))
+        reply = await retry_runs(self._engine, command, pages.decode(request.page_token))
+        return pb.RetryRunsResponse(
+            outcomes=[
+                pb.RetryOutcome(**_commit(item), retried=not item.reason, reason=item.reason, message=item.message)
+                for item in reply.outcomes
+            ],
+            next_page_token=pages.encode(reply.after) if reply.after else "",
+        )
+
+    async def MigrateRun(self, request: pb.MigrateRunRequest, context: Context) -> pb.MigrateRunResponse:
+        """Moves a run to another version of its workflow."""
+        command = v.migrate_run(request, self._limits)
+        await self._require(command.key)
+        reply = await migrate_run(self._engine, command)
+        return pb.MigrateRunResponse(
+            **_commit(reply),
+            from_version=reply.from_version,
+            to_version=reply.to_version,
+            current_node=reply.current_node,
+            requeued=reply.requeued,
+            faults=[pb.MigrationFault(**asdict(fault)) for fault in reply.faults],
+            left_behind=reply.left_behind,
+        )
 
     async def EmitEvent(self, request: pb.EmitEventRequest, context: Context) -> pb.EmitEventResponse:
         """Appends an event."""

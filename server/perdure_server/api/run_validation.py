@@ -6,6 +6,7 @@ Each raises EdgeError with all that is wrong.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from google.protobuf.message import Message
@@ -17,10 +18,14 @@ from perdure_server.api.fields import EMPTY_OBJECT, NULL, Check
 from perdure_server.engine.commands import (
     CancelRunCommand,
     EmitEventCommand,
+    MigrateRunCommand,
     PauseRunCommand,
     RequestId,
     ResolveStepCommand,
     ResumeRunCommand,
+    RetryRunCommand,
+    RetryRunsCommand,
+    RetryTerms,
     StartRunCommand,
     TickRunCommand,
     UnpauseRunCommand,
@@ -28,7 +33,16 @@ from perdure_server.engine.commands import (
 from perdure_server.kernel.bounds import KEY_BYTES, MAX_CONCURRENCY, MAX_INT64, PAGE_TOKEN_BYTES
 from perdure_server.kernel.inputs import EventOffered
 from perdure_server.kernel.limits import Limits
-from perdure_server.kernel.model import Activity, Concurrency, Drive, EventScope, OnLimit, RunStatus, WaitReason
+from perdure_server.kernel.model import (
+    Activity,
+    Concurrency,
+    Drive,
+    EventScope,
+    OnLimit,
+    RunStatus,
+    VarsOp,
+    WaitReason,
+)
 from perdure_server.kernel.records import Resolution
 from perdure_server.storage.port import RunKey, RunQuery, WaitQuery
 
@@ -210,6 +224,68 @@ _RESOLUTIONS: Final = {
     "completed": Resolution.COMPLETED,
     "failed": Resolution.FAILED,
 }
+
+
+def retry_run(request: pb.RetryRunRequest, limits: Limits) -> RetryRunCommand:
+    """RetryRun."""
+    check = Check(limits)
+    command = RetryRunCommand(
+        key=run_key(check, request.namespace, request.run_id),
+        terms=_retry_terms(check, request, plans.vars_ops(request.vars_ops, check, "")),
+        request=request_id(check, request, request.request_id),
+    )
+    check.done()
+    return command
+
+
+def retry_runs(request: pb.RetryRunsRequest, limits: Limits) -> RetryRunsCommand:
+    """RetryRuns; the page token is the edge's own."""
+    check = Check(limits)
+    for index, status in enumerate(request.filter.statuses):
+        if status != RunStatus.FAILED:
+            check.refuse(f"filter.statuses[{index}]", "must be FAILED (4): only failed runs are retried")
+    if request.filter.activities:
+        check.refuse("filter.activities", "must be empty: a failed run has no activity")
+    query = _run_filter(check, check.namespace("", request.namespace), request.filter)
+    check.text("", "page_token", request.page_token, PAGE_TOKEN_BYTES)
+    command = RetryRunsCommand(
+        query=replace(query, statuses=(int(RunStatus.FAILED),)),
+        limit=check.page_size(request.page_size),
+        terms=_retry_terms(check, request, ()),
+        dry_run=request.dry_run,
+        request=request_id(check, request, request.request_id),
+    )
+    check.done()
+    return command
+
+
+def _retry_terms(
+    check: Check, request: pb.RetryRunRequest | pb.RetryRunsRequest, ops: tuple[VarsOp, ...]
+) -> RetryTerms:
+    return RetryTerms(
+        vars_ops=ops,
+        from_node=request.from_node,
+        deadline_at=check.instant("", "deadline", request, request.deadline),
+        paused=request.pause,
+        retried_by=check.text("", "retried_by", request.retried_by),
+    )
+
+
+def migrate_run(request: pb.MigrateRunRequest, limits: Limits) -> MigrateRunCommand:
+    """MigrateRun."""
+    check = Check(limits)
+    check.count("", "node_map", len(request.node_map), limits.workflow_nodes)
+    pairs = list(request.node_map.items())[: limits.workflow_nodes]
+    command = MigrateRunCommand(
+        key=run_key(check, request.namespace, request.run_id),
+        workflow_version=check.id("", "workflow_version", request.workflow_version, optional=True),
+        node_map={check.id("", "node_map", old): check.id("", f"node_map[{old[:40]}]", new) for old, new in pairs},
+        dry_run=request.dry_run,
+        migrated_by=check.text("", "migrated_by", request.migrated_by),
+        request=None if request.dry_run else request_id(check, request, request.request_id),
+    )
+    check.done()
+    return command
 
 
 def emit_event(request: pb.EmitEventRequest, limits: Limits) -> EmitEventCommand:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # text; a message type the bytes of such a message.
 _SLOTS: Final[Mapping[tuple[str, str], type[Message] | type[str]]] = {
     ("StepCompleted", "vars_ops"): records_pb2.VarsOps,
+    ("Reopened", "vars_ops"): records_pb2.VarsOps,
     ("FailureRef", "text"): records_pb2.FailureText,
     ("Waiting", "text"): records_pb2.WaitText,
     ("LateResult", "report"): worker_service_pb2.TaskReport,

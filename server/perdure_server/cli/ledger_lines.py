@@ -189,6 +189,29 @@ def _spoken(actor: str) -> Callable[[Body], list[str]]:
     return tell
 
 
+def _reopened(body: Body) -> list[str]:
+    changes = body.inside("vars_ops").values.get("ops", [])
+    paths = ", ".join(str(change.get("path")) for change in changes)
+    return [
+        "IN_DOUBT: it may have been executed; `perdure run resolve` decides" if body.values.get("in_doubt") else "",
+        f"repairs {paths}" if paths else "",
+        "from the node" if body.values.get("entry") else "the effect again",
+        body.text("deadline", "until "),
+        "paused" if body.values.get("paused") else "",
+        body.text("retried_by", "by "),
+    ]
+
+
+def _migrated(body: Body) -> list[str]:
+    versions = (str(body.values.get(name, ""))[:12] for name in ("from_version", "to_version"))
+    return [
+        " to ".join(versions),
+        body.inside("entry").text("node_id", "at "),
+        "handed out again" if body.values.get("requeued") else "",
+        body.text("migrated_by", "by "),
+    ]
+
+
 _TELLING: Final[Mapping[str, Callable[[Body], list[str]]]] = {
     "run_started": _run_started,
     "step_started": _step_started,
@@ -211,4 +234,6 @@ _TELLING: Final[Mapping[str, Callable[[Body], list[str]]]] = {
     "branches_started": _branches_started,
     "joined": lambda body: ["enough branches completed", body.following],
     "late_result": lambda body: ["kept without effect", body.payload("report")],
+    "reopened": _reopened,
+    "migrated": _migrated,
 }

@@ -12,6 +12,7 @@ from perdure_server.cli import (
     dev_command,
     doctor,
     ledger_commands,
+    run_lifecycle,
     run_moves,
     run_reads,
     run_tree,
@@ -73,6 +74,9 @@ for _name, _handler in (
     ("pause", run_moves.pause),
     ("unpause", run_moves.unpause),
     ("resolve", run_moves.resolve),
+    ("retry", run_lifecycle.retry),
+    ("retry-failed", run_lifecycle.retry_failed),
+    ("migrate", run_lifecycle.migrate),
     ("tick", run_moves.tick),
 ):
     _run.command(_name)(_handler)

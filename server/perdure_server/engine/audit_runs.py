@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import DamagedError
+from perdure_server.engine.loading import is_complete
 from perdure_server.engine.rows import rows_differ
 from perdure_server.engine.sealing import genesis_hash, record_hash
 from perdure_server.kernel.decision import Obligations
@@ -108,8 +109,9 @@ class _Audit:
         if run is None:
             self.find("SEQ_GAP", "the ledger is empty", 0)
             return
-        if snapshot.keyframe is not None:
-            different = differing_fields(self.engine.codec.decode_state(snapshot.keyframe), self.at_keyframe)
+        keyframe = self.engine.codec.decode_state(snapshot.keyframe) if snapshot.keyframe is not None else None
+        if keyframe is not None and is_complete(keyframe):
+            different = differing_fields(keyframe, self.at_keyframe)
             if different:
                 self.find("KEYFRAME_DIFFERS", f"differs from the fold in {different}", snapshot.keyframe_seq)
         wanted = (run.seq, int(run.status), int(run.activity), run.paused, run.current_node, self.head_hash)

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perdure_server.kernel.inputs import EventOffered
-from perdure_server.kernel.model import Concurrency, Drive, EventScope, Failure, StepPlan, TraceContext
+from perdure_server.kernel.migration import MigrationFault
+from perdure_server.kernel.model import Concurrency, Drive, EventScope, Failure, StepPlan, TraceContext, VarsOp
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
-from perdure_server.storage.port import RunKey
+from perdure_server.storage.port import RunKey, RunQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,55 @@ class ResolveStepCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """How failed runs are opened again; `deadline_at` 0: the deadline that a run has."""
+
+    vars_ops: tuple[VarsOp, ...] = ()
+    from_node: bool = False
+    deadline_at: int = 0
+    paused: bool = False
+    retried_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRunCommand:
+    """Opens a failed run again."""
+
+    key: RunKey
+    terms: RetryTerms = RetryTerms()
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRunsCommand:
+    """Opens a page of failed runs again.
+
+    Args:
+        query: which; of failed runs.
+        limit: runs looked at.
+        dry_run: only tells.
+    """
+
+    query: RunQuery
+    limit: int
+    terms: RetryTerms
+    dry_run: bool = False
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateRunCommand:
+    """Moves a run to another version; `workflow_version` empty: the default one."""
+
+    key: RunKey
+    workflow_version: str
+    node_map: Mapping[str, str]
+    dry_run: bool = False
+    migrated_by: str = ""
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EmitEventCommand:
     """Appends a client's event; `event_id` empty: a UUIDv7."""
 
@@ -155,6 +205,34 @@ class TickReply(Reply):
     """The run when the wait ended."""
 
     step_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOutcome(Reply):
+    """What became of one run of a page; `reason` empty: it was (dry run: would be) opened again."""
+
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRunsReply:
+    """Outcomes of a page; `after` None: there are no more runs."""
+
+    outcomes: tuple[RetryOutcome, ...]
+    after: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateReply(Reply):
+    """A run that was moved, or what a dry run found. `current_node` empty: the target has none such."""
+
+    from_version: str
+    to_version: str
+    current_node: str
+    requeued: bool
+    faults: tuple[MigrationFault, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,7 @@ class RunCache:
             self._ended[key] = slot
             self._trim(self._ended, self._limits[1])
         else:
+            self._ended.pop(key, None)
             self._live[key] = slot
             self._trim(self._live, self._limits[0])
 

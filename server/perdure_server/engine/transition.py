@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perdure_server.engine import rows
@@ -20,12 +20,13 @@ from perdure_server.kernel.decision import (
     Reason,
     Rejection,
 )
-from perdure_server.kernel.inputs import Input
-from perdure_server.kernel.model import RunState
+from perdure_server.kernel.inputs import Input, Migrate
+from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.kernel.obligations import obligations
 from perdure_server.storage.port import (
     Commit,
     EventRow,
+    IdentityChange,
     MailRow,
     RequestRow,
     RunCreate,
@@ -69,6 +70,8 @@ class Transition:
     reply: bytes | None = None
     keyframe: bool = False
     placed_worker: str = ""
+    spec: WorkflowSpec | None = None
+    """The run's workflow from here on; None: as before."""
 
 
 def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Transition:
@@ -80,7 +83,9 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
         raise Rejection(Reason.RUN_NOT_FOUND, "no such run")
     env = engine.event_env(slot.spec, slot.key.namespace, call)
     decision = decide(slot.run, event, env)
-    placed = ""
+    placed, spec = "", None
+    if isinstance(event, Migrate):
+        spec, env = event.target, replace(env, spec=event.target)
     if decision.records:
         chain_turns(decision, env)
         if engine.shared and not call.at_horizon and _sets_floor(slot.run, decision):
@@ -95,7 +100,7 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
         if placed:
             engine.placement.unplace(slot.key.namespace, placed)
         raise
-    work.placed_worker = placed
+    work.placed_worker, work.spec = placed, spec
     return work
 
 
@@ -167,6 +172,9 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
     head = rows.head_row(run, sealed.head_hash, wait)
     lease_now, lease_us = engine.lease_now(), engine.limits.lease_us
     change = rows.change_rows(run, slot.due, due, lease_now, lease_us)
+    identity = _identity_change(slot.run, run)
+    if identity is not None and due.task is not None:
+        change = replace(change, task_set=True, task=rows.task_row(run, due.task, lease_now, lease_us))
     new_slots = tuple(_new_slot(engine, new) for new in decision.new_runs)
     creates = tuple(_create(engine, new) for new in new_slots)
     keyframe = None
@@ -180,6 +188,7 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
         key=slot.key if slot.run is not None else None,
         expected_seq=slot.run.seq if slot.run is not None else 0,
         head=head if slot.run is not None else None,
+        identity=identity,
         records=sealed.rows if slot.run is not None else (),
         keyframe=keyframe,
         change=change if slot.run is not None else _NOTHING,
@@ -204,6 +213,15 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
 
 
 _NOTHING = Commit("").change
+
+
+def _identity_change(before: RunState | None, run: RunState) -> IdentityChange | None:
+    """What the transition changes of a known run's identity, which its task's row repeats."""
+    if before is None:
+        return None
+    if (before.workflow_version, before.deadline_at) == (run.workflow_version, run.deadline_at):
+        return None
+    return IdentityChange(run.workflow_version, run.deadline_at)
 
 
 def event_row(event: EventAppend) -> EventRow:
@@ -232,8 +250,7 @@ def _request_row(engine: Engine, call: Call, run: RunState) -> RequestRow | None
 
 def _wait_row(engine: Engine, slot: RunSlot, run: RunState) -> WaitRow | None:
     known = slot.wait_row
-    wait = run.waiting
-    if wait is not None and known is not None and known.wait_id == wait.wait_id and run.join is None:
+    if known is not None and slot.run is not None and run.waiting is slot.run.waiting and run.join is None:
         return known
     return rows.wait_row(engine.codec, run.waiting)
 
@@ -259,6 +276,7 @@ def _advance_slot(slot: RunSlot, work: Transition) -> None:
     if sealed is None:
         return
     slot.run = work.run
+    slot.spec = work.spec or slot.spec
     slot.head_hash = sealed.head_hash
     slot.due = work.due
     slot.wait_row = work.wait_row

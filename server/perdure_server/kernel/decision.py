@@ -35,6 +35,10 @@ class Reason(Enum):
     STEP_NOT_PARKED = "STEP_NOT_PARKED"
     STALE_ATTEMPT = "STALE_ATTEMPT"
     BAD_REPORT = "BAD_REPORT"
+    RUN_NOT_FAILED = "RUN_NOT_FAILED"
+    DEADLINE_PASSED = "DEADLINE_PASSED"
+    EFFECT_IN_DOUBT = "EFFECT_IN_DOUBT"
+    MIGRATION_REFUSED = "MIGRATION_REFUSED"
     NOT_DUE = "NOT_DUE"
     """Internal: a timer, turn, lapse, match or child end that no longer applies. Never reaches a client."""
 

@@ -16,13 +16,16 @@ from perdure_server.kernel.model import (
     Failure,
     Join,
     NodeEntry,
+    ParkReason,
     RunState,
     RunStatus,
     SlotState,
     Step,
+    VarsOp,
     Wait,
     WaitReason,
 )
+from perdure_server.kernel.renaming import renamed_step, renamed_visits, renamed_wait
 from perdure_server.kernel.values import Json, Leaf
 from perdure_server.kernel.vars import (
     apply_ops,
@@ -168,6 +171,7 @@ def _go_on(run: RunState, record: r.Record, entry: NodeEntry | None) -> None:
     if entry is None:
         run.status = RunStatus.RUNNING
         run.activity = Activity.QUEUED
+        run.failed_step = run.step
         run.step = None
         run.waiting = None
         return
@@ -208,6 +212,7 @@ def _step_started(run: RunState, record: r.Record, _body: r.StepStarted) -> None
         started_at=record.at,
         worker_id=record.worker_id,
         last_failure=step.last_failure,
+        effect_attempts=step.effect_attempts,
     )
     run.activity = Activity.LEASED
 
@@ -221,8 +226,7 @@ def _step_completed(run: RunState, record: r.Record, body: r.StepCompleted) -> N
         _step_failed(run, record, body, body.failure)
         return
     if body.vars_ops:
-        run.vars = apply_ops(run.vars, body.vars_ops)
-        run.vars_bytes = grown_size(run.vars_bytes, ops_size(body.vars_ops), run.vars)
+        _apply_ops(run, body.vars_ops)
     if body.child is not None:
         _link(run, record, body.child)
     if body.effect is not None:
@@ -237,11 +241,17 @@ def _step_completed(run: RunState, record: r.Record, body: r.StepCompleted) -> N
             queue=effect.queue,
             priority=effect.priority,
             timeouts=effect.timeouts,
+            attempt=opener.effect_attempts,
         )
         run.activity = Activity.QUEUED
         return
     _store(run, body.result_key, body.result)
     _go_on(run, record, body.next)
+
+
+def _apply_ops(run: RunState, ops: tuple[VarsOp, ...]) -> None:
+    run.vars = apply_ops(run.vars, ops)
+    run.vars_bytes = grown_size(run.vars_bytes, ops_size(ops), run.vars)
 
 
 def _step_failed(run: RunState, record: r.Record, body: r.StepCompleted, failure: Failure) -> None:
@@ -259,6 +269,8 @@ def _step_failed(run: RunState, record: r.Record, body: r.StepCompleted, failure
         return
     if body.error_key:
         _store(run, body.error_key, Leaf.of(error_object(failure)))
+    if body.next is None:
+        run.step = replace(_step(run), last_failure=failure)
     _go_on(run, record, body.next)
 
 
@@ -451,11 +463,13 @@ def _end(run: RunState, record: r.Record, status: RunStatus) -> None:
 
 def _completed(run: RunState, record: r.Record, body: r.Completed) -> None:
     run.output = body.output
+    run.failed_step = None
     _end(run, record, RunStatus.COMPLETED)
 
 
 def _failed(run: RunState, record: r.Record, body: r.Failed) -> None:
     run.error = body.failure
+    run.failed_step = run.step or run.failed_step
     _end(run, record, RunStatus.FAILED)
 
 
@@ -463,12 +477,54 @@ def _cancelled(run: RunState, record: r.Record, body: r.Cancelled) -> None:
     run.output = body.output
     run.error = body.failure or Failure("CANCELLED", body.reason)
     run.cancel_reason = body.reason
+    run.failed_step = None
     _end(run, record, RunStatus.CANCELLED)
 
 
 def _late_result(run: RunState, _record: r.Record, _body: r.LateResult) -> None:
     """Changes nothing but the place in the ledger (seq, updated_at); a second report is no longer expected."""
     run.abandoned = None
+
+
+def _reopened(run: RunState, record: r.Record, body: r.Reopened) -> None:
+    """The failed step is due again: counted from nothing, but its attempts go on."""
+    failed = run.failed_step
+    if failed is None:
+        raise ValueError(f"run {run.run_id} has no failed step at seq {run.seq}")
+    if body.vars_ops:
+        _apply_ops(run, body.vars_ops)
+    if body.entry is not None:
+        _stand_at(run, record, body.entry)
+        before = failed.attempt if failed.effect is not None else failed.effect_attempts
+        attempt = 0 if failed.effect is not None else failed.attempt
+        run.step = replace(_step(run), attempt=attempt, effect_attempts=before, last_failure=failed.last_failure)
+    else:
+        run.status = RunStatus.RUNNING
+        run.step = replace(failed, step_id=record.seq, failures=0)
+        _queued(run, record, lapses=0, park_reason=None, started_at=0)
+    run.activity = Activity.QUEUED
+    if body.in_doubt:
+        run.step = replace(_step(run), begun=True, park_reason=ParkReason.IN_DOUBT)
+        run.activity = Activity.PARKED
+    elif run.concurrency is not None:
+        _get_in_line(run)
+    run.failed_step = run.error = None
+    run.ended_at = run.turns = 0
+    run.deadline_at = body.deadline_at
+    run.paused = body.paused
+    run.reopened += 1
+
+
+def _migrated(run: RunState, record: r.Record, body: r.Migrated) -> None:
+    names = dict(body.node_map)
+    run.workflow_version = body.to_version
+    run.current_node = body.entry.node_id
+    run.visits = renamed_visits(run.visits, names, body.entry)
+    run.step = renamed_step(_step(run), names, body.entry)
+    if run.waiting is not None:
+        run.waiting = renamed_wait(run.waiting, names)
+    if body.requeued:
+        _queued(run, record)
 
 
 _APPLY: dict[type, Callable[[RunState, r.Record, Any], None]] = {
@@ -492,4 +548,6 @@ _APPLY: dict[type, Callable[[RunState, r.Record, Any], None]] = {
     r.LateResult: _late_result,
     r.BranchesStarted: _branches_started,
     r.Joined: _joined,
+    r.Reopened: _reopened,
+    r.Migrated: _migrated,
 }

@@ -17,6 +17,8 @@ from perdure_server.kernel.model import (
     StepFailure,
     StepPlan,
     TraceContext,
+    VarsOp,
+    WorkflowSpec,
 )
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
@@ -237,6 +239,34 @@ class TickBudget:
     steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Somebody opens a failed run again at its failed step.
+
+    Args:
+        vars_ops: repairs, applied before the step is due.
+        from_node: the node plans anew, where an effect of its plan has failed.
+        deadline_at: the run's new deadline; 0: the one it has.
+        paused: the run is open again, and paused.
+    """
+
+    vars_ops: tuple[VarsOp, ...] = ()
+    from_node: bool = False
+    deadline_at: int = 0
+    paused: bool = False
+    retried_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    """Somebody moves the run to another version of its workflow; `node_map` names nodes that are called
+    differently there."""
+
+    target: WorkflowSpec
+    node_map: Mapping[str, str] = field(default_factory=dict[str, str])
+    migrated_by: str = ""
+
+
 Input: TypeAlias = (
     StartRun
     | TurnTaken
@@ -258,4 +288,6 @@ Input: TypeAlias = (
     | TickBudget
     | EventOffered
     | SlotGranted
+    | Retry
+    | Migrate
 )

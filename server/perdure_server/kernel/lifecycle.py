@@ -7,7 +7,7 @@ from perdure_server.kernel.draft import Draft, node_entry, not_due
 from perdure_server.kernel.endings import deadline_passed, end_failed
 from perdure_server.kernel.evolve import evolve
 from perdure_server.kernel.inputs import Cancel, EventOffered, Pause, SlotGranted, StartRun, TickBudget, Unpause
-from perdure_server.kernel.model import Concurrency, Drive, EventScope, OnLimit, RunState, SlotState
+from perdure_server.kernel.model import Concurrency, Drive, EventScope, OnLimit, RunState, RunStatus, SlotState
 from perdure_server.kernel.records import (
     BudgetAdded,
     Cancelled,
@@ -179,10 +179,15 @@ def cancel(draft: Draft, event: Cancel) -> None:
 
 def ended(_draft: Draft, _event: object) -> None:
     """A changing input on a run that has ended."""
-    run: RunState = _draft.run
-    raise Rejection(
+    raise run_ended(_draft.run)
+
+
+def run_ended(run: RunState) -> Rejection:
+    """Of a changing input on a run that has ended."""
+    way_on = "retry it" if run.status is RunStatus.FAILED else "start another one"
+    return Rejection(
         Reason.RUN_ENDED,
-        f"the run has ended ({run.status.name.lower()}); start another one",
+        f"the run has ended ({run.status.name.lower()}); {way_on}",
         status=run.status.name,
     )
 

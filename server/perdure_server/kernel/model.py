@@ -436,6 +436,8 @@ class Step:
     worker_id: str = ""
     park_reason: ParkReason | None = None
     last_failure: Failure | None = None
+    effect_attempts: int = 0
+    """A node that RetryRun went back to: the last attempt of the effect it had opened. Attempts go on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +504,8 @@ class RunState:
     Structures inside are shared between states and are never changed either. `abandoned` is the
     (step_id, attempt) that was leased when a cancel or deadline came: its late report is kept once. `turns`
     counts the nodes that the server has run since the last effect, wait or worker.
+    `failed_step` is the step at which the run failed, for RetryRun; also set between the record that settled a
+    step without a next one and the end that follows. `reopened` counts how often RetryRun opened it.
     """
 
     namespace: str
@@ -546,6 +550,8 @@ class RunState:
     output: Leaf | None = None
     error: Failure | None = None
     seq: int = 0
+    failed_step: Step | None = None
+    reopened: int = 0
 
     @property
     def ended(self) -> bool:

@@ -48,6 +48,8 @@ class RecordKind(IntEnum):
     LATE_RESULT = 19
     BRANCHES_STARTED = 22
     JOINED = 23
+    REOPENED = 20
+    MIGRATED = 21
 
 
 class StepStatus(IntEnum):
@@ -319,6 +321,42 @@ class LateResult:
     report: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A failed run goes on at the step it failed at.
+
+    Args:
+        entry: the node that is due; None: the effect that failed is due again, with its key.
+        deadline_at: the run's deadline from here; 0: none.
+        in_doubt: the effect may have been executed: the step is parked.
+    """
+
+    entry: NodeEntry | None = None
+    vars_ops: tuple[VarsOp, ...] = ()
+    deadline_at: int = 0
+    paused: bool = False
+    in_doubt: bool = False
+    retried_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The run goes on in another version of its workflow.
+
+    Args:
+        entry: where it stands there; for an open effect only node and visit count.
+        node_map: (from, to) of the nodes that have another name there.
+        requeued: a worker had the node: its attempt no longer counts, the node is due again.
+    """
+
+    from_version: str
+    to_version: str
+    entry: NodeEntry
+    node_map: tuple[tuple[str, str], ...] = ()
+    requeued: bool = False
+    migrated_by: str = ""
+
+
 Body: TypeAlias = (
     RunStarted
     | StepStarted
@@ -341,6 +379,8 @@ Body: TypeAlias = (
     | LateResult
     | BranchesStarted
     | Joined
+    | Reopened
+    | Migrated
 )
 
 KIND_OF: Mapping[type[Body], RecordKind] = {
@@ -365,6 +405,8 @@ KIND_OF: Mapping[type[Body], RecordKind] = {
     LateResult: RecordKind.LATE_RESULT,
     BranchesStarted: RecordKind.BRANCHES_STARTED,
     Joined: RecordKind.JOINED,
+    Reopened: RecordKind.REOPENED,
+    Migrated: RecordKind.MIGRATED,
 }
 
 

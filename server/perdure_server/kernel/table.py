@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
-from perdure_server.kernel import branches, lifecycle, steps, waits
+from perdure_server.kernel import branches, lifecycle, migration, reopening, steps, waits
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel.decision import Decision, Reason, Rejection
 from perdure_server.kernel.draft import Draft, not_due, stale
@@ -43,6 +43,19 @@ UNPAUSED = (False,)
 _ROWS: Mapping[Activity, Row] = {
     activity: Row.ENDED if activity is Activity.NONE else Row[activity.name] for activity in Activity
 }
+
+
+_NEED_A_LIVE_RUN = (
+    i.Pause,
+    i.Unpause,
+    i.TickBudget,
+    i.Resume,
+    i.ResolveStep,
+    i.StepReleased,
+    i.EffectBegun,
+    i.EventOffered,
+    i.Migrate,
+)
 
 
 def row_of(run: RunState) -> Row:
@@ -79,16 +92,10 @@ def _cells() -> dict[Cell, Handler]:
     put(i.EventOffered, LIVE, lifecycle.take_event)
     put(i.Cancel, LIVE, lifecycle.cancel)
     put(i.Cancel, (Row.ENDED,), lifecycle.nothing, UNPAUSED)
-    for event in (
-        i.Pause,
-        i.Unpause,
-        i.TickBudget,
-        i.Resume,
-        i.ResolveStep,
-        i.StepReleased,
-        i.EffectBegun,
-        i.EventOffered,
-    ):
+    put(i.Migrate, LIVE, migration.migrate)
+    put(i.Retry, LIVE, reopening.retry)
+    put(i.Retry, (Row.ENDED,), reopening.retry, UNPAUSED)
+    for event in _NEED_A_LIVE_RUN:
         put(event, (Row.ENDED,), lifecycle.ended, UNPAUSED)
     return table
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from perdure_server.engine.errors import CursorFromOtherStoreError, RunNotFoundError
 from perdure_server.kernel.limits import MIB
 from perdure_server.ledger.cursor import Anchor, Cursor, CursorCodec, check_cursor
-from perdure_server.ledger.selection import ScopeKind, Selection, View
+from perdure_server.ledger.selection import TERMINAL_KINDS, ScopeKind, Selection, View
 from perdure_server.ledger.strip import Strip
 from perdure_server.ledger.wire import frame
 from perdure_server.storage.port import RecordQuery, RunKey, RunSnapshot, StoredRecord, StoreInfo
@@ -146,10 +146,16 @@ def read_strip(store: LedgerStore, selection: Selection, view: View, after: int,
     return StorePage(strip, records[-1].position if records else edge)
 
 
-def first_ending(store: LedgerStore, selection: Selection, until: int) -> int:
-    """Position of the record that ended the run, if it is at or below `until`; 0 if not."""
-    records = store.read_records(selection.ending().query(0, until, 1, PAGE_BYTES))
-    return records[0].position if records else 0
+def last_ending(store: LedgerStore, selection: Selection, until: int) -> int:
+    """Position of the record that ended the run, if at `until` it has ended; 0 if not.
+
+    An end that a retry followed is none.
+    """
+    ends = selection.ends_and_retries()
+    last: StoredRecord | None = None
+    while page := store.read_records(ends.query(last.position if last else 0, until, PAGE_RECORDS, PAGE_BYTES)):
+        last = page[-1]
+    return last.position if last is not None and last.kind in TERMINAL_KINDS else 0
 
 
 def read_gap(

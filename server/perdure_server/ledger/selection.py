@@ -117,6 +117,11 @@ class Selection:
         """The records that end a run, whatever this selection filters. RUN scope only."""
         return Selection.of(self.namespace, self.scope, self.scope_id, kinds=TERMINAL_KINDS)
 
+    def ends_and_retries(self) -> Selection:
+        """The records that end a run or open it again. RUN scope only."""
+        kinds = (*TERMINAL_KINDS, RecordKind.REOPENED)
+        return Selection.of(self.namespace, self.scope, self.scope_id, kinds=kinds)
+
     def binding(self) -> bytes:
         """Hash of the whole selection, BINDING_BYTES long, for cursors."""
         parts = [

@@ -24,7 +24,7 @@ from perdure_server.ledger.messages import (
     Message,
     Subscribed,
 )
-from perdure_server.ledger.reads import Start, StoreAccess, StorePage, first_ending, read_strip
+from perdure_server.ledger.reads import Start, StoreAccess, StorePage, last_ending, read_strip
 from perdure_server.ledger.selection import Selection, View
 from perdure_server.ledger.strip import Strip
 from perdure_server.ledger.tailer import Line, Tailer
@@ -317,7 +317,7 @@ class Subscription:
         access, selection = self._parts.access, self._command.selection
         if not self._round_begun:
             if self._command.stop_when_terminal:
-                end_at = await access.read(first_ending, access.store, selection, self._until)
+                end_at = await access.read(last_ending, access.store, selection, self._until)
                 self._end_at = end_at or NEVER
             self._round_begun = True
             return

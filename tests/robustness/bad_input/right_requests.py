@@ -17,7 +17,7 @@ from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as workflows
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from tests.robustness.bad_input.world import ACTING, ASKING, WORKER_ID, WORKING, World
+from tests.robustness.bad_input.world import ACTING, ASKING, NEXT, WORKER_ID, WORKING, World
 
 Maker = Callable[[World], Awaitable[Message]]
 
@@ -227,6 +227,39 @@ def _resolve_node(plan: model_pb2.StepPlan) -> Maker:
     return make
 
 
+async def _retry(world: World) -> Message:
+    return runs.RetryRunRequest(
+        request_id=world.name("retry"),
+        run_id=await world.failed_run(),
+        vars_ops=[model_pb2.VarsOp(path="/a", set_json="1"), model_pb2.VarsOp(path="/b", append_json="{}")],
+        from_node=True,
+        deadline=FUTURE,
+        pause=True,
+        retried_by="ann",
+    )
+
+
+async def _retry_page(world: World) -> Message:
+    request = runs.RetryRunsRequest(
+        request_id=world.name("retry"), page_size=1, dry_run=True, from_node=True, deadline=FUTURE, pause=True
+    )
+    request.retried_by = "ann"
+    request.filter.CopyFrom(FILTER)
+    request.filter.statuses[:] = [common_pb2.RUN_STATUS_FAILED]
+    del request.filter.activities[:]
+    return request
+
+
+async def _migrate(world: World) -> Message:
+    return runs.MigrateRunRequest(
+        request_id=world.name("migrate"),
+        run_id=await world.asking_run(),
+        workflow_version=world.versions[NEXT],
+        node_map={"ask": "question"},
+        migrated_by="ann",
+    )
+
+
 async def _emit(world: World) -> Message:
     return runs.EmitEventRequest(
         request_id=world.name("emit"),
@@ -431,6 +464,9 @@ RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
     "RunService/CancelRun": (_cancel,),
     "RunService/PauseRun": (_pause,),
     "RunService/UnpauseRun": (_unpause,),
+    "RunService/RetryRun": (_retry,),
+    "RunService/RetryRuns": (_retry_page,),
+    "RunService/MigrateRun": (_migrate,),
     "RunService/ResolveStep": (
         _resolve(completed=runs.CompletedStep(result_json='{"a":1}')),
         _resolve(failed=FAILURE),

@@ -22,6 +22,8 @@ from tests.robustness.server_process import ServerProcess
 ASKING = "asking"
 WORKING = "working"
 ACTING = "acting"
+FAILING = "failing"
+NEXT = "asking, next version"
 WORKER_ID = "honest"
 
 CONFIG: Mapping[str, Any] = {"lease_seconds": 3_600.0, "limits": {"max_lapses": 1}}
@@ -56,7 +58,20 @@ def specs() -> list[model_pb2.WorkflowSpec]:
                 )
             },
         ),
+        model_pb2.WorkflowSpec(
+            workflow_id=FAILING,
+            entry_node="no",
+            nodes={"no": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_FAIL, template_json='{"type":"NO"}')},
+        ),
     ]
+
+
+def next_version() -> model_pb2.WorkflowSpec:
+    """Another version of the run that asks; not the default one."""
+    (spec,) = (spec for spec in specs() if spec.workflow_id == ASKING)
+    spec.nodes["question"].CopyFrom(spec.nodes.pop("ask"))
+    spec.entry_node = "question"
+    return spec
 
 
 class World:
@@ -85,6 +100,8 @@ class World:
         for spec in specs():
             reply = await stub.RegisterWorkflow(workflows.RegisterWorkflowRequest(spec=spec))
             self.versions[spec.workflow_id] = reply.version
+        reply = await stub.RegisterWorkflow(workflows.RegisterWorkflowRequest(spec=next_version()))
+        self.versions[NEXT] = reply.version
 
     def name(self, what: str) -> str:
         """A name that nobody has."""
@@ -101,6 +118,12 @@ class World:
         if not self._known_run:
             self._known_run = await self.asking_run()
         return self._known_run
+
+    async def failed_run(self) -> str:
+        """A run that has failed."""
+        run_id = self.name("failed")
+        await self._runs.StartRun(runs.StartRunRequest(workflow_id=FAILING, run_id=run_id))
+        return run_id
 
     async def manual_run(self) -> str:
         """A manual run without budget."""

@@ -106,6 +106,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. In acks only: the report's lease was lost to a later attempt."""
     ERROR_REASON_BAD_REPORT: _ErrorReason.ValueType  # 41
     """INVALID_ARGUMENT. In acks only: the report does not fit its task."""
+    ERROR_REASON_RUN_NOT_FAILED: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status."""
+    ERROR_REASON_DEADLINE_PASSED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+    has passed; BadRequest names the field that helps.
+    """
+    ERROR_REASON_EFFECT_IN_DOUBT: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+    have been executed.
+    """
+    ERROR_REASON_MIGRATION_REFUSED: _ErrorReason.ValueType  # 50
+    """FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+    PreconditionFailure lists all of them.
+    """
     ERROR_REASON_CONCURRENCY_LIMIT: _ErrorReason.ValueType  # 52
     """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     names `holder_run_id`.
@@ -205,6 +219,20 @@ ERROR_REASON_STALE_ATTEMPT: ErrorReason.ValueType  # 40
 """ABORTED. In acks only: the report's lease was lost to a later attempt."""
 ERROR_REASON_BAD_REPORT: ErrorReason.ValueType  # 41
 """INVALID_ARGUMENT. In acks only: the report does not fit its task."""
+ERROR_REASON_RUN_NOT_FAILED: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status."""
+ERROR_REASON_DEADLINE_PASSED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+has passed; BadRequest names the field that helps.
+"""
+ERROR_REASON_EFFECT_IN_DOUBT: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+have been executed.
+"""
+ERROR_REASON_MIGRATION_REFUSED: ErrorReason.ValueType  # 50
+"""FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+PreconditionFailure lists all of them.
+"""
 ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 names `holder_run_id`.

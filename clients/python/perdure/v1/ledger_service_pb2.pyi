@@ -243,7 +243,9 @@ class SubscribeLedgerRequest(_message.Message):
     stop_when_caught_up: _builtins.bool
     """Send what exists, then goodbye."""
     stop_when_terminal: _builtins.bool
-    """Run scope: goodbye after the run's terminal record."""
+    """Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+    reads it does not count.
+    """
     @_builtins.property
     def scope(self) -> Global___LedgerScope:
         """Scope; required."""

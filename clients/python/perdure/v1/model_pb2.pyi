@@ -1299,6 +1299,8 @@ class RunState(_message.Message):
     CHILDREN_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     CANCELLING_FIELD_NUMBER: _builtins.int
+    FAILED_STEP_FIELD_NUMBER: _builtins.int
+    REOPENED_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace."""
@@ -1346,6 +1348,8 @@ class RunState(_message.Message):
     """Events at or below this position do not reach this run."""
     cancelling: _builtins.bool
     """True between the acceptance of a cancel and the end of its on_cancel_node path."""
+    reopened: _builtins.int
+    """How often RetryRun has opened the run again."""
     @_builtins.property
     def waiting(self) -> Global___WaitState:
         """Set while status is WAITING."""
@@ -1395,6 +1399,10 @@ class RunState(_message.Message):
         """Caller's trace."""
 
     @_builtins.property
+    def failed_step(self) -> Global___StepState:
+        """The step that a failed run failed at: what RetryRun opens again."""
+
+    @_builtins.property
     def concurrency(self) -> Global___RunConcurrency:
         """The concurrency key, if the run has one."""
 
@@ -1436,11 +1444,13 @@ class RunState(_message.Message):
         children: _abc.Iterable[Global___ChildState] | None = ...,
         trace_context: _common_pb2.TraceContext | None = ...,
         cancelling: _builtins.bool = ...,
+        failed_step: Global___StepState | None = ...,
+        reopened: _builtins.int = ...,
         concurrency: Global___RunConcurrency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "concurrency", b"concurrency", "created_at", b"created_at", "deadline", b"deadline", "ended_at", b"ended_at", "error", b"error", "output_json", b"output_json", "step", b"step", "trace_context", b"trace_context", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "concurrency", b"concurrency", "created_at", b"created_at", "deadline", b"deadline", "ended_at", b"ended_at", "error", b"error", "failed_step", b"failed_step", "output_json", b"output_json", "step", b"step", "trace_context", b"trace_context", "updated_at", b"updated_at", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "activity", b"activity", "actor_id", b"actor_id", "branch", b"branch", "cancelling", b"cancelling", "children", b"children", "concurrency", b"concurrency", "consumed", b"consumed", "created_at", b"created_at", "current_node", b"current_node", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "ended_at", b"ended_at", "entry_node", b"entry_node", "error", b"error", "event_floor", b"event_floor", "head_hash", b"head_hash", "labels", b"labels", "namespace", b"namespace", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "paused", b"paused", "root_run_id", b"root_run_id", "run_id", b"run_id", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step", b"step", "step_budget", b"step_budget", "trace_context", b"trace_context", "updated_at", b"updated_at", "vars_json", b"vars_json", "visits", b"visits", "waiting", b"waiting", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_json", b"_output_json", "activity", b"activity", "actor_id", b"actor_id", "branch", b"branch", "cancelling", b"cancelling", "children", b"children", "concurrency", b"concurrency", "consumed", b"consumed", "created_at", b"created_at", "current_node", b"current_node", "deadline", b"deadline", "depth", b"depth", "drive", b"drive", "ended_at", b"ended_at", "entry_node", b"entry_node", "error", b"error", "event_floor", b"event_floor", "failed_step", b"failed_step", "head_hash", b"head_hash", "labels", b"labels", "namespace", b"namespace", "output_json", b"output_json", "parent_run_id", b"parent_run_id", "paused", b"paused", "reopened", b"reopened", "root_run_id", b"root_run_id", "run_id", b"run_id", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step", b"step", "step_budget", b"step_budget", "trace_context", b"trace_context", "updated_at", b"updated_at", "vars_json", b"vars_json", "visits", b"visits", "waiting", b"waiting", "workflow_id", b"workflow_id", "workflow_version", b"workflow_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output_json: _TypeAlias = _typing.Literal["output_json"]  # noqa: Y015
     _WhichOneofArgType__output_json: _TypeAlias = _typing.Literal["_output_json", b"_output_json"]  # noqa: Y015

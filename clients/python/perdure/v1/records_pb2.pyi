@@ -63,7 +63,7 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     RECORD_KIND_COMPLETED: _RecordKind.ValueType  # 16
     """The run ended with an output."""
     RECORD_KIND_FAILED: _RecordKind.ValueType  # 17
-    """The run ended with an error."""
+    """The run ended with an error. A REOPENED may follow."""
     RECORD_KIND_CANCELLED: _RecordKind.ValueType  # 18
     """The run ended by a cancel."""
     RECORD_KIND_LATE_RESULT: _RecordKind.ValueType  # 19
@@ -72,6 +72,10 @@ class _RecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordKind
     """Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs."""
     RECORD_KIND_JOINED: _RecordKind.ValueType  # 23
     """Enough of them have completed: the wait for them ended."""
+    RECORD_KIND_REOPENED: _RecordKind.ValueType  # 20
+    """A failed run goes on at the step it failed at: RetryRun."""
+    RECORD_KIND_MIGRATED: _RecordKind.ValueType  # 21
+    """The run goes on in another version of its workflow: MigrateRun."""
 
 class RecordKind(_RecordKind, metaclass=_RecordKindEnumTypeWrapper):
     """What a record tells. Later versions add kinds: readers keep what they do not know."""
@@ -111,7 +115,7 @@ RECORD_KIND_CANCEL_REQUESTED: RecordKind.ValueType  # 15
 RECORD_KIND_COMPLETED: RecordKind.ValueType  # 16
 """The run ended with an output."""
 RECORD_KIND_FAILED: RecordKind.ValueType  # 17
-"""The run ended with an error."""
+"""The run ended with an error. A REOPENED may follow."""
 RECORD_KIND_CANCELLED: RecordKind.ValueType  # 18
 """The run ended by a cancel."""
 RECORD_KIND_LATE_RESULT: RecordKind.ValueType  # 19
@@ -120,6 +124,10 @@ RECORD_KIND_BRANCHES_STARTED: RecordKind.ValueType  # 22
 """Branches of a PARALLEL node, or items of a FOREACH node, were started as child runs."""
 RECORD_KIND_JOINED: RecordKind.ValueType  # 23
 """Enough of them have completed: the wait for them ended."""
+RECORD_KIND_REOPENED: RecordKind.ValueType  # 20
+"""A failed run goes on at the step it failed at: RetryRun."""
+RECORD_KIND_MIGRATED: RecordKind.ValueType  # 21
+"""The run goes on in another version of its workflow: MigrateRun."""
 Global___RecordKind: _TypeAlias = RecordKind  # noqa: Y015
 
 class _StepStatus:
@@ -195,6 +203,8 @@ class StepRecord(_message.Message):
     LATE_RESULT_FIELD_NUMBER: _builtins.int
     BRANCHES_STARTED_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    REOPENED_FIELD_NUMBER: _builtins.int
+    MIGRATED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Run."""
     seq: _builtins.int
@@ -309,6 +319,14 @@ class StepRecord(_message.Message):
     def joined(self) -> Global___Joined:
         """JOINED."""
 
+    @_builtins.property
+    def reopened(self) -> Global___Reopened:
+        """REOPENED."""
+
+    @_builtins.property
+    def migrated(self) -> Global___Migrated:
+        """MIGRATED."""
+
     def __init__(
         self,
         *,
@@ -347,12 +365,14 @@ class StepRecord(_message.Message):
         late_result: Global___LateResult | None = ...,
         branches_started: Global___BranchesStarted | None = ...,
         joined: Global___Joined | None = ...,
+        reopened: Global___Reopened | None = ...,
+        migrated: Global___Migrated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "joined", b"joined", "late_result", b"late_result", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "run_started", b"run_started", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "joined", b"joined", "late_result", b"late_result", "migrated", b"migrated", "parked", b"parked", "paused", b"paused", "reopened", b"reopened", "requeued", b"requeued", "resumed", b"resumed", "run_started", b"run_started", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "attempt", b"attempt", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "idempotency_key", b"idempotency_key", "joined", b"joined", "kind", b"kind", "late_result", b"late_result", "node_id", b"node_id", "parked", b"parked", "paused", b"paused", "requeued", b"requeued", "resumed", b"resumed", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_id", b"step_id", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "visit", b"visit", "waiting", b"waiting", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "attempt", b"attempt", "body", b"body", "branches_started", b"branches_started", "budget_added", b"budget_added", "cancel_requested", b"cancel_requested", "cancelled", b"cancelled", "child_ended", b"child_ended", "completed", b"completed", "event_consumed", b"event_consumed", "failed", b"failed", "idempotency_key", b"idempotency_key", "joined", b"joined", "kind", b"kind", "late_result", b"late_result", "migrated", b"migrated", "node_id", b"node_id", "parked", b"parked", "paused", b"paused", "reopened", b"reopened", "requeued", b"requeued", "resumed", b"resumed", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "status", b"status", "step_begun", b"step_begun", "step_completed", b"step_completed", "step_id", b"step_id", "step_started", b"step_started", "unparked", b"unparked", "unpaused", b"unpaused", "visit", b"visit", "waiting", b"waiting", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["run_started", "step_started", "step_begun", "step_completed", "requeued", "waiting", "resumed", "event_consumed", "child_ended", "parked", "unparked", "paused", "unpaused", "budget_added", "cancel_requested", "completed", "failed", "cancelled", "late_result", "branches_started", "joined"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["run_started", "step_started", "step_begun", "step_completed", "requeued", "waiting", "resumed", "event_consumed", "child_ended", "parked", "unparked", "paused", "unpaused", "budget_added", "cancel_requested", "completed", "failed", "cancelled", "late_result", "branches_started", "joined", "reopened", "migrated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1666,6 +1686,127 @@ class LateResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LateResult: _TypeAlias = LateResult  # noqa: Y015
+
+@_typing.final
+class Reopened(_message.Message):
+    """Body of REOPENED. The step that failed is due again, with a new step_id (this record's seq), the
+    same visit, failures and lapses counted from 0, and attempts that go on from the last one. The run's
+    error and its end are gone; children that it had started before are not its children any more.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    VARS_OPS_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    IN_DOUBT_FIELD_NUMBER: _builtins.int
+    RETRIED_BY_FIELD_NUMBER: _builtins.int
+    paused: _builtins.bool
+    """The run is paused from here."""
+    in_doubt: _builtins.bool
+    """The effect is irreversible and had begun: the step is parked IN_DOUBT."""
+    retried_by: _builtins.str
+    """Who retried."""
+    @_builtins.property
+    def entry(self) -> Global___NodeEntry:
+        """The node that is due. Unset: the effect that failed is due again, with its key."""
+
+    @_builtins.property
+    def vars_ops(self) -> Global___PayloadRef:
+        """Slot: bytes of a VarsOps message, applied first."""
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """The run's deadline from here; unset: none."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___NodeEntry | None = ...,
+        vars_ops: Global___PayloadRef | None = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        paused: _builtins.bool = ...,
+        in_doubt: _builtins.bool = ...,
+        retried_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "entry", b"entry", "vars_ops", b"vars_ops"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "entry", b"entry", "in_doubt", b"in_doubt", "paused", b"paused", "retried_by", b"retried_by", "vars_ops", b"vars_ops"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reopened: _TypeAlias = Reopened  # noqa: Y015
+
+@_typing.final
+class Migrated(_message.Message):
+    """Body of MIGRATED. The open step goes on under its step_id; an open effect keeps its key, queue,
+    retry and timeouts. Of the node map, everything the run holds is renamed: its place, the effect's and
+    the wait's ways on, and the counts of visits (a count is kept under both names, the larger one where
+    two meet).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NodeMapEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    NODE_MAP_FIELD_NUMBER: _builtins.int
+    REQUEUED_FIELD_NUMBER: _builtins.int
+    MIGRATED_BY_FIELD_NUMBER: _builtins.int
+    from_version: _builtins.str
+    """The version it had."""
+    to_version: _builtins.str
+    """The version it has."""
+    requeued: _builtins.bool
+    """A worker had the node: its attempt no longer counts, the node is due again."""
+    migrated_by: _builtins.str
+    """Who migrated."""
+    @_builtins.property
+    def entry(self) -> Global___NodeEntry:
+        """Where it stands. For an open effect only node_id and visit count."""
+
+    @_builtins.property
+    def node_map(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """From node ids of the old version to those of the new one."""
+
+    def __init__(
+        self,
+        *,
+        from_version: _builtins.str = ...,
+        to_version: _builtins.str = ...,
+        entry: Global___NodeEntry | None = ...,
+        node_map: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        requeued: _builtins.bool = ...,
+        migrated_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "from_version", b"from_version", "migrated_by", b"migrated_by", "node_map", b"node_map", "requeued", b"requeued", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
 
 @_typing.final
 class LedgerEntry(_message.Message):

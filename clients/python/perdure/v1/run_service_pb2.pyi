@@ -1410,6 +1410,395 @@ class ResolveStepResponse(_message.Message):
 Global___ResolveStepResponse: _TypeAlias = ResolveStepResponse  # noqa: Y015
 
 @_typing.final
+class RetryRunRequest(_message.Message):
+    """Opens a failed run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    VARS_OPS_FIELD_NUMBER: _builtins.int
+    FROM_NODE_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    RETRIED_BY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Namespace; empty means "default"."""
+    request_id: _builtins.str
+    """Makes a repeat safe; at most 128 bytes."""
+    run_id: _builtins.str
+    """Run."""
+    from_node: _builtins.bool
+    """True: the node runs again, for a new plan, where an effect of its plan failed."""
+    pause: _builtins.bool
+    """True: the run is open again and paused, for example to migrate it before it goes on."""
+    retried_by: _builtins.str
+    """Who retries; kept in the ledger; at most 128 bytes."""
+    @_builtins.property
+    def vars_ops(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.VarsOp]:
+        """Repairs of the vars, applied in the same commit, before the step is due. An effect that is retried
+        keeps its payload: let the node plan again (from_node) to have it made from the repaired vars. At
+        most 10,000.
+        """
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """The run's deadline from here; unset: the one it has, which must not have passed."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        vars_ops: _abc.Iterable[_model_pb2.VarsOp] | None = ...,
+        from_node: _builtins.bool = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        pause: _builtins.bool = ...,
+        retried_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "from_node", b"from_node", "namespace", b"namespace", "pause", b"pause", "request_id", b"request_id", "retried_by", b"retried_by", "run_id", b"run_id", "vars_ops", b"vars_ops"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunRequest: _TypeAlias = RetryRunRequest  # noqa: Y015
+
+@_typing.final
+class RetryRunResponse(_message.Message):
+    """The run as of the commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Run."""
+    seq: _builtins.int
+    """Records."""
+    status: _common_pb2.RunStatus.ValueType
+    """Status."""
+    activity: _common_pb2.RunActivity.ValueType
+    """Activity."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        status: _common_pb2.RunStatus.ValueType = ...,
+        activity: _common_pb2.RunActivity.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "run_id", b"run_id", "seq", b"seq", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunResponse: _TypeAlias = RetryRunResponse  # noqa: Y015
+
+@_typing.final
+class RetryRunsRequest(_message.Message):
+    """Opens failed runs again, a page at a time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    FROM_NODE_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    RETRIED_BY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Namespace; empty means "default"."""
+    request_id: _builtins.str
+    """Makes a repeat safe; at most 128 bytes. One id a page."""
+    page_size: _builtins.int
+    """Runs looked at by this call: 1 to 1,000; 0 means 100, more is lowered."""
+    page_token: _builtins.str
+    """From the previous page of the same filter."""
+    dry_run: _builtins.bool
+    """True: tells which runs would be opened again, and changes nothing."""
+    from_node: _builtins.bool
+    """As in RetryRun."""
+    pause: _builtins.bool
+    """As in RetryRun."""
+    retried_by: _builtins.str
+    """As in RetryRun."""
+    @_builtins.property
+    def filter(self) -> Global___RunFilter:
+        """Which runs. `statuses` must be empty or FAILED, `activities` empty."""
+
+    @_builtins.property
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """As in RetryRun."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        filter: Global___RunFilter | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        from_node: _builtins.bool = ...,
+        deadline: _timestamp_pb2.Timestamp | None = ...,
+        pause: _builtins.bool = ...,
+        retried_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "dry_run", b"dry_run", "filter", b"filter", "from_node", b"from_node", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "pause", b"pause", "request_id", b"request_id", "retried_by", b"retried_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunsRequest: _TypeAlias = RetryRunsRequest  # noqa: Y015
+
+@_typing.final
+class RetryRunsResponse(_message.Message):
+    """What became of the runs of one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Set while there are more."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetryOutcome]:
+        """One for each run looked at, newest run first."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___RetryOutcome] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunsResponse: _TypeAlias = RetryRunsResponse  # noqa: Y015
+
+@_typing.final
+class RetryOutcome(_message.Message):
+    """What became of one run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Run."""
+    retried: _builtins.bool
+    """True: it was opened again (dry run: it would be)."""
+    seq: _builtins.int
+    """Records, as of the commit; in a dry run and for a refused run as it stands."""
+    status: _common_pb2.RunStatus.ValueType
+    """Status."""
+    activity: _common_pb2.RunActivity.ValueType
+    """Activity; PARKED where an irreversible effect is in doubt."""
+    reason: _builtins.str
+    """Why it was not opened: the name of an ErrorReason without its prefix, for example DEADLINE_PASSED."""
+    message: _builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        retried: _builtins.bool = ...,
+        seq: _builtins.int = ...,
+        status: _common_pb2.RunStatus.ValueType = ...,
+        activity: _common_pb2.RunActivity.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "message", b"message", "reason", b"reason", "retried", b"retried", "run_id", b"run_id", "seq", b"seq", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryOutcome: _TypeAlias = RetryOutcome  # noqa: Y015
+
+@_typing.final
+class MigrateRunRequest(_message.Message):
+    """Moves a run to another version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NodeMapEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: _builtins.int
+    NODE_MAP_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MIGRATED_BY_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Namespace; empty means "default"."""
+    request_id: _builtins.str
+    """Makes a repeat safe; at most 128 bytes."""
+    run_id: _builtins.str
+    """Run."""
+    workflow_version: _builtins.str
+    """Version of the run's workflow; empty: its default version."""
+    dry_run: _builtins.bool
+    """True: tells what would happen, and changes nothing."""
+    migrated_by: _builtins.str
+    """Who migrates; kept in the ledger; at most 128 bytes."""
+    @_builtins.property
+    def node_map(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Nodes that have another name in the target, from old to new; the others keep theirs. At most 2,000."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        workflow_version: _builtins.str = ...,
+        node_map: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+        migrated_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "migrated_by", b"migrated_by", "namespace", b"namespace", "node_map", b"node_map", "request_id", b"request_id", "run_id", b"run_id", "workflow_version", b"workflow_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateRunRequest: _TypeAlias = MigrateRunRequest  # noqa: Y015
+
+@_typing.final
+class MigrateRunResponse(_message.Message):
+    """The run as of the commit, or, in a dry run, as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    CURRENT_NODE_FIELD_NUMBER: _builtins.int
+    REQUEUED_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    LEFT_BEHIND_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Run."""
+    seq: _builtins.int
+    """Records."""
+    status: _common_pb2.RunStatus.ValueType
+    """Status."""
+    activity: _common_pb2.RunActivity.ValueType
+    """Activity."""
+    from_version: _builtins.str
+    """The version it had."""
+    to_version: _builtins.str
+    """The version it has now (dry run: would have)."""
+    current_node: _builtins.str
+    """Node it stands at now (dry run: would stand at); empty if the target has none such."""
+    requeued: _builtins.bool
+    """A worker had the node: it is (would be) handed out again."""
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigrationFault]:
+        """Dry run: why it would be refused. Empty: it would not."""
+
+    @_builtins.property
+    def left_behind(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that the edges of the old version would have led the run to, and that the target has under no
+        name: told, not refused, because from the move on the target's edges lead. At most 100.
+        """
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        status: _common_pb2.RunStatus.ValueType = ...,
+        activity: _common_pb2.RunActivity.ValueType = ...,
+        from_version: _builtins.str = ...,
+        to_version: _builtins.str = ...,
+        current_node: _builtins.str = ...,
+        requeued: _builtins.bool = ...,
+        faults: _abc.Iterable[Global___MigrationFault] | None = ...,
+        left_behind: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "current_node", b"current_node", "faults", b"faults", "from_version", b"from_version", "left_behind", b"left_behind", "requeued", b"requeued", "run_id", b"run_id", "seq", b"seq", "status", b"status", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateRunResponse: _TypeAlias = MigrateRunResponse  # noqa: Y015
+
+@_typing.final
+class MigrationFault(_message.Message):
+    """One reason why a run cannot move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """The node, as the run's present version or the map calls it."""
+    place: _builtins.str
+    """Where it is named: "current_node", "effect.next_node", "waiting.on_deadline_node", "node_map", ..."""
+    problem: _builtins.str
+    """For people: what is wrong, and what to do."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        place: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id", "place", b"place", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationFault: _TypeAlias = MigrationFault  # noqa: Y015
+
+@_typing.final
 class EmitEventRequest(_message.Message):
     """Emits an event."""
 

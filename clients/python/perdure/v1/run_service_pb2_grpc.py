@@ -111,6 +111,21 @@ class RunServiceStub(object):
                 request_serializer=perdure_dot_v1_dot_run__service__pb2.ResolveStepRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_run__service__pb2.ResolveStepResponse.FromString,
                 _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/perdure.v1.RunService/RetryRun',
+                request_serializer=perdure_dot_v1_dot_run__service__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_run__service__pb2.RetryRunResponse.FromString,
+                _registered_method=True)
+        self.RetryRuns = channel.unary_unary(
+                '/perdure.v1.RunService/RetryRuns',
+                request_serializer=perdure_dot_v1_dot_run__service__pb2.RetryRunsRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_run__service__pb2.RetryRunsResponse.FromString,
+                _registered_method=True)
+        self.MigrateRun = channel.unary_unary(
+                '/perdure.v1.RunService/MigrateRun',
+                request_serializer=perdure_dot_v1_dot_run__service__pb2.MigrateRunRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_run__service__pb2.MigrateRunResponse.FromString,
+                _registered_method=True)
         self.EmitEvent = channel.unary_unary(
                 '/perdure.v1.RunService/EmitEvent',
                 request_serializer=perdure_dot_v1_dot_run__service__pb2.EmitEventRequest.SerializeToString,
@@ -244,6 +259,45 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryRun(self, request, context):
+        """Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+        lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+        from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+        and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+        that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+        A step of a manual run is due at once; the next node costs an entry again.
+        Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+        VARS_TOO_LARGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryRuns(self, request, context):
+        """RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+        its own, and its outcome is told; one that is refused does not stop the others. Call again with
+        next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+        request_id returns the first reply; where that was never given, it goes on, and a run that this
+        request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MigrateRun(self, request, context):
+        """Moves a run that has not ended to another registered version of its workflow. Every node that the
+        run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+        target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+        named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+        keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+        again as the next attempt, and a report of the former one is stale. Later plans are checked against
+        the target. Children keep their version. Migrating to the version that the run has changes nothing.
+        Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EmitEvent(self, request, context):
         """Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
         for it later (within event retention) also get it, each once.
@@ -327,6 +381,21 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ResolveStep,
                     request_deserializer=perdure_dot_v1_dot_run__service__pb2.ResolveStepRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_run__service__pb2.ResolveStepResponse.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=perdure_dot_v1_dot_run__service__pb2.RetryRunRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_run__service__pb2.RetryRunResponse.SerializeToString,
+            ),
+            'RetryRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRuns,
+                    request_deserializer=perdure_dot_v1_dot_run__service__pb2.RetryRunsRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_run__service__pb2.RetryRunsResponse.SerializeToString,
+            ),
+            'MigrateRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.MigrateRun,
+                    request_deserializer=perdure_dot_v1_dot_run__service__pb2.MigrateRunRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_run__service__pb2.MigrateRunResponse.SerializeToString,
             ),
             'EmitEvent': grpc.unary_unary_rpc_method_handler(
                     servicer.EmitEvent,
@@ -702,6 +771,87 @@ class RunService(object):
             '/perdure.v1.RunService/ResolveStep',
             perdure_dot_v1_dot_run__service__pb2.ResolveStepRequest.SerializeToString,
             perdure_dot_v1_dot_run__service__pb2.ResolveStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.RunService/RetryRun',
+            perdure_dot_v1_dot_run__service__pb2.RetryRunRequest.SerializeToString,
+            perdure_dot_v1_dot_run__service__pb2.RetryRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.RunService/RetryRuns',
+            perdure_dot_v1_dot_run__service__pb2.RetryRunsRequest.SerializeToString,
+            perdure_dot_v1_dot_run__service__pb2.RetryRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MigrateRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.RunService/MigrateRun',
+            perdure_dot_v1_dot_run__service__pb2.MigrateRunRequest.SerializeToString,
+            perdure_dot_v1_dot_run__service__pb2.MigrateRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,33 @@ class RunServiceStub:
     """Undoes PauseRun; on a run that is not paused it changes nothing. Errors: RUN_ENDED."""
     ResolveStep: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ResolveStepRequest, _run_service_pb2.ResolveStepResponse]
     """Decides about a parked step. Errors: STEP_NOT_PARKED, RUN_ENDED, INVALID_JSON."""
+    RetryRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_service_pb2.RetryRunResponse]
+    """Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+    lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+    from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+    and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+    that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+    A step of a manual run is due at once; the next node costs an entry again.
+    Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+    VARS_TOO_LARGE.
+    """
+    RetryRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunsRequest, _run_service_pb2.RetryRunsResponse]
+    """RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+    its own, and its outcome is told; one that is refused does not stop the others. Call again with
+    next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+    request_id returns the first reply; where that was never given, it goes on, and a run that this
+    request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+    """
+    MigrateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.MigrateRunRequest, _run_service_pb2.MigrateRunResponse]
+    """Moves a run that has not ended to another registered version of its workflow. Every node that the
+    run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+    target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+    named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+    keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+    again as the next attempt, and a report of the former one is stale. Later plans are checked against
+    the target. Children keep their version. Migrating to the version that the run has changes nothing.
+    Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+    """
     EmitEvent: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.EmitEventRequest, _run_service_pb2.EmitEventResponse]
     """Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
     for it later (within event retention) also get it, each once.
@@ -168,6 +195,33 @@ class RunServiceAsyncStub(RunServiceStub):
     """Undoes PauseRun; on a run that is not paused it changes nothing. Errors: RUN_ENDED."""
     ResolveStep: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ResolveStepRequest, _run_service_pb2.ResolveStepResponse]  # type: ignore[assignment]
     """Decides about a parked step. Errors: STEP_NOT_PARKED, RUN_ENDED, INVALID_JSON."""
+    RetryRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_service_pb2.RetryRunResponse]  # type: ignore[assignment]
+    """Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+    lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+    from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+    and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+    that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+    A step of a manual run is due at once; the next node costs an entry again.
+    Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+    VARS_TOO_LARGE.
+    """
+    RetryRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunsRequest, _run_service_pb2.RetryRunsResponse]  # type: ignore[assignment]
+    """RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+    its own, and its outcome is told; one that is refused does not stop the others. Call again with
+    next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+    request_id returns the first reply; where that was never given, it goes on, and a run that this
+    request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+    """
+    MigrateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.MigrateRunRequest, _run_service_pb2.MigrateRunResponse]  # type: ignore[assignment]
+    """Moves a run that has not ended to another registered version of its workflow. Every node that the
+    run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+    target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+    named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+    keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+    again as the next attempt, and a report of the former one is stale. Later plans are checked against
+    the target. Children keep their version. Migrating to the version that the run has changes nothing.
+    Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+    """
     EmitEvent: _aio.UnaryUnaryMultiCallable[_run_service_pb2.EmitEventRequest, _run_service_pb2.EmitEventResponse]  # type: ignore[assignment]
     """Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
     for it later (within event retention) also get it, each once.
@@ -317,6 +371,51 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ResolveStepResponse, _abc.Awaitable[_run_service_pb2.ResolveStepResponse]]:
         """Decides about a parked step. Errors: STEP_NOT_PARKED, RUN_ENDED, INVALID_JSON."""
+
+    @_abc_1.abstractmethod
+    def RetryRun(
+        self,
+        request: _run_service_pb2.RetryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.RetryRunResponse, _abc.Awaitable[_run_service_pb2.RetryRunResponse]]:
+        """Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+        lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+        from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+        and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+        that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+        A step of a manual run is due at once; the next node costs an entry again.
+        Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+        VARS_TOO_LARGE.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryRuns(
+        self,
+        request: _run_service_pb2.RetryRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.RetryRunsResponse, _abc.Awaitable[_run_service_pb2.RetryRunsResponse]]:
+        """RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+        its own, and its outcome is told; one that is refused does not stop the others. Call again with
+        next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+        request_id returns the first reply; where that was never given, it goes on, and a run that this
+        request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def MigrateRun(
+        self,
+        request: _run_service_pb2.MigrateRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.MigrateRunResponse, _abc.Awaitable[_run_service_pb2.MigrateRunResponse]]:
+        """Moves a run that has not ended to another registered version of its workflow. Every node that the
+        run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+        target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+        named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+        keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+        again as the next attempt, and a report of the former one is stale. Later plans are checked against
+        the target. Children keep their version. Migrating to the version that the run has changes nothing.
+        Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def EmitEvent(

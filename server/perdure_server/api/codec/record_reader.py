@@ -261,6 +261,28 @@ def _late_result(body: records_pb2.LateResult, slots: SlotReader, _: object) -> 
     return r.LateResult(slots.data(body.report))
 
 
+def _reopened(body: records_pb2.Reopened, slots: SlotReader, _: object) -> r.Reopened:
+    return r.Reopened(
+        entry=_entry(body.entry) if body.HasField("entry") else None,
+        vars_ops=plans.stored_ops(slots.data(body.vars_ops)) if body.HasField("vars_ops") else (),
+        deadline_at=micros(body.deadline),
+        paused=body.paused,
+        in_doubt=body.in_doubt,
+        retried_by=body.retried_by,
+    )
+
+
+def _migrated(body: records_pb2.Migrated, *_: object) -> r.Migrated:
+    return r.Migrated(
+        from_version=body.from_version,
+        to_version=body.to_version,
+        entry=_entry(body.entry),
+        node_map=tuple(sorted(body.node_map.items())),
+        requeued=body.requeued,
+        migrated_by=body.migrated_by,
+    )
+
+
 _READERS: Final[dict[str, Callable[..., r.Body]]] = {
     "run_started": _run_started,
     "step_started": _step_started,
@@ -283,4 +305,6 @@ _READERS: Final[dict[str, Callable[..., r.Body]]] = {
     "late_result": _late_result,
     "branches_started": _branches_started,
     "joined": _joined,
+    "reopened": _reopened,
+    "migrated": _migrated,
 }

@@ -13,6 +13,8 @@ from perdure_server.kernel import records as r
 from perdure_server.kernel.model import Failure, OpenEffect, RemoteRequest, RunState
 from perdure_server.storage.port import StoredPayload
 
+_WITH_MAPS: Final = frozenset({"run_started", "migrated"})
+
 
 def encode_any(
     run: RunState, record: r.Record, new_salts: Callable[[int], list[bytes]]
@@ -41,8 +43,8 @@ def encode_any(
         name: body,
     }
     message = records_pb2.StepRecord(**fields)
-    if name == "run_started":
-        # Labels are a map, which would else be written in any order.
+    if name in _WITH_MAPS:
+        # Labels and node maps are maps, which would else be written in any order.
         return message.SerializeToString(deterministic=True), payloads
     return message.SerializeToString(), payloads
 
@@ -256,6 +258,28 @@ def _late_result(body: r.LateResult, slots: SlotWriter) -> Shape:
     return {"report": slots.data(body.report)}
 
 
+def _reopened(body: r.Reopened, slots: SlotWriter) -> Shape:
+    return {
+        "entry": shapes.node_entry(body.entry),
+        "vars_ops": slots.data(plans.ops_bytes(body.vars_ops)) if body.vars_ops else None,
+        "deadline": shapes.instant(body.deadline_at),
+        "paused": body.paused,
+        "in_doubt": body.in_doubt,
+        "retried_by": body.retried_by,
+    }
+
+
+def _migrated(body: r.Migrated, _slots: SlotWriter) -> Shape:
+    return {
+        "from_version": body.from_version,
+        "to_version": body.to_version,
+        "entry": shapes.node_entry(body.entry),
+        "node_map": dict(body.node_map),
+        "requeued": body.requeued,
+        "migrated_by": body.migrated_by,
+    }
+
+
 _WRITERS: Final[dict[type[r.Body], tuple[str, Callable[..., Shape]]]] = {
     r.RunStarted: ("run_started", _run_started),
     r.StepStarted: ("step_started", _step_started),
@@ -278,4 +302,6 @@ _WRITERS: Final[dict[type[r.Body], tuple[str, Callable[..., Shape]]]] = {
     r.LateResult: ("late_result", _late_result),
     r.BranchesStarted: ("branches_started", _branches_started),
     r.Joined: ("joined", _joined),
+    r.Reopened: ("reopened", _reopened),
+    r.Migrated: ("migrated", _migrated),
 }

@@ -83,6 +83,8 @@ def run_state(
         "trace_context": shapes.trace(run.trace_context),
         "cancelling": run.cancelling,
         "concurrency": _concurrency(run, line) if run.concurrency else None,
+        "failed_step": _step(run.failed_step, blocked=False) if run.failed_step else None,
+        "reopened": run.reopened,
     }
     return model_pb2.RunState(**fields)
 

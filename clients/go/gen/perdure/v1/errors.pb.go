@@ -111,6 +111,17 @@ const (
 	ErrorReason_ERROR_REASON_STALE_ATTEMPT ErrorReason = 40
 	// INVALID_ARGUMENT. In acks only: the report does not fit its task.
 	ErrorReason_ERROR_REASON_BAD_REPORT ErrorReason = 41
+	// FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status.
+	ErrorReason_ERROR_REASON_RUN_NOT_FAILED ErrorReason = 47
+	// FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+	// has passed; BadRequest names the field that helps.
+	ErrorReason_ERROR_REASON_DEADLINE_PASSED ErrorReason = 48
+	// FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+	// have been executed.
+	ErrorReason_ERROR_REASON_EFFECT_IN_DOUBT ErrorReason = 49
+	// FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+	// PreconditionFailure lists all of them.
+	ErrorReason_ERROR_REASON_MIGRATION_REFUSED ErrorReason = 50
 	// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 	// names `holder_run_id`.
 	ErrorReason_ERROR_REASON_CONCURRENCY_LIMIT ErrorReason = 52
@@ -164,6 +175,10 @@ var (
 		39: "ERROR_REASON_LIMIT_REACHED",
 		40: "ERROR_REASON_STALE_ATTEMPT",
 		41: "ERROR_REASON_BAD_REPORT",
+		47: "ERROR_REASON_RUN_NOT_FAILED",
+		48: "ERROR_REASON_DEADLINE_PASSED",
+		49: "ERROR_REASON_EFFECT_IN_DOUBT",
+		50: "ERROR_REASON_MIGRATION_REFUSED",
 		52: "ERROR_REASON_CONCURRENCY_LIMIT",
 		65: "ERROR_REASON_STORE_DAMAGED",
 	}
@@ -210,6 +225,10 @@ var (
 		"ERROR_REASON_LIMIT_REACHED":           39,
 		"ERROR_REASON_STALE_ATTEMPT":           40,
 		"ERROR_REASON_BAD_REPORT":              41,
+		"ERROR_REASON_RUN_NOT_FAILED":          47,
+		"ERROR_REASON_DEADLINE_PASSED":         48,
+		"ERROR_REASON_EFFECT_IN_DOUBT":         49,
+		"ERROR_REASON_MIGRATION_REFUSED":       50,
 		"ERROR_REASON_CONCURRENCY_LIMIT":       52,
 		"ERROR_REASON_STORE_DAMAGED":           65,
 	}

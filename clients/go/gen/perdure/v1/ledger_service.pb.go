@@ -539,7 +539,8 @@ type SubscribeLedgerRequest struct {
 	CheckpointInterval *durationpb.Duration `protobuf:"bytes,11,opt,name=checkpoint_interval,json=checkpointInterval,proto3" json:"checkpoint_interval,omitempty"`
 	// Send what exists, then goodbye.
 	StopWhenCaughtUp bool `protobuf:"varint,12,opt,name=stop_when_caught_up,json=stopWhenCaughtUp,proto3" json:"stop_when_caught_up,omitempty"`
-	// Run scope: goodbye after the run's terminal record.
+	// Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+	// reads it does not count.
 	StopWhenTerminal bool `protobuf:"varint,13,opt,name=stop_when_terminal,json=stopWhenTerminal,proto3" json:"stop_when_terminal,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -2461,6 +2461,10 @@ type RunState struct {
 	TraceContext *TraceContext `protobuf:"bytes,34,opt,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty"`
 	// True between the acceptance of a cancel and the end of its on_cancel_node path.
 	Cancelling bool `protobuf:"varint,35,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	// The step that a failed run failed at: what RetryRun opens again.
+	FailedStep *StepState `protobuf:"bytes,40,opt,name=failed_step,json=failedStep,proto3" json:"failed_step,omitempty"`
+	// How often RetryRun has opened the run again.
+	Reopened int32 `protobuf:"varint,41,opt,name=reopened,proto3" json:"reopened,omitempty"`
 	// The concurrency key, if the run has one.
 	Concurrency   *RunConcurrency `protobuf:"bytes,44,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2740,6 +2744,20 @@ func (x *RunState) GetCancelling() bool {
 		return x.Cancelling
 	}
 	return false
+}
+
+func (x *RunState) GetFailedStep() *StepState {
+	if x != nil {
+		return x.FailedStep
+	}
+	return nil
+}
+
+func (x *RunState) GetReopened() int32 {
+	if x != nil {
+		return x.Reopened
+	}
+	return 0
 }
 
 func (x *RunState) GetConcurrency() *RunConcurrency {
@@ -3565,7 +3583,7 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\afailure\x18\x01 \x01(\v2\x13.perdure.v1.FailureR\afailure\x12!\n" +
 	"\fnot_executed\x18\x02 \x01(\bR\vnotExecuted\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"\xc3\f\n" +
+	"retryAfter\"\x97\r\n" +
 	"\bRunState\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1e\n" +
@@ -3612,7 +3630,10 @@ const file_perdure_v1_model_proto_rawDesc = "" +
 	"\rtrace_context\x18\" \x01(\v2\x18.perdure.v1.TraceContextR\ftraceContext\x12\x1e\n" +
 	"\n" +
 	"cancelling\x18# \x01(\bR\n" +
-	"cancelling\x12<\n" +
+	"cancelling\x126\n" +
+	"\vfailed_step\x18( \x01(\v2\x15.perdure.v1.StepStateR\n" +
+	"failedStep\x12\x1a\n" +
+	"\breopened\x18) \x01(\x05R\breopened\x12<\n" +
 	"\vconcurrency\x18, \x01(\v2\x1a.perdure.v1.RunConcurrencyR\vconcurrency\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -3833,24 +3854,25 @@ var file_perdure_v1_model_proto_depIdxs = []int32{
 	43, // 60: perdure.v1.RunState.deadline:type_name -> google.protobuf.Timestamp
 	29, // 61: perdure.v1.RunState.children:type_name -> perdure.v1.ChildState
 	48, // 62: perdure.v1.RunState.trace_context:type_name -> perdure.v1.TraceContext
-	31, // 63: perdure.v1.RunState.concurrency:type_name -> perdure.v1.RunConcurrency
-	43, // 64: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
-	41, // 65: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
-	42, // 66: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
-	39, // 67: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	45, // 68: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
-	43, // 69: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
-	43, // 70: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
-	42, // 71: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
-	43, // 72: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
-	49, // 73: perdure.v1.RunConcurrency.concurrency:type_name -> perdure.v1.Concurrency
-	50, // 74: perdure.v1.RunConcurrency.state:type_name -> perdure.v1.SlotState
-	3,  // 75: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
-	76, // [76:76] is the sub-list for method output_type
-	76, // [76:76] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	27, // 63: perdure.v1.RunState.failed_step:type_name -> perdure.v1.StepState
+	31, // 64: perdure.v1.RunState.concurrency:type_name -> perdure.v1.RunConcurrency
+	43, // 65: perdure.v1.StepState.retry_at:type_name -> google.protobuf.Timestamp
+	41, // 66: perdure.v1.StepState.last_failure:type_name -> perdure.v1.Failure
+	42, // 67: perdure.v1.ConsumedMark.scope:type_name -> perdure.v1.EventScope
+	39, // 68: perdure.v1.ChildState.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	45, // 69: perdure.v1.WaitState.reason:type_name -> perdure.v1.WaitReason
+	43, // 70: perdure.v1.WaitState.until:type_name -> google.protobuf.Timestamp
+	43, // 71: perdure.v1.WaitState.deadline:type_name -> google.protobuf.Timestamp
+	42, // 72: perdure.v1.WaitState.event_scope:type_name -> perdure.v1.EventScope
+	43, // 73: perdure.v1.WaitState.since:type_name -> google.protobuf.Timestamp
+	49, // 74: perdure.v1.RunConcurrency.concurrency:type_name -> perdure.v1.Concurrency
+	50, // 75: perdure.v1.RunConcurrency.state:type_name -> perdure.v1.SlotState
+	3,  // 76: perdure.v1.WorkflowSpec.NodesEntry.value:type_name -> perdure.v1.NodeSpec
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_model_proto_init() }

@@ -60,7 +60,7 @@ const (
 	RecordKind_RECORD_KIND_CANCEL_REQUESTED RecordKind = 15
 	// The run ended with an output.
 	RecordKind_RECORD_KIND_COMPLETED RecordKind = 16
-	// The run ended with an error.
+	// The run ended with an error. A REOPENED may follow.
 	RecordKind_RECORD_KIND_FAILED RecordKind = 17
 	// The run ended by a cancel.
 	RecordKind_RECORD_KIND_CANCELLED RecordKind = 18
@@ -70,6 +70,10 @@ const (
 	RecordKind_RECORD_KIND_BRANCHES_STARTED RecordKind = 22
 	// Enough of them have completed: the wait for them ended.
 	RecordKind_RECORD_KIND_JOINED RecordKind = 23
+	// A failed run goes on at the step it failed at: RetryRun.
+	RecordKind_RECORD_KIND_REOPENED RecordKind = 20
+	// The run goes on in another version of its workflow: MigrateRun.
+	RecordKind_RECORD_KIND_MIGRATED RecordKind = 21
 )
 
 // Enum value maps for RecordKind.
@@ -97,6 +101,8 @@ var (
 		19: "RECORD_KIND_LATE_RESULT",
 		22: "RECORD_KIND_BRANCHES_STARTED",
 		23: "RECORD_KIND_JOINED",
+		20: "RECORD_KIND_REOPENED",
+		21: "RECORD_KIND_MIGRATED",
 	}
 	RecordKind_value = map[string]int32{
 		"RECORD_KIND_UNSPECIFIED":      0,
@@ -121,6 +127,8 @@ var (
 		"RECORD_KIND_LATE_RESULT":      19,
 		"RECORD_KIND_BRANCHES_STARTED": 22,
 		"RECORD_KIND_JOINED":           23,
+		"RECORD_KIND_REOPENED":         20,
+		"RECORD_KIND_MIGRATED":         21,
 	}
 )
 
@@ -500,6 +508,8 @@ type StepRecord struct {
 	//	*StepRecord_LateResult
 	//	*StepRecord_BranchesStarted
 	//	*StepRecord_Joined
+	//	*StepRecord_Reopened
+	//	*StepRecord_Migrated
 	Body          isStepRecord_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -829,6 +839,24 @@ func (x *StepRecord) GetJoined() *Joined {
 	return nil
 }
 
+func (x *StepRecord) GetReopened() *Reopened {
+	if x != nil {
+		if x, ok := x.Body.(*StepRecord_Reopened); ok {
+			return x.Reopened
+		}
+	}
+	return nil
+}
+
+func (x *StepRecord) GetMigrated() *Migrated {
+	if x != nil {
+		if x, ok := x.Body.(*StepRecord_Migrated); ok {
+			return x.Migrated
+		}
+	}
+	return nil
+}
+
 type isStepRecord_Body interface {
 	isStepRecord_Body()
 }
@@ -938,6 +966,16 @@ type StepRecord_Joined struct {
 	Joined *Joined `protobuf:"bytes,43,opt,name=joined,proto3,oneof"`
 }
 
+type StepRecord_Reopened struct {
+	// REOPENED.
+	Reopened *Reopened `protobuf:"bytes,40,opt,name=reopened,proto3,oneof"`
+}
+
+type StepRecord_Migrated struct {
+	// MIGRATED.
+	Migrated *Migrated `protobuf:"bytes,41,opt,name=migrated,proto3,oneof"`
+}
+
 func (*StepRecord_RunStarted) isStepRecord_Body() {}
 
 func (*StepRecord_StepStarted) isStepRecord_Body() {}
@@ -979,6 +1017,10 @@ func (*StepRecord_LateResult) isStepRecord_Body() {}
 func (*StepRecord_BranchesStarted) isStepRecord_Body() {}
 
 func (*StepRecord_Joined) isStepRecord_Body() {}
+
+func (*StepRecord_Reopened) isStepRecord_Body() {}
+
+func (*StepRecord_Migrated) isStepRecord_Body() {}
 
 // A payload slot: the record commits to bytes that are stored and travel beside it.
 type PayloadRef struct {
@@ -3303,6 +3345,193 @@ func (x *LateResult) GetReport() *PayloadRef {
 	return nil
 }
 
+// Body of REOPENED. The step that failed is due again, with a new step_id (this record's seq), the
+// same visit, failures and lapses counted from 0, and attempts that go on from the last one. The run's
+// error and its end are gone; children that it had started before are not its children any more.
+type Reopened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that is due. Unset: the effect that failed is due again, with its key.
+	Entry *NodeEntry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Slot: bytes of a VarsOps message, applied first.
+	VarsOps *PayloadRef `protobuf:"bytes,2,opt,name=vars_ops,json=varsOps,proto3" json:"vars_ops,omitempty"`
+	// The run's deadline from here; unset: none.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// The run is paused from here.
+	Paused bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
+	// The effect is irreversible and had begun: the step is parked IN_DOUBT.
+	InDoubt bool `protobuf:"varint,5,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	// Who retried.
+	RetriedBy     string `protobuf:"bytes,6,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reopened) Reset() {
+	*x = Reopened{}
+	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reopened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reopened) ProtoMessage() {}
+
+func (x *Reopened) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reopened.ProtoReflect.Descriptor instead.
+func (*Reopened) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Reopened) GetEntry() *NodeEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Reopened) GetVarsOps() *PayloadRef {
+	if x != nil {
+		return x.VarsOps
+	}
+	return nil
+}
+
+func (x *Reopened) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *Reopened) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Reopened) GetInDoubt() bool {
+	if x != nil {
+		return x.InDoubt
+	}
+	return false
+}
+
+func (x *Reopened) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+// Body of MIGRATED. The open step goes on under its step_id; an open effect keeps its key, queue,
+// retry and timeouts. Of the node map, everything the run holds is renamed: its place, the effect's and
+// the wait's ways on, and the counts of visits (a count is kept under both names, the larger one where
+// two meet).
+type Migrated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version it had.
+	FromVersion string `protobuf:"bytes,1,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// The version it has.
+	ToVersion string `protobuf:"bytes,2,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	// Where it stands. For an open effect only node_id and visit count.
+	Entry *NodeEntry `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
+	// From node ids of the old version to those of the new one.
+	NodeMap map[string]string `protobuf:"bytes,4,rep,name=node_map,json=nodeMap,proto3" json:"node_map,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// A worker had the node: its attempt no longer counts, the node is due again.
+	Requeued bool `protobuf:"varint,5,opt,name=requeued,proto3" json:"requeued,omitempty"`
+	// Who migrated.
+	MigratedBy    string `protobuf:"bytes,6,opt,name=migrated_by,json=migratedBy,proto3" json:"migrated_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Migrated) Reset() {
+	*x = Migrated{}
+	mi := &file_perdure_v1_records_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Migrated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Migrated) ProtoMessage() {}
+
+func (x *Migrated) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_records_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Migrated.ProtoReflect.Descriptor instead.
+func (*Migrated) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Migrated) GetFromVersion() string {
+	if x != nil {
+		return x.FromVersion
+	}
+	return ""
+}
+
+func (x *Migrated) GetToVersion() string {
+	if x != nil {
+		return x.ToVersion
+	}
+	return ""
+}
+
+func (x *Migrated) GetEntry() *NodeEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Migrated) GetNodeMap() map[string]string {
+	if x != nil {
+		return x.NodeMap
+	}
+	return nil
+}
+
+func (x *Migrated) GetRequeued() bool {
+	if x != nil {
+		return x.Requeued
+	}
+	return false
+}
+
+func (x *Migrated) GetMigratedBy() string {
+	if x != nil {
+		return x.MigratedBy
+	}
+	return ""
+}
+
 // A record with its place in the ledger and its payloads.
 type LedgerEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3328,7 +3557,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	mi := &file_perdure_v1_records_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3340,7 +3569,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[32]
+	mi := &file_perdure_v1_records_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3353,7 +3582,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{32}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LedgerEntry) GetForm() isLedgerEntry_Form {
@@ -3446,7 +3675,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[33]
+	mi := &file_perdure_v1_records_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3687,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[33]
+	mi := &file_perdure_v1_records_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3700,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{33}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Payload) GetIndex() uint32 {
@@ -3553,7 +3782,7 @@ type InlinePayload struct {
 
 func (x *InlinePayload) Reset() {
 	*x = InlinePayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[34]
+	mi := &file_perdure_v1_records_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3565,7 +3794,7 @@ func (x *InlinePayload) String() string {
 func (*InlinePayload) ProtoMessage() {}
 
 func (x *InlinePayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[34]
+	mi := &file_perdure_v1_records_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3578,7 +3807,7 @@ func (x *InlinePayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InlinePayload.ProtoReflect.Descriptor instead.
 func (*InlinePayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{34}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InlinePayload) GetSalt() []byte {
@@ -3604,7 +3833,7 @@ type OmittedPayload struct {
 
 func (x *OmittedPayload) Reset() {
 	*x = OmittedPayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[35]
+	mi := &file_perdure_v1_records_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +3845,7 @@ func (x *OmittedPayload) String() string {
 func (*OmittedPayload) ProtoMessage() {}
 
 func (x *OmittedPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[35]
+	mi := &file_perdure_v1_records_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3858,7 @@ func (x *OmittedPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedPayload.ProtoReflect.Descriptor instead.
 func (*OmittedPayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{35}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{37}
 }
 
 // A payload that was erased.
@@ -3641,7 +3870,7 @@ type ErasedPayload struct {
 
 func (x *ErasedPayload) Reset() {
 	*x = ErasedPayload{}
-	mi := &file_perdure_v1_records_proto_msgTypes[36]
+	mi := &file_perdure_v1_records_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3653,7 +3882,7 @@ func (x *ErasedPayload) String() string {
 func (*ErasedPayload) ProtoMessage() {}
 
 func (x *ErasedPayload) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_records_proto_msgTypes[36]
+	mi := &file_perdure_v1_records_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3666,7 +3895,7 @@ func (x *ErasedPayload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasedPayload.ProtoReflect.Descriptor instead.
 func (*ErasedPayload) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_records_proto_rawDescGZIP(), []int{36}
+	return file_perdure_v1_records_proto_rawDescGZIP(), []int{38}
 }
 
 var File_perdure_v1_records_proto protoreflect.FileDescriptor
@@ -3674,7 +3903,7 @@ var File_perdure_v1_records_proto protoreflect.FileDescriptor
 const file_perdure_v1_records_proto_rawDesc = "" +
 	"\n" +
 	"\x18perdure/v1/records.proto\x12\n" +
-	"perdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x16perdure/v1/model.proto\"\xec\f\n" +
+	"perdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17perdure/v1/common.proto\x1a\x16perdure/v1/model.proto\"\xd4\r\n" +
 	"\n" +
 	"StepRecord\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
@@ -3717,7 +3946,9 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\vlate_result\x18' \x01(\v2\x16.perdure.v1.LateResultH\x00R\n" +
 	"lateResult\x12H\n" +
 	"\x10branches_started\x18* \x01(\v2\x1b.perdure.v1.BranchesStartedH\x00R\x0fbranchesStarted\x12,\n" +
-	"\x06joined\x18+ \x01(\v2\x12.perdure.v1.JoinedH\x00R\x06joinedB\x06\n" +
+	"\x06joined\x18+ \x01(\v2\x12.perdure.v1.JoinedH\x00R\x06joined\x122\n" +
+	"\breopened\x18( \x01(\v2\x14.perdure.v1.ReopenedH\x00R\breopened\x122\n" +
+	"\bmigrated\x18) \x01(\v2\x14.perdure.v1.MigratedH\x00R\bmigratedB\x06\n" +
 	"\x04body\"V\n" +
 	"\n" +
 	"PayloadRef\x12\x14\n" +
@@ -3939,7 +4170,27 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\fcancelled_by\x18\x04 \x01(\tR\vcancelledBy\"<\n" +
 	"\n" +
 	"LateResult\x12.\n" +
-	"\x06report\x18\x01 \x01(\v2\x16.perdure.v1.PayloadRefR\x06report\"\xf7\x01\n" +
+	"\x06report\x18\x01 \x01(\v2\x16.perdure.v1.PayloadRefR\x06report\"\xf4\x01\n" +
+	"\bReopened\x12+\n" +
+	"\x05entry\x18\x01 \x01(\v2\x15.perdure.v1.NodeEntryR\x05entry\x121\n" +
+	"\bvars_ops\x18\x02 \x01(\v2\x16.perdure.v1.PayloadRefR\avarsOps\x126\n" +
+	"\bdeadline\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x16\n" +
+	"\x06paused\x18\x04 \x01(\bR\x06paused\x12\x19\n" +
+	"\bin_doubt\x18\x05 \x01(\bR\ainDoubt\x12\x1d\n" +
+	"\n" +
+	"retried_by\x18\x06 \x01(\tR\tretriedBy\"\xb0\x02\n" +
+	"\bMigrated\x12!\n" +
+	"\ffrom_version\x18\x01 \x01(\tR\vfromVersion\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x02 \x01(\tR\ttoVersion\x12+\n" +
+	"\x05entry\x18\x03 \x01(\v2\x15.perdure.v1.NodeEntryR\x05entry\x12<\n" +
+	"\bnode_map\x18\x04 \x03(\v2!.perdure.v1.Migrated.NodeMapEntryR\anodeMap\x12\x1a\n" +
+	"\brequeued\x18\x05 \x01(\bR\brequeued\x12\x1f\n" +
+	"\vmigrated_by\x18\x06 \x01(\tR\n" +
+	"migratedBy\x1a:\n" +
+	"\fNodeMapEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf7\x01\n" +
 	"\vLedgerEntry\x120\n" +
 	"\x06record\x18\x01 \x01(\v2\x16.perdure.v1.StepRecordH\x00R\x06record\x12#\n" +
 	"\frecord_bytes\x18\x02 \x01(\fH\x00R\vrecordBytes\x12/\n" +
@@ -3959,7 +4210,7 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x10\n" +
 	"\x0eOmittedPayload\"\x0f\n" +
-	"\rErasedPayload*\xf2\x04\n" +
+	"\rErasedPayload*\xa6\x05\n" +
 	"\n" +
 	"RecordKind\x12\x1b\n" +
 	"\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
@@ -3984,7 +4235,9 @@ const file_perdure_v1_records_proto_rawDesc = "" +
 	"\x15RECORD_KIND_CANCELLED\x10\x12\x12\x1b\n" +
 	"\x17RECORD_KIND_LATE_RESULT\x10\x13\x12 \n" +
 	"\x1cRECORD_KIND_BRANCHES_STARTED\x10\x16\x12\x16\n" +
-	"\x12RECORD_KIND_JOINED\x10\x17*\x8e\x01\n" +
+	"\x12RECORD_KIND_JOINED\x10\x17\x12\x18\n" +
+	"\x14RECORD_KIND_REOPENED\x10\x14\x12\x18\n" +
+	"\x14RECORD_KIND_MIGRATED\x10\x15*\x8e\x01\n" +
 	"\n" +
 	"StepStatus\x12\x1b\n" +
 	"\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -4007,7 +4260,7 @@ func file_perdure_v1_records_proto_rawDescGZIP() []byte {
 }
 
 var file_perdure_v1_records_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_perdure_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_perdure_v1_records_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_perdure_v1_records_proto_goTypes = []any{
 	(RecordKind)(0),               // 0: perdure.v1.RecordKind
 	(StepStatus)(0),               // 1: perdure.v1.StepStatus
@@ -4047,29 +4300,32 @@ var file_perdure_v1_records_proto_goTypes = []any{
 	(*Failed)(nil),                // 35: perdure.v1.Failed
 	(*Cancelled)(nil),             // 36: perdure.v1.Cancelled
 	(*LateResult)(nil),            // 37: perdure.v1.LateResult
-	(*LedgerEntry)(nil),           // 38: perdure.v1.LedgerEntry
-	(*Payload)(nil),               // 39: perdure.v1.Payload
-	(*InlinePayload)(nil),         // 40: perdure.v1.InlinePayload
-	(*OmittedPayload)(nil),        // 41: perdure.v1.OmittedPayload
-	(*ErasedPayload)(nil),         // 42: perdure.v1.ErasedPayload
-	nil,                           // 43: perdure.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(*TaskTimeouts)(nil),          // 45: perdure.v1.TaskTimeouts
-	(*RetryPolicy)(nil),           // 46: perdure.v1.RetryPolicy
-	(EffectRisk)(0),               // 47: perdure.v1.EffectRisk
-	(ChildCancelPolicy)(0),        // 48: perdure.v1.ChildCancelPolicy
-	(DriveMode)(0),                // 49: perdure.v1.DriveMode
-	(*TraceContext)(nil),          // 50: perdure.v1.TraceContext
-	(*Concurrency)(nil),           // 51: perdure.v1.Concurrency
-	(*VarsOp)(nil),                // 52: perdure.v1.VarsOp
-	(WaitReason)(0),               // 53: perdure.v1.WaitReason
-	(EventScope)(0),               // 54: perdure.v1.EventScope
-	(RunStatus)(0),                // 55: perdure.v1.RunStatus
+	(*Reopened)(nil),              // 38: perdure.v1.Reopened
+	(*Migrated)(nil),              // 39: perdure.v1.Migrated
+	(*LedgerEntry)(nil),           // 40: perdure.v1.LedgerEntry
+	(*Payload)(nil),               // 41: perdure.v1.Payload
+	(*InlinePayload)(nil),         // 42: perdure.v1.InlinePayload
+	(*OmittedPayload)(nil),        // 43: perdure.v1.OmittedPayload
+	(*ErasedPayload)(nil),         // 44: perdure.v1.ErasedPayload
+	nil,                           // 45: perdure.v1.RunStarted.LabelsEntry
+	nil,                           // 46: perdure.v1.Migrated.NodeMapEntry
+	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*TaskTimeouts)(nil),          // 48: perdure.v1.TaskTimeouts
+	(*RetryPolicy)(nil),           // 49: perdure.v1.RetryPolicy
+	(EffectRisk)(0),               // 50: perdure.v1.EffectRisk
+	(ChildCancelPolicy)(0),        // 51: perdure.v1.ChildCancelPolicy
+	(DriveMode)(0),                // 52: perdure.v1.DriveMode
+	(*TraceContext)(nil),          // 53: perdure.v1.TraceContext
+	(*Concurrency)(nil),           // 54: perdure.v1.Concurrency
+	(*VarsOp)(nil),                // 55: perdure.v1.VarsOp
+	(WaitReason)(0),               // 56: perdure.v1.WaitReason
+	(EventScope)(0),               // 57: perdure.v1.EventScope
+	(RunStatus)(0),                // 58: perdure.v1.RunStatus
 }
 var file_perdure_v1_records_proto_depIdxs = []int32{
 	0,  // 0: perdure.v1.StepRecord.kind:type_name -> perdure.v1.RecordKind
 	1,  // 1: perdure.v1.StepRecord.status:type_name -> perdure.v1.StepStatus
-	44, // 2: perdure.v1.StepRecord.at:type_name -> google.protobuf.Timestamp
+	47, // 2: perdure.v1.StepRecord.at:type_name -> google.protobuf.Timestamp
 	14, // 3: perdure.v1.StepRecord.run_started:type_name -> perdure.v1.RunStarted
 	15, // 4: perdure.v1.StepRecord.step_started:type_name -> perdure.v1.StepStarted
 	16, // 5: perdure.v1.StepRecord.step_begun:type_name -> perdure.v1.StepBegun
@@ -4091,68 +4347,75 @@ var file_perdure_v1_records_proto_depIdxs = []int32{
 	37, // 21: perdure.v1.StepRecord.late_result:type_name -> perdure.v1.LateResult
 	24, // 22: perdure.v1.StepRecord.branches_started:type_name -> perdure.v1.BranchesStarted
 	25, // 23: perdure.v1.StepRecord.joined:type_name -> perdure.v1.Joined
-	45, // 24: perdure.v1.NodeEntry.timeouts:type_name -> perdure.v1.TaskTimeouts
-	46, // 25: perdure.v1.OpenEffect.retry:type_name -> perdure.v1.RetryPolicy
-	45, // 26: perdure.v1.OpenEffect.timeouts:type_name -> perdure.v1.TaskTimeouts
-	47, // 27: perdure.v1.OpenEffect.risk:type_name -> perdure.v1.EffectRisk
-	7,  // 28: perdure.v1.OpenEffect.payload:type_name -> perdure.v1.PayloadRef
-	48, // 29: perdure.v1.ChildLink.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
-	7,  // 30: perdure.v1.FailureRef.text:type_name -> perdure.v1.PayloadRef
-	8,  // 31: perdure.v1.RunStarted.entry:type_name -> perdure.v1.NodeEntry
-	49, // 32: perdure.v1.RunStarted.drive:type_name -> perdure.v1.DriveMode
-	44, // 33: perdure.v1.RunStarted.start_at:type_name -> google.protobuf.Timestamp
-	44, // 34: perdure.v1.RunStarted.deadline:type_name -> google.protobuf.Timestamp
-	43, // 35: perdure.v1.RunStarted.labels:type_name -> perdure.v1.RunStarted.LabelsEntry
-	50, // 36: perdure.v1.RunStarted.trace_context:type_name -> perdure.v1.TraceContext
-	7,  // 37: perdure.v1.RunStarted.vars:type_name -> perdure.v1.PayloadRef
-	51, // 38: perdure.v1.RunStarted.concurrency:type_name -> perdure.v1.Concurrency
-	7,  // 39: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
-	9,  // 40: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
-	8,  // 41: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
-	7,  // 42: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
-	11, // 43: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
-	44, // 44: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
-	10, // 45: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
-	52, // 46: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
-	2,  // 47: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
-	44, // 48: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
-	53, // 49: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
-	54, // 50: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
-	44, // 51: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
-	44, // 52: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
-	10, // 53: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
-	7,  // 54: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
-	3,  // 55: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
-	7,  // 56: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 57: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
-	7,  // 58: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
-	8,  // 59: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
-	55, // 60: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
-	7,  // 61: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
-	8,  // 62: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
-	8,  // 63: perdure.v1.Joined.next:type_name -> perdure.v1.NodeEntry
-	27, // 64: perdure.v1.Fanout.branches:type_name -> perdure.v1.FanoutBranch
-	4,  // 65: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
-	5,  // 66: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
-	7,  // 67: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 68: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
-	8,  // 69: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
-	7,  // 70: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
-	11, // 71: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
-	7,  // 72: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
-	7,  // 73: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
-	11, // 74: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
-	7,  // 75: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
-	6,  // 76: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
-	39, // 77: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
-	40, // 78: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
-	41, // 79: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
-	42, // 80: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
-	81, // [81:81] is the sub-list for method output_type
-	81, // [81:81] is the sub-list for method input_type
-	81, // [81:81] is the sub-list for extension type_name
-	81, // [81:81] is the sub-list for extension extendee
-	0,  // [0:81] is the sub-list for field type_name
+	38, // 24: perdure.v1.StepRecord.reopened:type_name -> perdure.v1.Reopened
+	39, // 25: perdure.v1.StepRecord.migrated:type_name -> perdure.v1.Migrated
+	48, // 26: perdure.v1.NodeEntry.timeouts:type_name -> perdure.v1.TaskTimeouts
+	49, // 27: perdure.v1.OpenEffect.retry:type_name -> perdure.v1.RetryPolicy
+	48, // 28: perdure.v1.OpenEffect.timeouts:type_name -> perdure.v1.TaskTimeouts
+	50, // 29: perdure.v1.OpenEffect.risk:type_name -> perdure.v1.EffectRisk
+	7,  // 30: perdure.v1.OpenEffect.payload:type_name -> perdure.v1.PayloadRef
+	51, // 31: perdure.v1.ChildLink.on_parent_cancel:type_name -> perdure.v1.ChildCancelPolicy
+	7,  // 32: perdure.v1.FailureRef.text:type_name -> perdure.v1.PayloadRef
+	8,  // 33: perdure.v1.RunStarted.entry:type_name -> perdure.v1.NodeEntry
+	52, // 34: perdure.v1.RunStarted.drive:type_name -> perdure.v1.DriveMode
+	47, // 35: perdure.v1.RunStarted.start_at:type_name -> google.protobuf.Timestamp
+	47, // 36: perdure.v1.RunStarted.deadline:type_name -> google.protobuf.Timestamp
+	45, // 37: perdure.v1.RunStarted.labels:type_name -> perdure.v1.RunStarted.LabelsEntry
+	53, // 38: perdure.v1.RunStarted.trace_context:type_name -> perdure.v1.TraceContext
+	7,  // 39: perdure.v1.RunStarted.vars:type_name -> perdure.v1.PayloadRef
+	54, // 40: perdure.v1.RunStarted.concurrency:type_name -> perdure.v1.Concurrency
+	7,  // 41: perdure.v1.StepCompleted.vars_ops:type_name -> perdure.v1.PayloadRef
+	9,  // 42: perdure.v1.StepCompleted.effect:type_name -> perdure.v1.OpenEffect
+	8,  // 43: perdure.v1.StepCompleted.next:type_name -> perdure.v1.NodeEntry
+	7,  // 44: perdure.v1.StepCompleted.result:type_name -> perdure.v1.PayloadRef
+	11, // 45: perdure.v1.StepCompleted.failure:type_name -> perdure.v1.FailureRef
+	47, // 46: perdure.v1.StepCompleted.retry_at:type_name -> google.protobuf.Timestamp
+	10, // 47: perdure.v1.StepCompleted.child:type_name -> perdure.v1.ChildLink
+	55, // 48: perdure.v1.VarsOps.ops:type_name -> perdure.v1.VarsOp
+	2,  // 49: perdure.v1.Requeued.cause:type_name -> perdure.v1.Requeued.Cause
+	47, // 50: perdure.v1.Requeued.not_before:type_name -> google.protobuf.Timestamp
+	56, // 51: perdure.v1.Waiting.reason:type_name -> perdure.v1.WaitReason
+	57, // 52: perdure.v1.Waiting.event_scope:type_name -> perdure.v1.EventScope
+	47, // 53: perdure.v1.Waiting.until:type_name -> google.protobuf.Timestamp
+	47, // 54: perdure.v1.Waiting.deadline:type_name -> google.protobuf.Timestamp
+	10, // 55: perdure.v1.Waiting.child:type_name -> perdure.v1.ChildLink
+	7,  // 56: perdure.v1.Waiting.text:type_name -> perdure.v1.PayloadRef
+	3,  // 57: perdure.v1.Resumed.cause:type_name -> perdure.v1.Resumed.Cause
+	7,  // 58: perdure.v1.Resumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 59: perdure.v1.Resumed.next:type_name -> perdure.v1.NodeEntry
+	7,  // 60: perdure.v1.EventConsumed.payload:type_name -> perdure.v1.PayloadRef
+	8,  // 61: perdure.v1.EventConsumed.next:type_name -> perdure.v1.NodeEntry
+	58, // 62: perdure.v1.ChildEnded.child_status:type_name -> perdure.v1.RunStatus
+	7,  // 63: perdure.v1.ChildEnded.result:type_name -> perdure.v1.PayloadRef
+	8,  // 64: perdure.v1.ChildEnded.next:type_name -> perdure.v1.NodeEntry
+	8,  // 65: perdure.v1.Joined.next:type_name -> perdure.v1.NodeEntry
+	27, // 66: perdure.v1.Fanout.branches:type_name -> perdure.v1.FanoutBranch
+	4,  // 67: perdure.v1.Parked.reason:type_name -> perdure.v1.Parked.Reason
+	5,  // 68: perdure.v1.Unparked.resolution:type_name -> perdure.v1.Unparked.Resolution
+	7,  // 69: perdure.v1.Paused.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 70: perdure.v1.CancelRequested.reason:type_name -> perdure.v1.PayloadRef
+	8,  // 71: perdure.v1.CancelRequested.next:type_name -> perdure.v1.NodeEntry
+	7,  // 72: perdure.v1.Completed.output:type_name -> perdure.v1.PayloadRef
+	11, // 73: perdure.v1.Failed.failure:type_name -> perdure.v1.FailureRef
+	7,  // 74: perdure.v1.Cancelled.reason:type_name -> perdure.v1.PayloadRef
+	7,  // 75: perdure.v1.Cancelled.output:type_name -> perdure.v1.PayloadRef
+	11, // 76: perdure.v1.Cancelled.failure:type_name -> perdure.v1.FailureRef
+	7,  // 77: perdure.v1.LateResult.report:type_name -> perdure.v1.PayloadRef
+	8,  // 78: perdure.v1.Reopened.entry:type_name -> perdure.v1.NodeEntry
+	7,  // 79: perdure.v1.Reopened.vars_ops:type_name -> perdure.v1.PayloadRef
+	47, // 80: perdure.v1.Reopened.deadline:type_name -> google.protobuf.Timestamp
+	8,  // 81: perdure.v1.Migrated.entry:type_name -> perdure.v1.NodeEntry
+	46, // 82: perdure.v1.Migrated.node_map:type_name -> perdure.v1.Migrated.NodeMapEntry
+	6,  // 83: perdure.v1.LedgerEntry.record:type_name -> perdure.v1.StepRecord
+	41, // 84: perdure.v1.LedgerEntry.payloads:type_name -> perdure.v1.Payload
+	42, // 85: perdure.v1.Payload.inline:type_name -> perdure.v1.InlinePayload
+	43, // 86: perdure.v1.Payload.omitted:type_name -> perdure.v1.OmittedPayload
+	44, // 87: perdure.v1.Payload.erased:type_name -> perdure.v1.ErasedPayload
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_records_proto_init() }
@@ -4184,12 +4447,14 @@ func file_perdure_v1_records_proto_init() {
 		(*StepRecord_LateResult)(nil),
 		(*StepRecord_BranchesStarted)(nil),
 		(*StepRecord_Joined)(nil),
+		(*StepRecord_Reopened)(nil),
+		(*StepRecord_Migrated)(nil),
 	}
-	file_perdure_v1_records_proto_msgTypes[32].OneofWrappers = []any{
+	file_perdure_v1_records_proto_msgTypes[34].OneofWrappers = []any{
 		(*LedgerEntry_Record)(nil),
 		(*LedgerEntry_RecordBytes)(nil),
 	}
-	file_perdure_v1_records_proto_msgTypes[33].OneofWrappers = []any{
+	file_perdure_v1_records_proto_msgTypes[35].OneofWrappers = []any{
 		(*Payload_Inline)(nil),
 		(*Payload_Omitted)(nil),
 		(*Payload_Erased)(nil),
@@ -4200,7 +4465,7 @@ func file_perdure_v1_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_records_proto_rawDesc), len(file_perdure_v1_records_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2874,6 +2874,764 @@ func (x *ResolveStepResponse) GetActivity() RunActivity {
 	return RunActivity_RUN_ACTIVITY_UNSPECIFIED
 }
 
+// Opens a failed run again.
+type RetryRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace; empty means "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Makes a repeat safe; at most 128 bytes.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Run.
+	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Repairs of the vars, applied in the same commit, before the step is due. An effect that is retried
+	// keeps its payload: let the node plan again (from_node) to have it made from the repaired vars. At
+	// most 10,000.
+	VarsOps []*VarsOp `protobuf:"bytes,4,rep,name=vars_ops,json=varsOps,proto3" json:"vars_ops,omitempty"`
+	// True: the node runs again, for a new plan, where an effect of its plan failed.
+	FromNode bool `protobuf:"varint,5,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	// The run's deadline from here; unset: the one it has, which must not have passed.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// True: the run is open again and paused, for example to migrate it before it goes on.
+	Pause bool `protobuf:"varint,7,opt,name=pause,proto3" json:"pause,omitempty"`
+	// Who retries; kept in the ledger; at most 128 bytes.
+	RetriedBy     string `protobuf:"bytes,8,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunRequest) Reset() {
+	*x = RetryRunRequest{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunRequest) ProtoMessage() {}
+
+func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunRequest.ProtoReflect.Descriptor instead.
+func (*RetryRunRequest) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RetryRunRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RetryRunRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RetryRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RetryRunRequest) GetVarsOps() []*VarsOp {
+	if x != nil {
+		return x.VarsOps
+	}
+	return nil
+}
+
+func (x *RetryRunRequest) GetFromNode() bool {
+	if x != nil {
+		return x.FromNode
+	}
+	return false
+}
+
+func (x *RetryRunRequest) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *RetryRunRequest) GetPause() bool {
+	if x != nil {
+		return x.Pause
+	}
+	return false
+}
+
+func (x *RetryRunRequest) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+// The run as of the commit.
+type RetryRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Records.
+	Seq int64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Status.
+	Status RunStatus `protobuf:"varint,3,opt,name=status,proto3,enum=perdure.v1.RunStatus" json:"status,omitempty"`
+	// Activity.
+	Activity      RunActivity `protobuf:"varint,4,opt,name=activity,proto3,enum=perdure.v1.RunActivity" json:"activity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunResponse) Reset() {
+	*x = RetryRunResponse{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunResponse) ProtoMessage() {}
+
+func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunResponse.ProtoReflect.Descriptor instead.
+func (*RetryRunResponse) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RetryRunResponse) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RetryRunResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *RetryRunResponse) GetStatus() RunStatus {
+	if x != nil {
+		return x.Status
+	}
+	return RunStatus_RUN_STATUS_UNSPECIFIED
+}
+
+func (x *RetryRunResponse) GetActivity() RunActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return RunActivity_RUN_ACTIVITY_UNSPECIFIED
+}
+
+// Opens failed runs again, a page at a time.
+type RetryRunsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace; empty means "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Makes a repeat safe; at most 128 bytes. One id a page.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Which runs. `statuses` must be empty or FAILED, `activities` empty.
+	Filter *RunFilter `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Runs looked at by this call: 1 to 1,000; 0 means 100, more is lowered.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the previous page of the same filter.
+	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// True: tells which runs would be opened again, and changes nothing.
+	DryRun bool `protobuf:"varint,6,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// As in RetryRun.
+	FromNode bool `protobuf:"varint,7,opt,name=from_node,json=fromNode,proto3" json:"from_node,omitempty"`
+	// As in RetryRun.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// As in RetryRun.
+	Pause bool `protobuf:"varint,9,opt,name=pause,proto3" json:"pause,omitempty"`
+	// As in RetryRun.
+	RetriedBy     string `protobuf:"bytes,10,opt,name=retried_by,json=retriedBy,proto3" json:"retried_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunsRequest) Reset() {
+	*x = RetryRunsRequest{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunsRequest) ProtoMessage() {}
+
+func (x *RetryRunsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunsRequest.ProtoReflect.Descriptor instead.
+func (*RetryRunsRequest) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RetryRunsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RetryRunsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RetryRunsRequest) GetFilter() *RunFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *RetryRunsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *RetryRunsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *RetryRunsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RetryRunsRequest) GetFromNode() bool {
+	if x != nil {
+		return x.FromNode
+	}
+	return false
+}
+
+func (x *RetryRunsRequest) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *RetryRunsRequest) GetPause() bool {
+	if x != nil {
+		return x.Pause
+	}
+	return false
+}
+
+func (x *RetryRunsRequest) GetRetriedBy() string {
+	if x != nil {
+		return x.RetriedBy
+	}
+	return ""
+}
+
+// What became of the runs of one page.
+type RetryRunsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each run looked at, newest run first.
+	Outcomes []*RetryOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// Set while there are more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunsResponse) Reset() {
+	*x = RetryRunsResponse{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunsResponse) ProtoMessage() {}
+
+func (x *RetryRunsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunsResponse.ProtoReflect.Descriptor instead.
+func (*RetryRunsResponse) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RetryRunsResponse) GetOutcomes() []*RetryOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *RetryRunsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// What became of one run.
+type RetryOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// True: it was opened again (dry run: it would be).
+	Retried bool `protobuf:"varint,2,opt,name=retried,proto3" json:"retried,omitempty"`
+	// Records, as of the commit; in a dry run and for a refused run as it stands.
+	Seq int64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Status.
+	Status RunStatus `protobuf:"varint,4,opt,name=status,proto3,enum=perdure.v1.RunStatus" json:"status,omitempty"`
+	// Activity; PARKED where an irreversible effect is in doubt.
+	Activity RunActivity `protobuf:"varint,5,opt,name=activity,proto3,enum=perdure.v1.RunActivity" json:"activity,omitempty"`
+	// Why it was not opened: the name of an ErrorReason without its prefix, for example DEADLINE_PASSED.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same for people.
+	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryOutcome) Reset() {
+	*x = RetryOutcome{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryOutcome) ProtoMessage() {}
+
+func (x *RetryOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryOutcome.ProtoReflect.Descriptor instead.
+func (*RetryOutcome) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RetryOutcome) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RetryOutcome) GetRetried() bool {
+	if x != nil {
+		return x.Retried
+	}
+	return false
+}
+
+func (x *RetryOutcome) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *RetryOutcome) GetStatus() RunStatus {
+	if x != nil {
+		return x.Status
+	}
+	return RunStatus_RUN_STATUS_UNSPECIFIED
+}
+
+func (x *RetryOutcome) GetActivity() RunActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return RunActivity_RUN_ACTIVITY_UNSPECIFIED
+}
+
+func (x *RetryOutcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RetryOutcome) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// Moves a run to another version.
+type MigrateRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace; empty means "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Makes a repeat safe; at most 128 bytes.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Run.
+	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Version of the run's workflow; empty: its default version.
+	WorkflowVersion string `protobuf:"bytes,4,opt,name=workflow_version,json=workflowVersion,proto3" json:"workflow_version,omitempty"`
+	// Nodes that have another name in the target, from old to new; the others keep theirs. At most 2,000.
+	NodeMap map[string]string `protobuf:"bytes,5,rep,name=node_map,json=nodeMap,proto3" json:"node_map,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True: tells what would happen, and changes nothing.
+	DryRun bool `protobuf:"varint,6,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Who migrates; kept in the ledger; at most 128 bytes.
+	MigratedBy    string `protobuf:"bytes,7,opt,name=migrated_by,json=migratedBy,proto3" json:"migrated_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MigrateRunRequest) Reset() {
+	*x = MigrateRunRequest{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MigrateRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MigrateRunRequest) ProtoMessage() {}
+
+func (x *MigrateRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MigrateRunRequest.ProtoReflect.Descriptor instead.
+func (*MigrateRunRequest) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *MigrateRunRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *MigrateRunRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *MigrateRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *MigrateRunRequest) GetWorkflowVersion() string {
+	if x != nil {
+		return x.WorkflowVersion
+	}
+	return ""
+}
+
+func (x *MigrateRunRequest) GetNodeMap() map[string]string {
+	if x != nil {
+		return x.NodeMap
+	}
+	return nil
+}
+
+func (x *MigrateRunRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *MigrateRunRequest) GetMigratedBy() string {
+	if x != nil {
+		return x.MigratedBy
+	}
+	return ""
+}
+
+// The run as of the commit, or, in a dry run, as it stands.
+type MigrateRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Records.
+	Seq int64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Status.
+	Status RunStatus `protobuf:"varint,3,opt,name=status,proto3,enum=perdure.v1.RunStatus" json:"status,omitempty"`
+	// Activity.
+	Activity RunActivity `protobuf:"varint,4,opt,name=activity,proto3,enum=perdure.v1.RunActivity" json:"activity,omitempty"`
+	// The version it had.
+	FromVersion string `protobuf:"bytes,5,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// The version it has now (dry run: would have).
+	ToVersion string `protobuf:"bytes,6,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	// Node it stands at now (dry run: would stand at); empty if the target has none such.
+	CurrentNode string `protobuf:"bytes,7,opt,name=current_node,json=currentNode,proto3" json:"current_node,omitempty"`
+	// A worker had the node: it is (would be) handed out again.
+	Requeued bool `protobuf:"varint,8,opt,name=requeued,proto3" json:"requeued,omitempty"`
+	// Dry run: why it would be refused. Empty: it would not.
+	Faults []*MigrationFault `protobuf:"bytes,9,rep,name=faults,proto3" json:"faults,omitempty"`
+	// Nodes that the edges of the old version would have led the run to, and that the target has under no
+	// name: told, not refused, because from the move on the target's edges lead. At most 100.
+	LeftBehind    []string `protobuf:"bytes,10,rep,name=left_behind,json=leftBehind,proto3" json:"left_behind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MigrateRunResponse) Reset() {
+	*x = MigrateRunResponse{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MigrateRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MigrateRunResponse) ProtoMessage() {}
+
+func (x *MigrateRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MigrateRunResponse.ProtoReflect.Descriptor instead.
+func (*MigrateRunResponse) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *MigrateRunResponse) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *MigrateRunResponse) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *MigrateRunResponse) GetStatus() RunStatus {
+	if x != nil {
+		return x.Status
+	}
+	return RunStatus_RUN_STATUS_UNSPECIFIED
+}
+
+func (x *MigrateRunResponse) GetActivity() RunActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return RunActivity_RUN_ACTIVITY_UNSPECIFIED
+}
+
+func (x *MigrateRunResponse) GetFromVersion() string {
+	if x != nil {
+		return x.FromVersion
+	}
+	return ""
+}
+
+func (x *MigrateRunResponse) GetToVersion() string {
+	if x != nil {
+		return x.ToVersion
+	}
+	return ""
+}
+
+func (x *MigrateRunResponse) GetCurrentNode() string {
+	if x != nil {
+		return x.CurrentNode
+	}
+	return ""
+}
+
+func (x *MigrateRunResponse) GetRequeued() bool {
+	if x != nil {
+		return x.Requeued
+	}
+	return false
+}
+
+func (x *MigrateRunResponse) GetFaults() []*MigrationFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+func (x *MigrateRunResponse) GetLeftBehind() []string {
+	if x != nil {
+		return x.LeftBehind
+	}
+	return nil
+}
+
+// One reason why a run cannot move.
+type MigrationFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node, as the run's present version or the map calls it.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Where it is named: "current_node", "effect.next_node", "waiting.on_deadline_node", "node_map", ...
+	Place string `protobuf:"bytes,2,opt,name=place,proto3" json:"place,omitempty"`
+	// For people: what is wrong, and what to do.
+	Problem       string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MigrationFault) Reset() {
+	*x = MigrationFault{}
+	mi := &file_perdure_v1_run_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MigrationFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MigrationFault) ProtoMessage() {}
+
+func (x *MigrationFault) ProtoReflect() protoreflect.Message {
+	mi := &file_perdure_v1_run_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MigrationFault.ProtoReflect.Descriptor instead.
+func (*MigrationFault) Descriptor() ([]byte, []int) {
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *MigrationFault) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *MigrationFault) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *MigrationFault) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Emits an event.
 type EmitEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2899,7 +3657,7 @@ type EmitEventRequest struct {
 
 func (x *EmitEventRequest) Reset() {
 	*x = EmitEventRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3669,7 @@ func (x *EmitEventRequest) String() string {
 func (*EmitEventRequest) ProtoMessage() {}
 
 func (x *EmitEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[32]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3682,7 @@ func (x *EmitEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitEventRequest.ProtoReflect.Descriptor instead.
 func (*EmitEventRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{32}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *EmitEventRequest) GetNamespace() string {
@@ -3000,7 +3758,7 @@ type EmitEventResponse struct {
 
 func (x *EmitEventResponse) Reset() {
 	*x = EmitEventResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3770,7 @@ func (x *EmitEventResponse) String() string {
 func (*EmitEventResponse) ProtoMessage() {}
 
 func (x *EmitEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[33]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3783,7 @@ func (x *EmitEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitEventResponse.ProtoReflect.Descriptor instead.
 func (*EmitEventResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{33}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EmitEventResponse) GetEventId() string {
@@ -3077,7 +3835,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3847,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[34]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3860,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{34}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListEventsRequest) GetNamespace() string {
@@ -3160,7 +3918,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3930,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[35]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3943,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{35}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -3233,7 +3991,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3245,7 +4003,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_perdure_v1_run_service_proto_msgTypes[36]
+	mi := &file_perdure_v1_run_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3258,7 +4016,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{36}
+	return file_perdure_v1_run_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Event) GetEventId() string {
@@ -3574,7 +4332,80 @@ const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12-\n" +
 	"\x06status\x18\x03 \x01(\x0e2\x15.perdure.v1.RunStatusR\x06status\x123\n" +
-	"\bactivity\x18\x04 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\"\x89\x02\n" +
+	"\bactivity\x18\x04 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\"\x9e\x02\n" +
+	"\x0fRetryRunRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x15\n" +
+	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12-\n" +
+	"\bvars_ops\x18\x04 \x03(\v2\x12.perdure.v1.VarsOpR\avarsOps\x12\x1b\n" +
+	"\tfrom_node\x18\x05 \x01(\bR\bfromNode\x126\n" +
+	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x14\n" +
+	"\x05pause\x18\a \x01(\bR\x05pause\x12\x1d\n" +
+	"\n" +
+	"retried_by\x18\b \x01(\tR\tretriedBy\"\x9f\x01\n" +
+	"\x10RetryRunResponse\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12-\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x15.perdure.v1.RunStatusR\x06status\x123\n" +
+	"\bactivity\x18\x04 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\"\xdd\x02\n" +
+	"\x10RetryRunsRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12-\n" +
+	"\x06filter\x18\x03 \x01(\v2\x15.perdure.v1.RunFilterR\x06filter\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\x12\x17\n" +
+	"\adry_run\x18\x06 \x01(\bR\x06dryRun\x12\x1b\n" +
+	"\tfrom_node\x18\a \x01(\bR\bfromNode\x126\n" +
+	"\bdeadline\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x14\n" +
+	"\x05pause\x18\t \x01(\bR\x05pause\x12\x1d\n" +
+	"\n" +
+	"retried_by\x18\n" +
+	" \x01(\tR\tretriedBy\"q\n" +
+	"\x11RetryRunsResponse\x124\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x18.perdure.v1.RetryOutcomeR\boutcomes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x01\n" +
+	"\fRetryOutcome\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
+	"\aretried\x18\x02 \x01(\bR\aretried\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x03R\x03seq\x12-\n" +
+	"\x06status\x18\x04 \x01(\x0e2\x15.perdure.v1.RunStatusR\x06status\x123\n" +
+	"\bactivity\x18\x05 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\"\xcf\x02\n" +
+	"\x11MigrateRunRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x15\n" +
+	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12)\n" +
+	"\x10workflow_version\x18\x04 \x01(\tR\x0fworkflowVersion\x12E\n" +
+	"\bnode_map\x18\x05 \x03(\v2*.perdure.v1.MigrateRunRequest.NodeMapEntryR\anodeMap\x12\x17\n" +
+	"\adry_run\x18\x06 \x01(\bR\x06dryRun\x12\x1f\n" +
+	"\vmigrated_by\x18\a \x01(\tR\n" +
+	"migratedBy\x1a:\n" +
+	"\fNodeMapEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf7\x02\n" +
+	"\x12MigrateRunResponse\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12-\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x15.perdure.v1.RunStatusR\x06status\x123\n" +
+	"\bactivity\x18\x04 \x01(\x0e2\x17.perdure.v1.RunActivityR\bactivity\x12!\n" +
+	"\ffrom_version\x18\x05 \x01(\tR\vfromVersion\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x06 \x01(\tR\ttoVersion\x12!\n" +
+	"\fcurrent_node\x18\a \x01(\tR\vcurrentNode\x12\x1a\n" +
+	"\brequeued\x18\b \x01(\bR\brequeued\x122\n" +
+	"\x06faults\x18\t \x03(\v2\x1a.perdure.v1.MigrationFaultR\x06faults\x12\x1f\n" +
+	"\vleft_behind\x18\n" +
+	" \x03(\tR\n" +
+	"leftBehind\"Y\n" +
+	"\x0eMigrationFault\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05place\x18\x02 \x01(\tR\x05place\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\"\x89\x02\n" +
 	"\x10EmitEventRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
@@ -3629,7 +4460,8 @@ const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\fWaitRunUntil\x12\x1e\n" +
 	"\x1aWAIT_RUN_UNTIL_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WAIT_RUN_UNTIL_SETTLED\x10\x01\x12\x18\n" +
-	"\x14WAIT_RUN_UNTIL_ENDED\x10\x022\xcf\b\n" +
+	"\x14WAIT_RUN_UNTIL_ENDED\x10\x022\xad\n" +
+	"\n" +
 	"\n" +
 	"RunService\x12E\n" +
 	"\bStartRun\x12\x1b.perdure.v1.StartRunRequest\x1a\x1c.perdure.v1.StartRunResponse\x12B\n" +
@@ -3645,7 +4477,11 @@ const file_perdure_v1_run_service_proto_rawDesc = "" +
 	"\bPauseRun\x12\x1b.perdure.v1.PauseRunRequest\x1a\x1c.perdure.v1.PauseRunResponse\x12K\n" +
 	"\n" +
 	"UnpauseRun\x12\x1d.perdure.v1.UnpauseRunRequest\x1a\x1e.perdure.v1.UnpauseRunResponse\x12N\n" +
-	"\vResolveStep\x12\x1e.perdure.v1.ResolveStepRequest\x1a\x1f.perdure.v1.ResolveStepResponse\x12H\n" +
+	"\vResolveStep\x12\x1e.perdure.v1.ResolveStepRequest\x1a\x1f.perdure.v1.ResolveStepResponse\x12E\n" +
+	"\bRetryRun\x12\x1b.perdure.v1.RetryRunRequest\x1a\x1c.perdure.v1.RetryRunResponse\x12H\n" +
+	"\tRetryRuns\x12\x1c.perdure.v1.RetryRunsRequest\x1a\x1d.perdure.v1.RetryRunsResponse\x12K\n" +
+	"\n" +
+	"MigrateRun\x12\x1d.perdure.v1.MigrateRunRequest\x1a\x1e.perdure.v1.MigrateRunResponse\x12H\n" +
 	"\tEmitEvent\x12\x1c.perdure.v1.EmitEventRequest\x1a\x1d.perdure.v1.EmitEventResponse\x12K\n" +
 	"\n" +
 	"ListEvents\x12\x1d.perdure.v1.ListEventsRequest\x1a\x1e.perdure.v1.ListEventsResponseBV\n" +
@@ -3664,7 +4500,7 @@ func file_perdure_v1_run_service_proto_rawDescGZIP() []byte {
 }
 
 var file_perdure_v1_run_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_perdure_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_perdure_v1_run_service_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_perdure_v1_run_service_proto_goTypes = []any{
 	(OnExisting)(0),               // 0: perdure.v1.OnExisting
 	(RunView)(0),                  // 1: perdure.v1.RunView
@@ -3701,121 +4537,150 @@ var file_perdure_v1_run_service_proto_goTypes = []any{
 	(*RerunStep)(nil),             // 32: perdure.v1.RerunStep
 	(*CompletedStep)(nil),         // 33: perdure.v1.CompletedStep
 	(*ResolveStepResponse)(nil),   // 34: perdure.v1.ResolveStepResponse
-	(*EmitEventRequest)(nil),      // 35: perdure.v1.EmitEventRequest
-	(*EmitEventResponse)(nil),     // 36: perdure.v1.EmitEventResponse
-	(*ListEventsRequest)(nil),     // 37: perdure.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 38: perdure.v1.ListEventsResponse
-	(*Event)(nil),                 // 39: perdure.v1.Event
-	nil,                           // 40: perdure.v1.StartRunRequest.LabelsEntry
-	nil,                           // 41: perdure.v1.RunFilter.LabelsEntry
-	(DriveMode)(0),                // 42: perdure.v1.DriveMode
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(*TraceContext)(nil),          // 44: perdure.v1.TraceContext
-	(*Concurrency)(nil),           // 45: perdure.v1.Concurrency
-	(RunStatus)(0),                // 46: perdure.v1.RunStatus
-	(RunActivity)(0),              // 47: perdure.v1.RunActivity
-	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
-	(*RunState)(nil),              // 49: perdure.v1.RunState
-	(WaitReason)(0),               // 50: perdure.v1.WaitReason
-	(*WaitState)(nil),             // 51: perdure.v1.WaitState
-	(*Goodbye)(nil),               // 52: perdure.v1.Goodbye
-	(*Failure)(nil),               // 53: perdure.v1.Failure
-	(*StepPlan)(nil),              // 54: perdure.v1.StepPlan
-	(EventScope)(0),               // 55: perdure.v1.EventScope
+	(*RetryRunRequest)(nil),       // 35: perdure.v1.RetryRunRequest
+	(*RetryRunResponse)(nil),      // 36: perdure.v1.RetryRunResponse
+	(*RetryRunsRequest)(nil),      // 37: perdure.v1.RetryRunsRequest
+	(*RetryRunsResponse)(nil),     // 38: perdure.v1.RetryRunsResponse
+	(*RetryOutcome)(nil),          // 39: perdure.v1.RetryOutcome
+	(*MigrateRunRequest)(nil),     // 40: perdure.v1.MigrateRunRequest
+	(*MigrateRunResponse)(nil),    // 41: perdure.v1.MigrateRunResponse
+	(*MigrationFault)(nil),        // 42: perdure.v1.MigrationFault
+	(*EmitEventRequest)(nil),      // 43: perdure.v1.EmitEventRequest
+	(*EmitEventResponse)(nil),     // 44: perdure.v1.EmitEventResponse
+	(*ListEventsRequest)(nil),     // 45: perdure.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 46: perdure.v1.ListEventsResponse
+	(*Event)(nil),                 // 47: perdure.v1.Event
+	nil,                           // 48: perdure.v1.StartRunRequest.LabelsEntry
+	nil,                           // 49: perdure.v1.RunFilter.LabelsEntry
+	nil,                           // 50: perdure.v1.MigrateRunRequest.NodeMapEntry
+	(DriveMode)(0),                // 51: perdure.v1.DriveMode
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(*TraceContext)(nil),          // 53: perdure.v1.TraceContext
+	(*Concurrency)(nil),           // 54: perdure.v1.Concurrency
+	(RunStatus)(0),                // 55: perdure.v1.RunStatus
+	(RunActivity)(0),              // 56: perdure.v1.RunActivity
+	(*durationpb.Duration)(nil),   // 57: google.protobuf.Duration
+	(*RunState)(nil),              // 58: perdure.v1.RunState
+	(WaitReason)(0),               // 59: perdure.v1.WaitReason
+	(*WaitState)(nil),             // 60: perdure.v1.WaitState
+	(*Goodbye)(nil),               // 61: perdure.v1.Goodbye
+	(*Failure)(nil),               // 62: perdure.v1.Failure
+	(*StepPlan)(nil),              // 63: perdure.v1.StepPlan
+	(*VarsOp)(nil),                // 64: perdure.v1.VarsOp
+	(EventScope)(0),               // 65: perdure.v1.EventScope
 }
 var file_perdure_v1_run_service_proto_depIdxs = []int32{
-	40, // 0: perdure.v1.StartRunRequest.labels:type_name -> perdure.v1.StartRunRequest.LabelsEntry
-	42, // 1: perdure.v1.StartRunRequest.drive:type_name -> perdure.v1.DriveMode
-	43, // 2: perdure.v1.StartRunRequest.start_at:type_name -> google.protobuf.Timestamp
-	43, // 3: perdure.v1.StartRunRequest.deadline:type_name -> google.protobuf.Timestamp
+	48, // 0: perdure.v1.StartRunRequest.labels:type_name -> perdure.v1.StartRunRequest.LabelsEntry
+	51, // 1: perdure.v1.StartRunRequest.drive:type_name -> perdure.v1.DriveMode
+	52, // 2: perdure.v1.StartRunRequest.start_at:type_name -> google.protobuf.Timestamp
+	52, // 3: perdure.v1.StartRunRequest.deadline:type_name -> google.protobuf.Timestamp
 	0,  // 4: perdure.v1.StartRunRequest.on_existing:type_name -> perdure.v1.OnExisting
-	44, // 5: perdure.v1.StartRunRequest.trace_context:type_name -> perdure.v1.TraceContext
+	53, // 5: perdure.v1.StartRunRequest.trace_context:type_name -> perdure.v1.TraceContext
 	4,  // 6: perdure.v1.StartRunRequest.event:type_name -> perdure.v1.StartEvent
-	45, // 7: perdure.v1.StartRunRequest.concurrency:type_name -> perdure.v1.Concurrency
-	46, // 8: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 9: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
-	48, // 10: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
-	46, // 11: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 12: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
-	46, // 13: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 14: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
+	54, // 7: perdure.v1.StartRunRequest.concurrency:type_name -> perdure.v1.Concurrency
+	55, // 8: perdure.v1.StartRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 9: perdure.v1.StartRunResponse.activity:type_name -> perdure.v1.RunActivity
+	57, // 10: perdure.v1.TickRunRequest.wait:type_name -> google.protobuf.Duration
+	55, // 11: perdure.v1.TickRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 12: perdure.v1.TickRunResponse.activity:type_name -> perdure.v1.RunActivity
+	55, // 13: perdure.v1.ResumeRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 14: perdure.v1.ResumeRunResponse.activity:type_name -> perdure.v1.RunActivity
 	1,  // 15: perdure.v1.GetRunRequest.view:type_name -> perdure.v1.RunView
-	49, // 16: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
-	46, // 17: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
-	47, // 18: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
-	41, // 19: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
-	50, // 20: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
-	43, // 21: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
-	43, // 22: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
-	43, // 23: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
-	43, // 24: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
+	58, // 16: perdure.v1.GetRunResponse.run:type_name -> perdure.v1.RunState
+	55, // 17: perdure.v1.RunFilter.statuses:type_name -> perdure.v1.RunStatus
+	56, // 18: perdure.v1.RunFilter.activities:type_name -> perdure.v1.RunActivity
+	49, // 19: perdure.v1.RunFilter.labels:type_name -> perdure.v1.RunFilter.LabelsEntry
+	59, // 20: perdure.v1.RunFilter.wait_reason:type_name -> perdure.v1.WaitReason
+	52, // 21: perdure.v1.RunFilter.created_from:type_name -> google.protobuf.Timestamp
+	52, // 22: perdure.v1.RunFilter.created_before:type_name -> google.protobuf.Timestamp
+	52, // 23: perdure.v1.RunFilter.ended_from:type_name -> google.protobuf.Timestamp
+	52, // 24: perdure.v1.RunFilter.ended_before:type_name -> google.protobuf.Timestamp
 	12, // 25: perdure.v1.ListRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	49, // 26: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
+	58, // 26: perdure.v1.ListRunsResponse.runs:type_name -> perdure.v1.RunState
 	12, // 27: perdure.v1.CountRunsRequest.filter:type_name -> perdure.v1.RunFilter
-	50, // 28: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
+	59, // 28: perdure.v1.ListWaitsRequest.reasons:type_name -> perdure.v1.WaitReason
 	19, // 29: perdure.v1.ListWaitsResponse.waits:type_name -> perdure.v1.RunWait
-	51, // 30: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
+	60, // 30: perdure.v1.RunWait.wait:type_name -> perdure.v1.WaitState
 	2,  // 31: perdure.v1.WaitRunRequest.until:type_name -> perdure.v1.WaitRunUntil
-	48, // 32: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
+	57, // 32: perdure.v1.WaitRunRequest.wait:type_name -> google.protobuf.Duration
 	1,  // 33: perdure.v1.WaitRunRequest.view:type_name -> perdure.v1.RunView
-	49, // 34: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
+	58, // 34: perdure.v1.WaitRunResponse.run:type_name -> perdure.v1.RunState
 	1,  // 35: perdure.v1.WatchRunRequest.view:type_name -> perdure.v1.RunView
-	49, // 36: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
+	58, // 36: perdure.v1.WatchRunResponse.run:type_name -> perdure.v1.RunState
 	24, // 37: perdure.v1.WatchRunResponse.heartbeat:type_name -> perdure.v1.WatchHeartbeat
-	52, // 38: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
-	43, // 39: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
-	46, // 40: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 41: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
-	46, // 42: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 43: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
-	46, // 44: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 45: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	61, // 38: perdure.v1.WatchRunResponse.goodbye:type_name -> perdure.v1.Goodbye
+	52, // 39: perdure.v1.WatchHeartbeat.server_time:type_name -> google.protobuf.Timestamp
+	55, // 40: perdure.v1.CancelRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 41: perdure.v1.CancelRunResponse.activity:type_name -> perdure.v1.RunActivity
+	55, // 42: perdure.v1.PauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 43: perdure.v1.PauseRunResponse.activity:type_name -> perdure.v1.RunActivity
+	55, // 44: perdure.v1.UnpauseRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 45: perdure.v1.UnpauseRunResponse.activity:type_name -> perdure.v1.RunActivity
 	32, // 46: perdure.v1.ResolveStepRequest.rerun:type_name -> perdure.v1.RerunStep
 	33, // 47: perdure.v1.ResolveStepRequest.completed:type_name -> perdure.v1.CompletedStep
-	53, // 48: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
-	54, // 49: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
-	46, // 50: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
-	47, // 51: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
-	55, // 52: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
-	55, // 53: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
-	39, // 54: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
-	55, // 55: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
-	43, // 56: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
-	3,  // 57: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
-	6,  // 58: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
-	8,  // 59: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
-	10, // 60: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
-	13, // 61: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
-	15, // 62: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
-	17, // 63: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
-	20, // 64: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
-	22, // 65: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
-	25, // 66: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
-	27, // 67: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
-	29, // 68: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
-	31, // 69: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
-	35, // 70: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
-	37, // 71: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
-	5,  // 72: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
-	7,  // 73: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
-	9,  // 74: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
-	11, // 75: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
-	14, // 76: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
-	16, // 77: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
-	18, // 78: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
-	21, // 79: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
-	23, // 80: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
-	26, // 81: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
-	28, // 82: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
-	30, // 83: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
-	34, // 84: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
-	36, // 85: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
-	38, // 86: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
-	72, // [72:87] is the sub-list for method output_type
-	57, // [57:72] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	62, // 48: perdure.v1.ResolveStepRequest.failed:type_name -> perdure.v1.Failure
+	63, // 49: perdure.v1.CompletedStep.plan:type_name -> perdure.v1.StepPlan
+	55, // 50: perdure.v1.ResolveStepResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 51: perdure.v1.ResolveStepResponse.activity:type_name -> perdure.v1.RunActivity
+	64, // 52: perdure.v1.RetryRunRequest.vars_ops:type_name -> perdure.v1.VarsOp
+	52, // 53: perdure.v1.RetryRunRequest.deadline:type_name -> google.protobuf.Timestamp
+	55, // 54: perdure.v1.RetryRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 55: perdure.v1.RetryRunResponse.activity:type_name -> perdure.v1.RunActivity
+	12, // 56: perdure.v1.RetryRunsRequest.filter:type_name -> perdure.v1.RunFilter
+	52, // 57: perdure.v1.RetryRunsRequest.deadline:type_name -> google.protobuf.Timestamp
+	39, // 58: perdure.v1.RetryRunsResponse.outcomes:type_name -> perdure.v1.RetryOutcome
+	55, // 59: perdure.v1.RetryOutcome.status:type_name -> perdure.v1.RunStatus
+	56, // 60: perdure.v1.RetryOutcome.activity:type_name -> perdure.v1.RunActivity
+	50, // 61: perdure.v1.MigrateRunRequest.node_map:type_name -> perdure.v1.MigrateRunRequest.NodeMapEntry
+	55, // 62: perdure.v1.MigrateRunResponse.status:type_name -> perdure.v1.RunStatus
+	56, // 63: perdure.v1.MigrateRunResponse.activity:type_name -> perdure.v1.RunActivity
+	42, // 64: perdure.v1.MigrateRunResponse.faults:type_name -> perdure.v1.MigrationFault
+	65, // 65: perdure.v1.EmitEventRequest.scope:type_name -> perdure.v1.EventScope
+	65, // 66: perdure.v1.ListEventsRequest.scope:type_name -> perdure.v1.EventScope
+	47, // 67: perdure.v1.ListEventsResponse.events:type_name -> perdure.v1.Event
+	65, // 68: perdure.v1.Event.scope:type_name -> perdure.v1.EventScope
+	52, // 69: perdure.v1.Event.emitted_at:type_name -> google.protobuf.Timestamp
+	3,  // 70: perdure.v1.RunService.StartRun:input_type -> perdure.v1.StartRunRequest
+	6,  // 71: perdure.v1.RunService.TickRun:input_type -> perdure.v1.TickRunRequest
+	8,  // 72: perdure.v1.RunService.ResumeRun:input_type -> perdure.v1.ResumeRunRequest
+	10, // 73: perdure.v1.RunService.GetRun:input_type -> perdure.v1.GetRunRequest
+	13, // 74: perdure.v1.RunService.ListRuns:input_type -> perdure.v1.ListRunsRequest
+	15, // 75: perdure.v1.RunService.CountRuns:input_type -> perdure.v1.CountRunsRequest
+	17, // 76: perdure.v1.RunService.ListWaits:input_type -> perdure.v1.ListWaitsRequest
+	20, // 77: perdure.v1.RunService.WaitRun:input_type -> perdure.v1.WaitRunRequest
+	22, // 78: perdure.v1.RunService.WatchRun:input_type -> perdure.v1.WatchRunRequest
+	25, // 79: perdure.v1.RunService.CancelRun:input_type -> perdure.v1.CancelRunRequest
+	27, // 80: perdure.v1.RunService.PauseRun:input_type -> perdure.v1.PauseRunRequest
+	29, // 81: perdure.v1.RunService.UnpauseRun:input_type -> perdure.v1.UnpauseRunRequest
+	31, // 82: perdure.v1.RunService.ResolveStep:input_type -> perdure.v1.ResolveStepRequest
+	35, // 83: perdure.v1.RunService.RetryRun:input_type -> perdure.v1.RetryRunRequest
+	37, // 84: perdure.v1.RunService.RetryRuns:input_type -> perdure.v1.RetryRunsRequest
+	40, // 85: perdure.v1.RunService.MigrateRun:input_type -> perdure.v1.MigrateRunRequest
+	43, // 86: perdure.v1.RunService.EmitEvent:input_type -> perdure.v1.EmitEventRequest
+	45, // 87: perdure.v1.RunService.ListEvents:input_type -> perdure.v1.ListEventsRequest
+	5,  // 88: perdure.v1.RunService.StartRun:output_type -> perdure.v1.StartRunResponse
+	7,  // 89: perdure.v1.RunService.TickRun:output_type -> perdure.v1.TickRunResponse
+	9,  // 90: perdure.v1.RunService.ResumeRun:output_type -> perdure.v1.ResumeRunResponse
+	11, // 91: perdure.v1.RunService.GetRun:output_type -> perdure.v1.GetRunResponse
+	14, // 92: perdure.v1.RunService.ListRuns:output_type -> perdure.v1.ListRunsResponse
+	16, // 93: perdure.v1.RunService.CountRuns:output_type -> perdure.v1.CountRunsResponse
+	18, // 94: perdure.v1.RunService.ListWaits:output_type -> perdure.v1.ListWaitsResponse
+	21, // 95: perdure.v1.RunService.WaitRun:output_type -> perdure.v1.WaitRunResponse
+	23, // 96: perdure.v1.RunService.WatchRun:output_type -> perdure.v1.WatchRunResponse
+	26, // 97: perdure.v1.RunService.CancelRun:output_type -> perdure.v1.CancelRunResponse
+	28, // 98: perdure.v1.RunService.PauseRun:output_type -> perdure.v1.PauseRunResponse
+	30, // 99: perdure.v1.RunService.UnpauseRun:output_type -> perdure.v1.UnpauseRunResponse
+	34, // 100: perdure.v1.RunService.ResolveStep:output_type -> perdure.v1.ResolveStepResponse
+	36, // 101: perdure.v1.RunService.RetryRun:output_type -> perdure.v1.RetryRunResponse
+	38, // 102: perdure.v1.RunService.RetryRuns:output_type -> perdure.v1.RetryRunsResponse
+	41, // 103: perdure.v1.RunService.MigrateRun:output_type -> perdure.v1.MigrateRunResponse
+	44, // 104: perdure.v1.RunService.EmitEvent:output_type -> perdure.v1.EmitEventResponse
+	46, // 105: perdure.v1.RunService.ListEvents:output_type -> perdure.v1.ListEventsResponse
+	88, // [88:106] is the sub-list for method output_type
+	70, // [70:88] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_perdure_v1_run_service_proto_init() }
@@ -3846,7 +4711,7 @@ func file_perdure_v1_run_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_perdure_v1_run_service_proto_rawDesc), len(file_perdure_v1_run_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   39,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

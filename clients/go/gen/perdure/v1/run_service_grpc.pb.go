@@ -32,6 +32,9 @@ const (
 	RunService_PauseRun_FullMethodName    = "/perdure.v1.RunService/PauseRun"
 	RunService_UnpauseRun_FullMethodName  = "/perdure.v1.RunService/UnpauseRun"
 	RunService_ResolveStep_FullMethodName = "/perdure.v1.RunService/ResolveStep"
+	RunService_RetryRun_FullMethodName    = "/perdure.v1.RunService/RetryRun"
+	RunService_RetryRuns_FullMethodName   = "/perdure.v1.RunService/RetryRuns"
+	RunService_MigrateRun_FullMethodName  = "/perdure.v1.RunService/MigrateRun"
 	RunService_EmitEvent_FullMethodName   = "/perdure.v1.RunService/EmitEvent"
 	RunService_ListEvents_FullMethodName  = "/perdure.v1.RunService/ListEvents"
 )
@@ -94,6 +97,30 @@ type RunServiceClient interface {
 	UnpauseRun(ctx context.Context, in *UnpauseRunRequest, opts ...grpc.CallOption) (*UnpauseRunResponse, error)
 	// Decides about a parked step. Errors: STEP_NOT_PARKED, RUN_ENDED, INVALID_JSON.
 	ResolveStep(ctx context.Context, in *ResolveStepRequest, opts ...grpc.CallOption) (*ResolveStepResponse, error)
+	// Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+	// lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+	// from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+	// and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+	// that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+	// A step of a manual run is due at once; the next node costs an entry again.
+	// Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+	// VARS_TOO_LARGE.
+	RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (*RetryRunResponse, error)
+	// RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+	// its own, and its outcome is told; one that is refused does not stop the others. Call again with
+	// next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+	// request_id returns the first reply; where that was never given, it goes on, and a run that this
+	// request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+	RetryRuns(ctx context.Context, in *RetryRunsRequest, opts ...grpc.CallOption) (*RetryRunsResponse, error)
+	// Moves a run that has not ended to another registered version of its workflow. Every node that the
+	// run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+	// target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+	// named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+	// keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+	// again as the next attempt, and a report of the former one is stale. Later plans are checked against
+	// the target. Children keep their version. Migrating to the version that the run has changes nothing.
+	// Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+	MigrateRun(ctx context.Context, in *MigrateRunRequest, opts ...grpc.CallOption) (*MigrateRunResponse, error)
 	// Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
 	// for it later (within event retention) also get it, each once.
 	// Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -249,6 +276,36 @@ func (c *runServiceClient) ResolveStep(ctx context.Context, in *ResolveStepReque
 	return out, nil
 }
 
+func (c *runServiceClient) RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (*RetryRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryRunResponse)
+	err := c.cc.Invoke(ctx, RunService_RetryRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) RetryRuns(ctx context.Context, in *RetryRunsRequest, opts ...grpc.CallOption) (*RetryRunsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryRunsResponse)
+	err := c.cc.Invoke(ctx, RunService_RetryRuns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) MigrateRun(ctx context.Context, in *MigrateRunRequest, opts ...grpc.CallOption) (*MigrateRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MigrateRunResponse)
+	err := c.cc.Invoke(ctx, RunService_MigrateRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runServiceClient) EmitEvent(ctx context.Context, in *EmitEventRequest, opts ...grpc.CallOption) (*EmitEventResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EmitEventResponse)
@@ -327,6 +384,30 @@ type RunServiceServer interface {
 	UnpauseRun(context.Context, *UnpauseRunRequest) (*UnpauseRunResponse, error)
 	// Decides about a parked step. Errors: STEP_NOT_PARKED, RUN_ENDED, INVALID_JSON.
 	ResolveStep(context.Context, *ResolveStepRequest) (*ResolveStepResponse, error)
+	// Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+	// lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+	// from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+	// and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+	// that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+	// A step of a manual run is due at once; the next node costs an entry again.
+	// Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+	// VARS_TOO_LARGE.
+	RetryRun(context.Context, *RetryRunRequest) (*RetryRunResponse, error)
+	// RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+	// its own, and its outcome is told; one that is refused does not stop the others. Call again with
+	// next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+	// request_id returns the first reply; where that was never given, it goes on, and a run that this
+	// request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+	RetryRuns(context.Context, *RetryRunsRequest) (*RetryRunsResponse, error)
+	// Moves a run that has not ended to another registered version of its workflow. Every node that the
+	// run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+	// target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+	// named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+	// keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+	// again as the next attempt, and a report of the former one is stale. Later plans are checked against
+	// the target. Children keep their version. Migrating to the version that the run has changes nothing.
+	// Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+	MigrateRun(context.Context, *MigrateRunRequest) (*MigrateRunResponse, error)
 	// Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
 	// for it later (within event retention) also get it, each once.
 	// Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -381,6 +462,15 @@ func (UnimplementedRunServiceServer) UnpauseRun(context.Context, *UnpauseRunRequ
 }
 func (UnimplementedRunServiceServer) ResolveStep(context.Context, *ResolveStepRequest) (*ResolveStepResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveStep not implemented")
+}
+func (UnimplementedRunServiceServer) RetryRun(context.Context, *RetryRunRequest) (*RetryRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryRun not implemented")
+}
+func (UnimplementedRunServiceServer) RetryRuns(context.Context, *RetryRunsRequest) (*RetryRunsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryRuns not implemented")
+}
+func (UnimplementedRunServiceServer) MigrateRun(context.Context, *MigrateRunRequest) (*MigrateRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MigrateRun not implemented")
 }
 func (UnimplementedRunServiceServer) EmitEvent(context.Context, *EmitEventRequest) (*EmitEventResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EmitEvent not implemented")
@@ -636,6 +726,60 @@ func _RunService_ResolveStep_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunService_RetryRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).RetryRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_RetryRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).RetryRun(ctx, req.(*RetryRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_RetryRuns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryRunsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).RetryRuns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_RetryRuns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).RetryRuns(ctx, req.(*RetryRunsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_MigrateRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MigrateRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).MigrateRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_MigrateRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).MigrateRun(ctx, req.(*MigrateRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RunService_EmitEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EmitEventRequest)
 	if err := dec(in); err != nil {
@@ -726,6 +870,18 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResolveStep",
 			Handler:    _RunService_ResolveStep_Handler,
+		},
+		{
+			MethodName: "RetryRun",
+			Handler:    _RunService_RetryRun_Handler,
+		},
+		{
+			MethodName: "RetryRuns",
+			Handler:    _RunService_RetryRuns_Handler,
+		},
+		{
+			MethodName: "MigrateRun",
+			Handler:    _RunService_MigrateRun_Handler,
 		},
 		{
 			MethodName: "EmitEvent",

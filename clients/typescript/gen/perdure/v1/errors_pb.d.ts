@@ -312,6 +312,37 @@ export enum ErrorReason {
   BAD_REPORT = 41,
 
   /**
+   * FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status.
+   *
+   * @generated from enum value: ERROR_REASON_RUN_NOT_FAILED = 47;
+   */
+  RUN_NOT_FAILED = 47,
+
+  /**
+   * FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+   * has passed; BadRequest names the field that helps.
+   *
+   * @generated from enum value: ERROR_REASON_DEADLINE_PASSED = 48;
+   */
+  DEADLINE_PASSED = 48,
+
+  /**
+   * FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+   * have been executed.
+   *
+   * @generated from enum value: ERROR_REASON_EFFECT_IN_DOUBT = 49;
+   */
+  EFFECT_IN_DOUBT = 49,
+
+  /**
+   * FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+   * PreconditionFailure lists all of them.
+   *
+   * @generated from enum value: ERROR_REASON_MIGRATION_REFUSED = 50;
+   */
+  MIGRATION_REFUSED = 50,
+
+  /**
    * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
    * names `holder_run_id`.
    *

@@ -305,7 +305,8 @@ export declare type SubscribeLedgerRequest = Message<"perdure.v1.SubscribeLedger
   stopWhenCaughtUp: boolean;
 
   /**
-   * Run scope: goodbye after the run's terminal record.
+   * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+   * reads it does not count.
    *
    * @generated from field: bool stop_when_terminal = 13;
    */

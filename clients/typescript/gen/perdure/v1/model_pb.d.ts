@@ -1507,6 +1507,20 @@ export declare type RunState = Message<"perdure.v1.RunState"> & {
   cancelling: boolean;
 
   /**
+   * The step that a failed run failed at: what RetryRun opens again.
+   *
+   * @generated from field: perdure.v1.StepState failed_step = 40;
+   */
+  failedStep?: StepState | undefined;
+
+  /**
+   * How often RetryRun has opened the run again.
+   *
+   * @generated from field: int32 reopened = 41;
+   */
+  reopened: number;
+
+  /**
    * The concurrency key, if the run has one.
    *
    * @generated from field: perdure.v1.RunConcurrency concurrency = 44;

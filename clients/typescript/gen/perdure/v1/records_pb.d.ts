@@ -290,6 +290,22 @@ export declare type StepRecord = Message<"perdure.v1.StepRecord"> & {
      */
     value: Joined;
     case: "joined";
+  } | {
+    /**
+     * REOPENED.
+     *
+     * @generated from field: perdure.v1.Reopened reopened = 40;
+     */
+    value: Reopened;
+    case: "reopened";
+  } | {
+    /**
+     * MIGRATED.
+     *
+     * @generated from field: perdure.v1.Migrated migrated = 41;
+     */
+    value: Migrated;
+    case: "migrated";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1786,6 +1802,121 @@ export declare type LateResult = Message<"perdure.v1.LateResult"> & {
 export declare const LateResultSchema: GenMessage<LateResult>;
 
 /**
+ * Body of REOPENED. The step that failed is due again, with a new step_id (this record's seq), the
+ * same visit, failures and lapses counted from 0, and attempts that go on from the last one. The run's
+ * error and its end are gone; children that it had started before are not its children any more.
+ *
+ * @generated from message perdure.v1.Reopened
+ */
+export declare type Reopened = Message<"perdure.v1.Reopened"> & {
+  /**
+   * The node that is due. Unset: the effect that failed is due again, with its key.
+   *
+   * @generated from field: perdure.v1.NodeEntry entry = 1;
+   */
+  entry?: NodeEntry | undefined;
+
+  /**
+   * Slot: bytes of a VarsOps message, applied first.
+   *
+   * @generated from field: perdure.v1.PayloadRef vars_ops = 2;
+   */
+  varsOps?: PayloadRef | undefined;
+
+  /**
+   * The run's deadline from here; unset: none.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 3;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * The run is paused from here.
+   *
+   * @generated from field: bool paused = 4;
+   */
+  paused: boolean;
+
+  /**
+   * The effect is irreversible and had begun: the step is parked IN_DOUBT.
+   *
+   * @generated from field: bool in_doubt = 5;
+   */
+  inDoubt: boolean;
+
+  /**
+   * Who retried.
+   *
+   * @generated from field: string retried_by = 6;
+   */
+  retriedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.Reopened.
+ * Use `create(ReopenedSchema)` to create a new message.
+ */
+export declare const ReopenedSchema: GenMessage<Reopened>;
+
+/**
+ * Body of MIGRATED. The open step goes on under its step_id; an open effect keeps its key, queue,
+ * retry and timeouts. Of the node map, everything the run holds is renamed: its place, the effect's and
+ * the wait's ways on, and the counts of visits (a count is kept under both names, the larger one where
+ * two meet).
+ *
+ * @generated from message perdure.v1.Migrated
+ */
+export declare type Migrated = Message<"perdure.v1.Migrated"> & {
+  /**
+   * The version it had.
+   *
+   * @generated from field: string from_version = 1;
+   */
+  fromVersion: string;
+
+  /**
+   * The version it has.
+   *
+   * @generated from field: string to_version = 2;
+   */
+  toVersion: string;
+
+  /**
+   * Where it stands. For an open effect only node_id and visit count.
+   *
+   * @generated from field: perdure.v1.NodeEntry entry = 3;
+   */
+  entry?: NodeEntry | undefined;
+
+  /**
+   * From node ids of the old version to those of the new one.
+   *
+   * @generated from field: map<string, string> node_map = 4;
+   */
+  nodeMap: { [key: string]: string };
+
+  /**
+   * A worker had the node: its attempt no longer counts, the node is due again.
+   *
+   * @generated from field: bool requeued = 5;
+   */
+  requeued: boolean;
+
+  /**
+   * Who migrated.
+   *
+   * @generated from field: string migrated_by = 6;
+   */
+  migratedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.Migrated.
+ * Use `create(MigratedSchema)` to create a new message.
+ */
+export declare const MigratedSchema: GenMessage<Migrated>;
+
+/**
  * A record with its place in the ledger and its payloads.
  *
  * @generated from message perdure.v1.LedgerEntry
@@ -2082,7 +2213,7 @@ export enum RecordKind {
   COMPLETED = 16,
 
   /**
-   * The run ended with an error.
+   * The run ended with an error. A REOPENED may follow.
    *
    * @generated from enum value: RECORD_KIND_FAILED = 17;
    */
@@ -2115,6 +2246,20 @@ export enum RecordKind {
    * @generated from enum value: RECORD_KIND_JOINED = 23;
    */
   JOINED = 23,
+
+  /**
+   * A failed run goes on at the step it failed at: RetryRun.
+   *
+   * @generated from enum value: RECORD_KIND_REOPENED = 20;
+   */
+  REOPENED = 20,
+
+  /**
+   * The run goes on in another version of its workflow: MigrateRun.
+   *
+   * @generated from enum value: RECORD_KIND_MIGRATED = 21;
+   */
+  MIGRATED = 21,
 }
 
 /**

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Concurrency, DriveMode, EventScope, Failure, RunActivity, RunStatus, TraceContext, WaitReason } from "./common_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { RunState, StepPlan, WaitState } from "./model_pb.js";
+import type { RunState, StepPlan, VarsOp, WaitState } from "./model_pb.js";
 import type { Goodbye } from "./ledger_service_pb.js";
 
 /**
@@ -1549,6 +1549,470 @@ export declare type ResolveStepResponse = Message<"perdure.v1.ResolveStepRespons
 export declare const ResolveStepResponseSchema: GenMessage<ResolveStepResponse>;
 
 /**
+ * Opens a failed run again.
+ *
+ * @generated from message perdure.v1.RetryRunRequest
+ */
+export declare type RetryRunRequest = Message<"perdure.v1.RetryRunRequest"> & {
+  /**
+   * Namespace; empty means "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Makes a repeat safe; at most 128 bytes.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Run.
+   *
+   * @generated from field: string run_id = 3;
+   */
+  runId: string;
+
+  /**
+   * Repairs of the vars, applied in the same commit, before the step is due. An effect that is retried
+   * keeps its payload: let the node plan again (from_node) to have it made from the repaired vars. At
+   * most 10,000.
+   *
+   * @generated from field: repeated perdure.v1.VarsOp vars_ops = 4;
+   */
+  varsOps: VarsOp[];
+
+  /**
+   * True: the node runs again, for a new plan, where an effect of its plan failed.
+   *
+   * @generated from field: bool from_node = 5;
+   */
+  fromNode: boolean;
+
+  /**
+   * The run's deadline from here; unset: the one it has, which must not have passed.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 6;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * True: the run is open again and paused, for example to migrate it before it goes on.
+   *
+   * @generated from field: bool pause = 7;
+   */
+  pause: boolean;
+
+  /**
+   * Who retries; kept in the ledger; at most 128 bytes.
+   *
+   * @generated from field: string retried_by = 8;
+   */
+  retriedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.RetryRunRequest.
+ * Use `create(RetryRunRequestSchema)` to create a new message.
+ */
+export declare const RetryRunRequestSchema: GenMessage<RetryRunRequest>;
+
+/**
+ * The run as of the commit.
+ *
+ * @generated from message perdure.v1.RetryRunResponse
+ */
+export declare type RetryRunResponse = Message<"perdure.v1.RetryRunResponse"> & {
+  /**
+   * Run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Records.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * Status.
+   *
+   * @generated from field: perdure.v1.RunStatus status = 3;
+   */
+  status: RunStatus;
+
+  /**
+   * Activity.
+   *
+   * @generated from field: perdure.v1.RunActivity activity = 4;
+   */
+  activity: RunActivity;
+};
+
+/**
+ * Describes the message perdure.v1.RetryRunResponse.
+ * Use `create(RetryRunResponseSchema)` to create a new message.
+ */
+export declare const RetryRunResponseSchema: GenMessage<RetryRunResponse>;
+
+/**
+ * Opens failed runs again, a page at a time.
+ *
+ * @generated from message perdure.v1.RetryRunsRequest
+ */
+export declare type RetryRunsRequest = Message<"perdure.v1.RetryRunsRequest"> & {
+  /**
+   * Namespace; empty means "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Makes a repeat safe; at most 128 bytes. One id a page.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Which runs. `statuses` must be empty or FAILED, `activities` empty.
+   *
+   * @generated from field: perdure.v1.RunFilter filter = 3;
+   */
+  filter?: RunFilter | undefined;
+
+  /**
+   * Runs looked at by this call: 1 to 1,000; 0 means 100, more is lowered.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page of the same filter.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+
+  /**
+   * True: tells which runs would be opened again, and changes nothing.
+   *
+   * @generated from field: bool dry_run = 6;
+   */
+  dryRun: boolean;
+
+  /**
+   * As in RetryRun.
+   *
+   * @generated from field: bool from_node = 7;
+   */
+  fromNode: boolean;
+
+  /**
+   * As in RetryRun.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 8;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * As in RetryRun.
+   *
+   * @generated from field: bool pause = 9;
+   */
+  pause: boolean;
+
+  /**
+   * As in RetryRun.
+   *
+   * @generated from field: string retried_by = 10;
+   */
+  retriedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.RetryRunsRequest.
+ * Use `create(RetryRunsRequestSchema)` to create a new message.
+ */
+export declare const RetryRunsRequestSchema: GenMessage<RetryRunsRequest>;
+
+/**
+ * What became of the runs of one page.
+ *
+ * @generated from message perdure.v1.RetryRunsResponse
+ */
+export declare type RetryRunsResponse = Message<"perdure.v1.RetryRunsResponse"> & {
+  /**
+   * One for each run looked at, newest run first.
+   *
+   * @generated from field: repeated perdure.v1.RetryOutcome outcomes = 1;
+   */
+  outcomes: RetryOutcome[];
+
+  /**
+   * Set while there are more.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message perdure.v1.RetryRunsResponse.
+ * Use `create(RetryRunsResponseSchema)` to create a new message.
+ */
+export declare const RetryRunsResponseSchema: GenMessage<RetryRunsResponse>;
+
+/**
+ * What became of one run.
+ *
+ * @generated from message perdure.v1.RetryOutcome
+ */
+export declare type RetryOutcome = Message<"perdure.v1.RetryOutcome"> & {
+  /**
+   * Run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * True: it was opened again (dry run: it would be).
+   *
+   * @generated from field: bool retried = 2;
+   */
+  retried: boolean;
+
+  /**
+   * Records, as of the commit; in a dry run and for a refused run as it stands.
+   *
+   * @generated from field: int64 seq = 3;
+   */
+  seq: bigint;
+
+  /**
+   * Status.
+   *
+   * @generated from field: perdure.v1.RunStatus status = 4;
+   */
+  status: RunStatus;
+
+  /**
+   * Activity; PARKED where an irreversible effect is in doubt.
+   *
+   * @generated from field: perdure.v1.RunActivity activity = 5;
+   */
+  activity: RunActivity;
+
+  /**
+   * Why it was not opened: the name of an ErrorReason without its prefix, for example DEADLINE_PASSED.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * The same for people.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message perdure.v1.RetryOutcome.
+ * Use `create(RetryOutcomeSchema)` to create a new message.
+ */
+export declare const RetryOutcomeSchema: GenMessage<RetryOutcome>;
+
+/**
+ * Moves a run to another version.
+ *
+ * @generated from message perdure.v1.MigrateRunRequest
+ */
+export declare type MigrateRunRequest = Message<"perdure.v1.MigrateRunRequest"> & {
+  /**
+   * Namespace; empty means "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Makes a repeat safe; at most 128 bytes.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * Run.
+   *
+   * @generated from field: string run_id = 3;
+   */
+  runId: string;
+
+  /**
+   * Version of the run's workflow; empty: its default version.
+   *
+   * @generated from field: string workflow_version = 4;
+   */
+  workflowVersion: string;
+
+  /**
+   * Nodes that have another name in the target, from old to new; the others keep theirs. At most 2,000.
+   *
+   * @generated from field: map<string, string> node_map = 5;
+   */
+  nodeMap: { [key: string]: string };
+
+  /**
+   * True: tells what would happen, and changes nothing.
+   *
+   * @generated from field: bool dry_run = 6;
+   */
+  dryRun: boolean;
+
+  /**
+   * Who migrates; kept in the ledger; at most 128 bytes.
+   *
+   * @generated from field: string migrated_by = 7;
+   */
+  migratedBy: string;
+};
+
+/**
+ * Describes the message perdure.v1.MigrateRunRequest.
+ * Use `create(MigrateRunRequestSchema)` to create a new message.
+ */
+export declare const MigrateRunRequestSchema: GenMessage<MigrateRunRequest>;
+
+/**
+ * The run as of the commit, or, in a dry run, as it stands.
+ *
+ * @generated from message perdure.v1.MigrateRunResponse
+ */
+export declare type MigrateRunResponse = Message<"perdure.v1.MigrateRunResponse"> & {
+  /**
+   * Run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Records.
+   *
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * Status.
+   *
+   * @generated from field: perdure.v1.RunStatus status = 3;
+   */
+  status: RunStatus;
+
+  /**
+   * Activity.
+   *
+   * @generated from field: perdure.v1.RunActivity activity = 4;
+   */
+  activity: RunActivity;
+
+  /**
+   * The version it had.
+   *
+   * @generated from field: string from_version = 5;
+   */
+  fromVersion: string;
+
+  /**
+   * The version it has now (dry run: would have).
+   *
+   * @generated from field: string to_version = 6;
+   */
+  toVersion: string;
+
+  /**
+   * Node it stands at now (dry run: would stand at); empty if the target has none such.
+   *
+   * @generated from field: string current_node = 7;
+   */
+  currentNode: string;
+
+  /**
+   * A worker had the node: it is (would be) handed out again.
+   *
+   * @generated from field: bool requeued = 8;
+   */
+  requeued: boolean;
+
+  /**
+   * Dry run: why it would be refused. Empty: it would not.
+   *
+   * @generated from field: repeated perdure.v1.MigrationFault faults = 9;
+   */
+  faults: MigrationFault[];
+
+  /**
+   * Nodes that the edges of the old version would have led the run to, and that the target has under no
+   * name: told, not refused, because from the move on the target's edges lead. At most 100.
+   *
+   * @generated from field: repeated string left_behind = 10;
+   */
+  leftBehind: string[];
+};
+
+/**
+ * Describes the message perdure.v1.MigrateRunResponse.
+ * Use `create(MigrateRunResponseSchema)` to create a new message.
+ */
+export declare const MigrateRunResponseSchema: GenMessage<MigrateRunResponse>;
+
+/**
+ * One reason why a run cannot move.
+ *
+ * @generated from message perdure.v1.MigrationFault
+ */
+export declare type MigrationFault = Message<"perdure.v1.MigrationFault"> & {
+  /**
+   * The node, as the run's present version or the map calls it.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * Where it is named: "current_node", "effect.next_node", "waiting.on_deadline_node", "node_map", ...
+   *
+   * @generated from field: string place = 2;
+   */
+  place: string;
+
+  /**
+   * For people: what is wrong, and what to do.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message perdure.v1.MigrationFault.
+ * Use `create(MigrationFaultSchema)` to create a new message.
+ */
+export declare const MigrationFaultSchema: GenMessage<MigrationFault>;
+
+/**
  * Emits an event.
  *
  * @generated from message perdure.v1.EmitEventRequest
@@ -2090,6 +2554,54 @@ export declare const RunService: GenService<{
     methodKind: "unary";
     input: typeof ResolveStepRequestSchema;
     output: typeof ResolveStepResponseSchema;
+  },
+  /**
+   * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+   * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+   * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+   * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+   * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+   * A step of a manual run is due at once; the next node costs an entry again.
+   * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+   * VARS_TOO_LARGE.
+   *
+   * @generated from rpc perdure.v1.RunService.RetryRun
+   */
+  retryRun: {
+    methodKind: "unary";
+    input: typeof RetryRunRequestSchema;
+    output: typeof RetryRunResponseSchema;
+  },
+  /**
+   * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+   * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+   * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+   * request_id returns the first reply; where that was never given, it goes on, and a run that this
+   * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+   *
+   * @generated from rpc perdure.v1.RunService.RetryRuns
+   */
+  retryRuns: {
+    methodKind: "unary";
+    input: typeof RetryRunsRequestSchema;
+    output: typeof RetryRunsResponseSchema;
+  },
+  /**
+   * Moves a run that has not ended to another registered version of its workflow. Every node that the
+   * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+   * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+   * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+   * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+   * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+   * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+   * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+   *
+   * @generated from rpc perdure.v1.RunService.MigrateRun
+   */
+  migrateRun: {
+    methodKind: "unary";
+    input: typeof MigrateRunRequestSchema;
+    output: typeof MigrateRunResponseSchema;
   },
   /**
    * Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait

@@ -1080,6 +1080,12 @@ pub struct RunState {
     /// True between the acceptance of a cancel and the end of its on_cancel_node path.
     #[prost(bool, tag="35")]
     pub cancelling: bool,
+    /// The step that a failed run failed at: what RetryRun opens again.
+    #[prost(message, optional, tag="40")]
+    pub failed_step: ::core::option::Option<StepState>,
+    /// How often RetryRun has opened the run again.
+    #[prost(int32, tag="41")]
+    pub reopened: i32,
     /// The concurrency key, if the run has one.
     #[prost(message, optional, tag="44")]
     pub concurrency: ::core::option::Option<RunConcurrency>,
@@ -1401,7 +1407,7 @@ pub struct StepRecord {
     #[prost(string, tag="14")]
     pub worker_id: ::prost::alloc::string::String,
     /// All that the next state needs. Field number = 20 + kind.
-    #[prost(oneof="step_record::Body", tags="21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 42, 43")]
+    #[prost(oneof="step_record::Body", tags="21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 42, 43, 40, 41")]
     pub body: ::core::option::Option<step_record::Body>,
 }
 /// Nested message and enum types in `StepRecord`.
@@ -1472,6 +1478,12 @@ pub mod step_record {
         /// JOINED.
         #[prost(message, tag="43")]
         Joined(super::Joined),
+        /// REOPENED.
+        #[prost(message, tag="40")]
+        Reopened(super::Reopened),
+        /// MIGRATED.
+        #[prost(message, tag="41")]
+        Migrated(super::Migrated),
     }
 }
 /// A payload slot: the record commits to bytes that are stored and travel beside it.
@@ -2158,6 +2170,55 @@ pub struct LateResult {
     #[prost(message, optional, tag="1")]
     pub report: ::core::option::Option<PayloadRef>,
 }
+/// Body of REOPENED. The step that failed is due again, with a new step_id (this record's seq), the
+/// same visit, failures and lapses counted from 0, and attempts that go on from the last one. The run's
+/// error and its end are gone; children that it had started before are not its children any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reopened {
+    /// The node that is due. Unset: the effect that failed is due again, with its key.
+    #[prost(message, optional, tag="1")]
+    pub entry: ::core::option::Option<NodeEntry>,
+    /// Slot: bytes of a VarsOps message, applied first.
+    #[prost(message, optional, tag="2")]
+    pub vars_ops: ::core::option::Option<PayloadRef>,
+    /// The run's deadline from here; unset: none.
+    #[prost(message, optional, tag="3")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// The run is paused from here.
+    #[prost(bool, tag="4")]
+    pub paused: bool,
+    /// The effect is irreversible and had begun: the step is parked IN_DOUBT.
+    #[prost(bool, tag="5")]
+    pub in_doubt: bool,
+    /// Who retried.
+    #[prost(string, tag="6")]
+    pub retried_by: ::prost::alloc::string::String,
+}
+/// Body of MIGRATED. The open step goes on under its step_id; an open effect keeps its key, queue,
+/// retry and timeouts. Of the node map, everything the run holds is renamed: its place, the effect's and
+/// the wait's ways on, and the counts of visits (a count is kept under both names, the larger one where
+/// two meet).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Migrated {
+    /// The version it had.
+    #[prost(string, tag="1")]
+    pub from_version: ::prost::alloc::string::String,
+    /// The version it has.
+    #[prost(string, tag="2")]
+    pub to_version: ::prost::alloc::string::String,
+    /// Where it stands. For an open effect only node_id and visit count.
+    #[prost(message, optional, tag="3")]
+    pub entry: ::core::option::Option<NodeEntry>,
+    /// From node ids of the old version to those of the new one.
+    #[prost(map="string, string", tag="4")]
+    pub node_map: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    /// A worker had the node: its attempt no longer counts, the node is due again.
+    #[prost(bool, tag="5")]
+    pub requeued: bool,
+    /// Who migrated.
+    #[prost(string, tag="6")]
+    pub migrated_by: ::prost::alloc::string::String,
+}
 /// A record with its place in the ledger and its payloads.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LedgerEntry {
@@ -2273,7 +2334,7 @@ pub enum RecordKind {
     CancelRequested = 15,
     /// The run ended with an output.
     Completed = 16,
-    /// The run ended with an error.
+    /// The run ended with an error. A REOPENED may follow.
     Failed = 17,
     /// The run ended by a cancel.
     Cancelled = 18,
@@ -2283,6 +2344,10 @@ pub enum RecordKind {
     BranchesStarted = 22,
     /// Enough of them have completed: the wait for them ended.
     Joined = 23,
+    /// A failed run goes on at the step it failed at: RetryRun.
+    Reopened = 20,
+    /// The run goes on in another version of its workflow: MigrateRun.
+    Migrated = 21,
 }
 impl RecordKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2313,6 +2378,8 @@ impl RecordKind {
             Self::LateResult => "RECORD_KIND_LATE_RESULT",
             Self::BranchesStarted => "RECORD_KIND_BRANCHES_STARTED",
             Self::Joined => "RECORD_KIND_JOINED",
+            Self::Reopened => "RECORD_KIND_REOPENED",
+            Self::Migrated => "RECORD_KIND_MIGRATED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2340,6 +2407,8 @@ impl RecordKind {
             "RECORD_KIND_LATE_RESULT" => Some(Self::LateResult),
             "RECORD_KIND_BRANCHES_STARTED" => Some(Self::BranchesStarted),
             "RECORD_KIND_JOINED" => Some(Self::Joined),
+            "RECORD_KIND_REOPENED" => Some(Self::Reopened),
+            "RECORD_KIND_MIGRATED" => Some(Self::Migrated),
             _ => None,
         }
     }
@@ -2492,7 +2561,8 @@ pub struct SubscribeLedgerRequest {
     /// Send what exists, then goodbye.
     #[prost(bool, tag="12")]
     pub stop_when_caught_up: bool,
-    /// Run scope: goodbye after the run's terminal record.
+    /// Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+    /// reads it does not count.
     #[prost(bool, tag="13")]
     pub stop_when_terminal: bool,
     /// Where to start; exactly one.
@@ -3445,6 +3515,17 @@ pub enum ErrorReason {
     StaleAttempt = 40,
     /// INVALID_ARGUMENT. In acks only: the report does not fit its task.
     BadReport = 41,
+    /// FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status.
+    RunNotFailed = 47,
+    /// FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+    /// has passed; BadRequest names the field that helps.
+    DeadlinePassed = 48,
+    /// FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+    /// have been executed.
+    EffectInDoubt = 49,
+    /// FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+    /// PreconditionFailure lists all of them.
+    MigrationRefused = 50,
     /// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     /// names `holder_run_id`.
     ConcurrencyLimit = 52,
@@ -3501,6 +3582,10 @@ impl ErrorReason {
             Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
             Self::StaleAttempt => "ERROR_REASON_STALE_ATTEMPT",
             Self::BadReport => "ERROR_REASON_BAD_REPORT",
+            Self::RunNotFailed => "ERROR_REASON_RUN_NOT_FAILED",
+            Self::DeadlinePassed => "ERROR_REASON_DEADLINE_PASSED",
+            Self::EffectInDoubt => "ERROR_REASON_EFFECT_IN_DOUBT",
+            Self::MigrationRefused => "ERROR_REASON_MIGRATION_REFUSED",
             Self::ConcurrencyLimit => "ERROR_REASON_CONCURRENCY_LIMIT",
             Self::StoreDamaged => "ERROR_REASON_STORE_DAMAGED",
         }
@@ -3550,6 +3635,10 @@ impl ErrorReason {
             "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
             "ERROR_REASON_STALE_ATTEMPT" => Some(Self::StaleAttempt),
             "ERROR_REASON_BAD_REPORT" => Some(Self::BadReport),
+            "ERROR_REASON_RUN_NOT_FAILED" => Some(Self::RunNotFailed),
+            "ERROR_REASON_DEADLINE_PASSED" => Some(Self::DeadlinePassed),
+            "ERROR_REASON_EFFECT_IN_DOUBT" => Some(Self::EffectInDoubt),
+            "ERROR_REASON_MIGRATION_REFUSED" => Some(Self::MigrationRefused),
             "ERROR_REASON_CONCURRENCY_LIMIT" => Some(Self::ConcurrencyLimit),
             "ERROR_REASON_STORE_DAMAGED" => Some(Self::StoreDamaged),
             _ => None,
@@ -4185,6 +4274,194 @@ pub struct ResolveStepResponse {
     /// Activity.
     #[prost(enumeration="RunActivity", tag="4")]
     pub activity: i32,
+}
+/// Opens a failed run again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryRunRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Run.
+    #[prost(string, tag="3")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Repairs of the vars, applied in the same commit, before the step is due. An effect that is retried
+    /// keeps its payload: let the node plan again (from_node) to have it made from the repaired vars. At
+    /// most 10,000.
+    #[prost(message, repeated, tag="4")]
+    pub vars_ops: ::prost::alloc::vec::Vec<VarsOp>,
+    /// True: the node runs again, for a new plan, where an effect of its plan failed.
+    #[prost(bool, tag="5")]
+    pub from_node: bool,
+    /// The run's deadline from here; unset: the one it has, which must not have passed.
+    #[prost(message, optional, tag="6")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// True: the run is open again and paused, for example to migrate it before it goes on.
+    #[prost(bool, tag="7")]
+    pub pause: bool,
+    /// Who retries; kept in the ledger; at most 128 bytes.
+    #[prost(string, tag="8")]
+    pub retried_by: ::prost::alloc::string::String,
+}
+/// The run as of the commit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryRunResponse {
+    /// Run.
+    #[prost(string, tag="1")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Records.
+    #[prost(int64, tag="2")]
+    pub seq: i64,
+    /// Status.
+    #[prost(enumeration="RunStatus", tag="3")]
+    pub status: i32,
+    /// Activity.
+    #[prost(enumeration="RunActivity", tag="4")]
+    pub activity: i32,
+}
+/// Opens failed runs again, a page at a time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryRunsRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes. One id a page.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Which runs. `statuses` must be empty or FAILED, `activities` empty.
+    #[prost(message, optional, tag="3")]
+    pub filter: ::core::option::Option<RunFilter>,
+    /// Runs looked at by this call: 1 to 1,000; 0 means 100, more is lowered.
+    #[prost(int32, tag="4")]
+    pub page_size: i32,
+    /// From the previous page of the same filter.
+    #[prost(string, tag="5")]
+    pub page_token: ::prost::alloc::string::String,
+    /// True: tells which runs would be opened again, and changes nothing.
+    #[prost(bool, tag="6")]
+    pub dry_run: bool,
+    /// As in RetryRun.
+    #[prost(bool, tag="7")]
+    pub from_node: bool,
+    /// As in RetryRun.
+    #[prost(message, optional, tag="8")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// As in RetryRun.
+    #[prost(bool, tag="9")]
+    pub pause: bool,
+    /// As in RetryRun.
+    #[prost(string, tag="10")]
+    pub retried_by: ::prost::alloc::string::String,
+}
+/// What became of the runs of one page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryRunsResponse {
+    /// One for each run looked at, newest run first.
+    #[prost(message, repeated, tag="1")]
+    pub outcomes: ::prost::alloc::vec::Vec<RetryOutcome>,
+    /// Set while there are more.
+    #[prost(string, tag="2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// What became of one run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryOutcome {
+    /// Run.
+    #[prost(string, tag="1")]
+    pub run_id: ::prost::alloc::string::String,
+    /// True: it was opened again (dry run: it would be).
+    #[prost(bool, tag="2")]
+    pub retried: bool,
+    /// Records, as of the commit; in a dry run and for a refused run as it stands.
+    #[prost(int64, tag="3")]
+    pub seq: i64,
+    /// Status.
+    #[prost(enumeration="RunStatus", tag="4")]
+    pub status: i32,
+    /// Activity; PARKED where an irreversible effect is in doubt.
+    #[prost(enumeration="RunActivity", tag="5")]
+    pub activity: i32,
+    /// Why it was not opened: the name of an ErrorReason without its prefix, for example DEADLINE_PASSED.
+    #[prost(string, tag="6")]
+    pub reason: ::prost::alloc::string::String,
+    /// The same for people.
+    #[prost(string, tag="7")]
+    pub message: ::prost::alloc::string::String,
+}
+/// Moves a run to another version.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MigrateRunRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Run.
+    #[prost(string, tag="3")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Version of the run's workflow; empty: its default version.
+    #[prost(string, tag="4")]
+    pub workflow_version: ::prost::alloc::string::String,
+    /// Nodes that have another name in the target, from old to new; the others keep theirs. At most 2,000.
+    #[prost(map="string, string", tag="5")]
+    pub node_map: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    /// True: tells what would happen, and changes nothing.
+    #[prost(bool, tag="6")]
+    pub dry_run: bool,
+    /// Who migrates; kept in the ledger; at most 128 bytes.
+    #[prost(string, tag="7")]
+    pub migrated_by: ::prost::alloc::string::String,
+}
+/// The run as of the commit, or, in a dry run, as it stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MigrateRunResponse {
+    /// Run.
+    #[prost(string, tag="1")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Records.
+    #[prost(int64, tag="2")]
+    pub seq: i64,
+    /// Status.
+    #[prost(enumeration="RunStatus", tag="3")]
+    pub status: i32,
+    /// Activity.
+    #[prost(enumeration="RunActivity", tag="4")]
+    pub activity: i32,
+    /// The version it had.
+    #[prost(string, tag="5")]
+    pub from_version: ::prost::alloc::string::String,
+    /// The version it has now (dry run: would have).
+    #[prost(string, tag="6")]
+    pub to_version: ::prost::alloc::string::String,
+    /// Node it stands at now (dry run: would stand at); empty if the target has none such.
+    #[prost(string, tag="7")]
+    pub current_node: ::prost::alloc::string::String,
+    /// A worker had the node: it is (would be) handed out again.
+    #[prost(bool, tag="8")]
+    pub requeued: bool,
+    /// Dry run: why it would be refused. Empty: it would not.
+    #[prost(message, repeated, tag="9")]
+    pub faults: ::prost::alloc::vec::Vec<MigrationFault>,
+    /// Nodes that the edges of the old version would have led the run to, and that the target has under no
+    /// name: told, not refused, because from the move on the target's edges lead. At most 100.
+    #[prost(string, repeated, tag="10")]
+    pub left_behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// One reason why a run cannot move.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MigrationFault {
+    /// The node, as the run's present version or the map calls it.
+    #[prost(string, tag="1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Where it is named: "current_node", "effect.next_node", "waiting.on_deadline_node", "node_map", ...
+    #[prost(string, tag="2")]
+    pub place: ::prost::alloc::string::String,
+    /// For people: what is wrong, and what to do.
+    #[prost(string, tag="3")]
+    pub problem: ::prost::alloc::string::String,
 }
 /// Emits an event.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1917,6 +1917,78 @@ pub mod run_service_client {
                 .insert(GrpcMethod::new("perdure.v1.RunService", "ResolveStep"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn retry_run(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRunResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/perdure.v1.RunService/RetryRun",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("perdure.v1.RunService", "RetryRun"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn retry_runs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryRunsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRunsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/perdure.v1.RunService/RetryRuns",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("perdure.v1.RunService", "RetryRuns"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn migrate_run(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MigrateRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MigrateRunResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/perdure.v1.RunService/MigrateRun",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("perdure.v1.RunService", "MigrateRun"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn emit_event(
             &mut self,
             request: impl tonic::IntoRequest<super::EmitEventRequest>,
@@ -2063,6 +2135,27 @@ pub mod run_service_server {
             request: tonic::Request<super::ResolveStepRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ResolveStepResponse>,
+            tonic::Status,
+        >;
+        async fn retry_run(
+            &self,
+            request: tonic::Request<super::RetryRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRunResponse>,
+            tonic::Status,
+        >;
+        async fn retry_runs(
+            &self,
+            request: tonic::Request<super::RetryRunsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRunsResponse>,
+            tonic::Status,
+        >;
+        async fn migrate_run(
+            &self,
+            request: tonic::Request<super::MigrateRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MigrateRunResponse>,
             tonic::Status,
         >;
         async fn emit_event(
@@ -2725,6 +2818,141 @@ pub mod run_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResolveStepSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perdure.v1.RunService/RetryRun" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryRunSvc<T: RunService>(pub Arc<T>);
+                    impl<
+                        T: RunService,
+                    > tonic::server::UnaryService<super::RetryRunRequest>
+                    for RetryRunSvc<T> {
+                        type Response = super::RetryRunResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryRunRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RunService>::retry_run(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryRunSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perdure.v1.RunService/RetryRuns" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryRunsSvc<T: RunService>(pub Arc<T>);
+                    impl<
+                        T: RunService,
+                    > tonic::server::UnaryService<super::RetryRunsRequest>
+                    for RetryRunsSvc<T> {
+                        type Response = super::RetryRunsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryRunsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RunService>::retry_runs(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryRunsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/perdure.v1.RunService/MigrateRun" => {
+                    #[allow(non_camel_case_types)]
+                    struct MigrateRunSvc<T: RunService>(pub Arc<T>);
+                    impl<
+                        T: RunService,
+                    > tonic::server::UnaryService<super::MigrateRunRequest>
+                    for MigrateRunSvc<T> {
+                        type Response = super::MigrateRunResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MigrateRunRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RunService>::migrate_run(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MigrateRunSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -355,6 +355,41 @@ public enum ErrorReason
   ERROR_REASON_BAD_REPORT(41),
   /**
    * <pre>
+   * FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status.
+   * </pre>
+   *
+   * <code>ERROR_REASON_RUN_NOT_FAILED = 47;</code>
+   */
+  ERROR_REASON_RUN_NOT_FAILED(47),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+   * has passed; BadRequest names the field that helps.
+   * </pre>
+   *
+   * <code>ERROR_REASON_DEADLINE_PASSED = 48;</code>
+   */
+  ERROR_REASON_DEADLINE_PASSED(48),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+   * have been executed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_EFFECT_IN_DOUBT = 49;</code>
+   */
+  ERROR_REASON_EFFECT_IN_DOUBT(49),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+   * PreconditionFailure lists all of them.
+   * </pre>
+   *
+   * <code>ERROR_REASON_MIGRATION_REFUSED = 50;</code>
+   */
+  ERROR_REASON_MIGRATION_REFUSED(50),
+  /**
+   * <pre>
    * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
    * names `holder_run_id`.
    * </pre>
@@ -721,6 +756,41 @@ public enum ErrorReason
   public static final int ERROR_REASON_BAD_REPORT_VALUE = 41;
   /**
    * <pre>
+   * FAILED_PRECONDITION. RetryRun on a run that has not failed; metadata tells its status.
+   * </pre>
+   *
+   * <code>ERROR_REASON_RUN_NOT_FAILED = 47;</code>
+   */
+  public static final int ERROR_REASON_RUN_NOT_FAILED_VALUE = 47;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. RetryRun on a run whose own deadline, or that of the wait it would ask for,
+   * has passed; BadRequest names the field that helps.
+   * </pre>
+   *
+   * <code>ERROR_REASON_DEADLINE_PASSED = 48;</code>
+   */
+  public static final int ERROR_REASON_DEADLINE_PASSED_VALUE = 48;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. RetryRun from the node although the irreversible effect that it planned may
+   * have been executed.
+   * </pre>
+   *
+   * <code>ERROR_REASON_EFFECT_IN_DOUBT = 49;</code>
+   */
+  public static final int ERROR_REASON_EFFECT_IN_DOUBT_VALUE = 49;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. MigrateRun would lead the run to nodes that the target does not have;
+   * PreconditionFailure lists all of them.
+   * </pre>
+   *
+   * <code>ERROR_REASON_MIGRATION_REFUSED = 50;</code>
+   */
+  public static final int ERROR_REASON_MIGRATION_REFUSED_VALUE = 50;
+  /**
+   * <pre>
    * RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
    * names `holder_run_id`.
    * </pre>
@@ -805,6 +875,10 @@ public enum ErrorReason
       case 39: return ERROR_REASON_LIMIT_REACHED;
       case 40: return ERROR_REASON_STALE_ATTEMPT;
       case 41: return ERROR_REASON_BAD_REPORT;
+      case 47: return ERROR_REASON_RUN_NOT_FAILED;
+      case 48: return ERROR_REASON_DEADLINE_PASSED;
+      case 49: return ERROR_REASON_EFFECT_IN_DOUBT;
+      case 50: return ERROR_REASON_MIGRATION_REFUSED;
       case 52: return ERROR_REASON_CONCURRENCY_LIMIT;
       case 65: return ERROR_REASON_STORE_DAMAGED;
       default: return null;

@@ -338,7 +338,7 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "ilure\022-\n\007failure\030\001 \001(\0132\023.perdure.v1.Fail" +
       "ureR\007failure\022!\n\014not_executed\030\002 \001(\010R\013notE" +
       "xecuted\022:\n\013retry_after\030\003 \001(\0132\031.google.pr" +
-      "otobuf.DurationR\nretryAfter\"\303\014\n\010RunState" +
+      "otobuf.DurationR\nretryAfter\"\227\r\n\010RunState" +
       "\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_id" +
       "\030\002 \001(\tR\005runId\022\036\n\013root_run_id\030\003 \001(\tR\troot" +
       "RunId\022\"\n\rparent_run_id\030\004 \001(\tR\013parentRunI" +
@@ -373,68 +373,70 @@ public final class Model extends com.google.protobuf.GeneratedFile {
       "R\010deadline\0222\n\010children\030! \003(\0132\026.perdure.v" +
       "1.ChildStateR\010children\022=\n\rtrace_context\030" +
       "\" \001(\0132\030.perdure.v1.TraceContextR\014traceCo" +
-      "ntext\022\036\n\ncancelling\030# \001(\010R\ncancelling\022<\n" +
-      "\013concurrency\030, \001(\0132\032.perdure.v1.RunConcu" +
-      "rrencyR\013concurrency\0329\n\013LabelsEntry\022\020\n\003ke" +
-      "y\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\0329" +
-      "\n\013VisitsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value" +
-      "\030\002 \001(\003R\005value:\0028\001B\016\n\014_output_json\"\301\003\n\tSt" +
-      "epState\022\027\n\007step_id\030\001 \001(\003R\006stepId\022\027\n\007node" +
-      "_id\030\002 \001(\tR\006nodeId\022\024\n\005visit\030\003 \001(\003R\005visit\022" +
-      "\037\n\013effect_type\030\004 \001(\tR\neffectType\022\030\n\007atte" +
-      "mpt\030\005 \001(\005R\007attempt\022\032\n\010failures\030\006 \001(\005R\010fa" +
-      "ilures\022\026\n\006lapses\030\007 \001(\005R\006lapses\022\024\n\005begun\030" +
-      "\010 \001(\010R\005begun\0225\n\010retry_at\030\t \001(\0132\032.google." +
-      "protobuf.TimestampR\007retryAt\022\'\n\017idempoten" +
-      "cy_key\030\n \001(\tR\016idempotencyKey\022\037\n\013park_rea" +
-      "son\030\013 \001(\tR\nparkReason\022\030\n\007blocked\030\014 \001(\tR\007" +
-      "blocked\0226\n\014last_failure\030\r \001(\0132\023.perdure." +
-      "v1.FailureR\013lastFailure\022\024\n\005queue\030\016 \001(\tR\005" +
-      "queue\"\207\001\n\014ConsumedMark\022,\n\005scope\030\001 \001(\0162\026." +
-      "perdure.v1.EventScopeR\005scope\022\031\n\010scope_id" +
-      "\030\002 \001(\tR\007scopeId\022\022\n\004name\030\003 \001(\tR\004name\022\032\n\010p" +
-      "osition\030\004 \001(\003R\010position\"\237\001\n\nChildState\022\025" +
-      "\n\006run_id\030\001 \001(\tR\005runId\022\027\n\007step_id\030\002 \001(\003R\006" +
-      "stepId\022\030\n\007awaited\030\003 \001(\010R\007awaited\022G\n\020on_p" +
-      "arent_cancel\030\004 \001(\0162\035.perdure.v1.ChildCan" +
-      "celPolicyR\016onParentCancel\"\317\006\n\tWaitState\022" +
-      "\027\n\007wait_id\030\001 \001(\003R\006waitId\022.\n\006reason\030\002 \001(\016" +
-      "2\026.perdure.v1.WaitReasonR\006reason\022\031\n\010wait" +
-      "_key\030\003 \001(\tR\007waitKey\0220\n\005until\030\004 \001(\0132\032.goo" +
-      "gle.protobuf.TimestampR\005until\022$\n\016resume_" +
-      "to_node\030\005 \001(\tR\014resumeToNode\022\035\n\nresult_ke" +
-      "y\030\006 \001(\tR\tresultKey\022\026\n\006prompt\030\007 \001(\tR\006prom" +
-      "pt\022\030\n\007choices\030\010 \003(\tR\007choices\022&\n\017allow_fr" +
-      "ee_text\030\t \001(\010R\rallowFreeText\022!\n\014details_" +
-      "json\030\n \001(\tR\013detailsJson\022,\n\022answer_schema" +
-      "_json\030\013 \001(\tR\020answerSchemaJson\022\032\n\010assigne" +
-      "e\030\014 \001(\tR\010assignee\0226\n\010deadline\030\r \001(\0132\032.go" +
-      "ogle.protobuf.TimestampR\010deadline\022(\n\020on_" +
-      "deadline_node\030\016 \001(\tR\016onDeadlineNode\022#\n\rm" +
-      "issed_events\030\017 \001(\003R\014missedEvents\022\035\n\neven" +
-      "t_name\030\020 \001(\tR\teventName\0227\n\013event_scope\030\021" +
-      " \001(\0162\026.perdure.v1.EventScopeR\neventScope" +
-      "\022$\n\016event_scope_id\030\022 \001(\tR\014eventScopeId\022 " +
-      "\n\014child_run_id\030\023 \001(\tR\nchildRunId\022\026\n\006need" +
-      "ed\030\024 \001(\005R\006needed\022\026\n\006joined\030\025 \001(\005R\006joined" +
-      "\022\027\n\007node_id\030\026 \001(\tR\006nodeId\0220\n\005since\030\027 \001(\013" +
-      "2\032.google.protobuf.TimestampR\005since\"\262\001\n\016" +
-      "RunConcurrency\0229\n\013concurrency\030\001 \001(\0132\027.pe" +
-      "rdure.v1.ConcurrencyR\013concurrency\022+\n\005sta" +
-      "te\030\002 \001(\0162\025.perdure.v1.SlotStateR\005state\022\024" +
-      "\n\005ahead\030\003 \001(\005R\005ahead\022\"\n\rholder_run_id\030\004 " +
-      "\001(\tR\013holderRunId*\363\001\n\010NodeKind\022\031\n\025NODE_KI" +
-      "ND_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER\020\001\022\024" +
-      "\n\020NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_COMPLE" +
-      "TE\020\003\022\022\n\016NODE_KIND_FAIL\020\004\022\024\n\020NODE_KIND_CH" +
-      "OICE\020\005\022\024\n\020NODE_KIND_ASSIGN\020\006\022\026\n\022NODE_KIN" +
-      "D_PARALLEL\020\007\022\025\n\021NODE_KIND_FOREACH\020\010\022\031\n\025N" +
-      "ODE_KIND_SUBWORKFLOW\020\t*`\n\010JoinMode\022\031\n\025JO" +
-      "IN_MODE_UNSPECIFIED\020\000\022\021\n\rJOIN_MODE_ALL\020\001" +
-      "\022\021\n\rJOIN_MODE_ANY\020\002\022\023\n\017JOIN_MODE_COUNT\020\003" +
-      "BV\n\016dev.perdure.v1P\001ZBgithub.com/perdure" +
-      "-dev/perdure/clients/go/gen/perdure/v1;p" +
-      "erdurev1b\006proto3"
+      "ntext\022\036\n\ncancelling\030# \001(\010R\ncancelling\0226\n" +
+      "\013failed_step\030( \001(\0132\025.perdure.v1.StepStat" +
+      "eR\nfailedStep\022\032\n\010reopened\030) \001(\005R\010reopene" +
+      "d\022<\n\013concurrency\030, \001(\0132\032.perdure.v1.RunC" +
+      "oncurrencyR\013concurrency\0329\n\013LabelsEntry\022\020" +
+      "\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\002" +
+      "8\001\0329\n\013VisitsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005v" +
+      "alue\030\002 \001(\003R\005value:\0028\001B\016\n\014_output_json\"\301\003" +
+      "\n\tStepState\022\027\n\007step_id\030\001 \001(\003R\006stepId\022\027\n\007" +
+      "node_id\030\002 \001(\tR\006nodeId\022\024\n\005visit\030\003 \001(\003R\005vi" +
+      "sit\022\037\n\013effect_type\030\004 \001(\tR\neffectType\022\030\n\007" +
+      "attempt\030\005 \001(\005R\007attempt\022\032\n\010failures\030\006 \001(\005" +
+      "R\010failures\022\026\n\006lapses\030\007 \001(\005R\006lapses\022\024\n\005be" +
+      "gun\030\010 \001(\010R\005begun\0225\n\010retry_at\030\t \001(\0132\032.goo" +
+      "gle.protobuf.TimestampR\007retryAt\022\'\n\017idemp" +
+      "otency_key\030\n \001(\tR\016idempotencyKey\022\037\n\013park" +
+      "_reason\030\013 \001(\tR\nparkReason\022\030\n\007blocked\030\014 \001" +
+      "(\tR\007blocked\0226\n\014last_failure\030\r \001(\0132\023.perd" +
+      "ure.v1.FailureR\013lastFailure\022\024\n\005queue\030\016 \001" +
+      "(\tR\005queue\"\207\001\n\014ConsumedMark\022,\n\005scope\030\001 \001(" +
+      "\0162\026.perdure.v1.EventScopeR\005scope\022\031\n\010scop" +
+      "e_id\030\002 \001(\tR\007scopeId\022\022\n\004name\030\003 \001(\tR\004name\022" +
+      "\032\n\010position\030\004 \001(\003R\010position\"\237\001\n\nChildSta" +
+      "te\022\025\n\006run_id\030\001 \001(\tR\005runId\022\027\n\007step_id\030\002 \001" +
+      "(\003R\006stepId\022\030\n\007awaited\030\003 \001(\010R\007awaited\022G\n\020" +
+      "on_parent_cancel\030\004 \001(\0162\035.perdure.v1.Chil" +
+      "dCancelPolicyR\016onParentCancel\"\317\006\n\tWaitSt" +
+      "ate\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022.\n\006reason\030\002" +
+      " \001(\0162\026.perdure.v1.WaitReasonR\006reason\022\031\n\010" +
+      "wait_key\030\003 \001(\tR\007waitKey\0220\n\005until\030\004 \001(\0132\032" +
+      ".google.protobuf.TimestampR\005until\022$\n\016res" +
+      "ume_to_node\030\005 \001(\tR\014resumeToNode\022\035\n\nresul" +
+      "t_key\030\006 \001(\tR\tresultKey\022\026\n\006prompt\030\007 \001(\tR\006" +
+      "prompt\022\030\n\007choices\030\010 \003(\tR\007choices\022&\n\017allo" +
+      "w_free_text\030\t \001(\010R\rallowFreeText\022!\n\014deta" +
+      "ils_json\030\n \001(\tR\013detailsJson\022,\n\022answer_sc" +
+      "hema_json\030\013 \001(\tR\020answerSchemaJson\022\032\n\010ass" +
+      "ignee\030\014 \001(\tR\010assignee\0226\n\010deadline\030\r \001(\0132" +
+      "\032.google.protobuf.TimestampR\010deadline\022(\n" +
+      "\020on_deadline_node\030\016 \001(\tR\016onDeadlineNode\022" +
+      "#\n\rmissed_events\030\017 \001(\003R\014missedEvents\022\035\n\n" +
+      "event_name\030\020 \001(\tR\teventName\0227\n\013event_sco" +
+      "pe\030\021 \001(\0162\026.perdure.v1.EventScopeR\neventS" +
+      "cope\022$\n\016event_scope_id\030\022 \001(\tR\014eventScope" +
+      "Id\022 \n\014child_run_id\030\023 \001(\tR\nchildRunId\022\026\n\006" +
+      "needed\030\024 \001(\005R\006needed\022\026\n\006joined\030\025 \001(\005R\006jo" +
+      "ined\022\027\n\007node_id\030\026 \001(\tR\006nodeId\0220\n\005since\030\027" +
+      " \001(\0132\032.google.protobuf.TimestampR\005since\"" +
+      "\262\001\n\016RunConcurrency\0229\n\013concurrency\030\001 \001(\0132" +
+      "\027.perdure.v1.ConcurrencyR\013concurrency\022+\n" +
+      "\005state\030\002 \001(\0162\025.perdure.v1.SlotStateR\005sta" +
+      "te\022\024\n\005ahead\030\003 \001(\005R\005ahead\022\"\n\rholder_run_i" +
+      "d\030\004 \001(\tR\013holderRunId*\363\001\n\010NodeKind\022\031\n\025NOD" +
+      "E_KIND_UNSPECIFIED\020\000\022\024\n\020NODE_KIND_WORKER" +
+      "\020\001\022\024\n\020NODE_KIND_EFFECT\020\002\022\026\n\022NODE_KIND_CO" +
+      "MPLETE\020\003\022\022\n\016NODE_KIND_FAIL\020\004\022\024\n\020NODE_KIN" +
+      "D_CHOICE\020\005\022\024\n\020NODE_KIND_ASSIGN\020\006\022\026\n\022NODE" +
+      "_KIND_PARALLEL\020\007\022\025\n\021NODE_KIND_FOREACH\020\010\022" +
+      "\031\n\025NODE_KIND_SUBWORKFLOW\020\t*`\n\010JoinMode\022\031" +
+      "\n\025JOIN_MODE_UNSPECIFIED\020\000\022\021\n\rJOIN_MODE_A" +
+      "LL\020\001\022\021\n\rJOIN_MODE_ANY\020\002\022\023\n\017JOIN_MODE_COU" +
+      "NT\020\003BV\n\016dev.perdure.v1P\001ZBgithub.com/per" +
+      "dure-dev/perdure/clients/go/gen/perdure/" +
+      "v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -604,7 +606,7 @@ public final class Model extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_RunState_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_RunState_descriptor,
-        new java.lang.String[] { "Namespace", "RunId", "RootRunId", "ParentRunId", "Depth", "WorkflowId", "WorkflowVersion", "Status", "Activity", "Paused", "CurrentNode", "EntryNode", "Branch", "VarsJson", "Waiting", "OutputJson", "Error", "ActorId", "SessionId", "Labels", "Drive", "CreatedAt", "UpdatedAt", "EndedAt", "Seq", "HeadHash", "Step", "StepBudget", "Visits", "Consumed", "EventFloor", "Deadline", "Children", "TraceContext", "Cancelling", "Concurrency", });
+        new java.lang.String[] { "Namespace", "RunId", "RootRunId", "ParentRunId", "Depth", "WorkflowId", "WorkflowVersion", "Status", "Activity", "Paused", "CurrentNode", "EntryNode", "Branch", "VarsJson", "Waiting", "OutputJson", "Error", "ActorId", "SessionId", "Labels", "Drive", "CreatedAt", "UpdatedAt", "EndedAt", "Seq", "HeadHash", "Step", "StepBudget", "Visits", "Consumed", "EventFloor", "Deadline", "Children", "TraceContext", "Cancelling", "FailedStep", "Reopened", "Concurrency", });
     internal_static_perdure_v1_RunState_LabelsEntry_descriptor =
       internal_static_perdure_v1_RunState_descriptor.getNestedType(0);
     internal_static_perdure_v1_RunState_LabelsEntry_fieldAccessorTable = new

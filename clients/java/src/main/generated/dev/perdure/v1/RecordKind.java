@@ -153,7 +153,7 @@ public enum RecordKind
   RECORD_KIND_COMPLETED(16),
   /**
    * <pre>
-   * The run ended with an error.
+   * The run ended with an error. A REOPENED may follow.
    * </pre>
    *
    * <code>RECORD_KIND_FAILED = 17;</code>
@@ -191,6 +191,22 @@ public enum RecordKind
    * <code>RECORD_KIND_JOINED = 23;</code>
    */
   RECORD_KIND_JOINED(23),
+  /**
+   * <pre>
+   * A failed run goes on at the step it failed at: RetryRun.
+   * </pre>
+   *
+   * <code>RECORD_KIND_REOPENED = 20;</code>
+   */
+  RECORD_KIND_REOPENED(20),
+  /**
+   * <pre>
+   * The run goes on in another version of its workflow: MigrateRun.
+   * </pre>
+   *
+   * <code>RECORD_KIND_MIGRATED = 21;</code>
+   */
+  RECORD_KIND_MIGRATED(21),
   UNRECOGNIZED(-1),
   ;
 
@@ -341,7 +357,7 @@ public enum RecordKind
   public static final int RECORD_KIND_COMPLETED_VALUE = 16;
   /**
    * <pre>
-   * The run ended with an error.
+   * The run ended with an error. A REOPENED may follow.
    * </pre>
    *
    * <code>RECORD_KIND_FAILED = 17;</code>
@@ -379,6 +395,22 @@ public enum RecordKind
    * <code>RECORD_KIND_JOINED = 23;</code>
    */
   public static final int RECORD_KIND_JOINED_VALUE = 23;
+  /**
+   * <pre>
+   * A failed run goes on at the step it failed at: RetryRun.
+   * </pre>
+   *
+   * <code>RECORD_KIND_REOPENED = 20;</code>
+   */
+  public static final int RECORD_KIND_REOPENED_VALUE = 20;
+  /**
+   * <pre>
+   * The run goes on in another version of its workflow: MigrateRun.
+   * </pre>
+   *
+   * <code>RECORD_KIND_MIGRATED = 21;</code>
+   */
+  public static final int RECORD_KIND_MIGRATED_VALUE = 21;
 
 
   public final int getNumber() {
@@ -427,6 +459,8 @@ public enum RecordKind
       case 19: return RECORD_KIND_LATE_RESULT;
       case 22: return RECORD_KIND_BRANCHES_STARTED;
       case 23: return RECORD_KIND_JOINED;
+      case 20: return RECORD_KIND_REOPENED;
+      case 21: return RECORD_KIND_MIGRATED;
       default: return null;
     }
   }

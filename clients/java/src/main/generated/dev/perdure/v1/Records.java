@@ -192,6 +192,21 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_LateResult_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Reopened_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Reopened_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Migrated_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Migrated_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_Migrated_NodeMapEntry_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_Migrated_NodeMapEntry_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_LedgerEntry_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -228,7 +243,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       "\n\030perdure/v1/records.proto\022\nperdure.v1\032\037" +
       "google/protobuf/timestamp.proto\032\027perdure" +
       "/v1/common.proto\032\026perdure/v1/model.proto" +
-      "\"\354\014\n\nStepRecord\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020" +
+      "\"\324\r\n\nStepRecord\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020" +
       "\n\003seq\030\002 \001(\003R\003seq\022*\n\004kind\030\003 \001(\0162\026.perdure" +
       ".v1.RecordKindR\004kind\022\027\n\007node_id\030\004 \001(\tR\006n" +
       "odeId\022\024\n\005visit\030\005 \001(\003R\005visit\022\027\n\007step_id\030\006" +
@@ -268,188 +283,206 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       "\0132\026.perdure.v1.LateResultH\000R\nlateResult\022" +
       "H\n\020branches_started\030* \001(\0132\033.perdure.v1.B" +
       "ranchesStartedH\000R\017branchesStarted\022,\n\006joi" +
-      "ned\030+ \001(\0132\022.perdure.v1.JoinedH\000R\006joinedB" +
-      "\006\n\004body\"V\n\nPayloadRef\022\024\n\005index\030\001 \001(\rR\005in" +
-      "dex\022\022\n\004size\030\002 \001(\004R\004size\022\036\n\ncommitment\030\003 " +
-      "\001(\014R\ncommitment\"\303\001\n\tNodeEntry\022\027\n\007node_id" +
-      "\030\001 \001(\tR\006nodeId\022\024\n\005visit\030\002 \001(\003R\005visit\022\037\n\013" +
-      "server_side\030\003 \001(\010R\nserverSide\022\024\n\005queue\030\004" +
-      " \001(\tR\005queue\022\032\n\010priority\030\005 \001(\005R\010priority\022" +
-      "4\n\010timeouts\030\006 \001(\0132\030.perdure.v1.TaskTimeo" +
-      "utsR\010timeouts\"\277\003\n\nOpenEffect\022\022\n\004type\030\001 \001" +
-      "(\tR\004type\022\037\n\013server_side\030\002 \001(\010R\nserverSid" +
-      "e\022\035\n\nresult_key\030\003 \001(\tR\tresultKey\022\033\n\tnext" +
-      "_node\030\004 \001(\tR\010nextNode\022\'\n\017idempotency_key" +
-      "\030\005 \001(\tR\016idempotencyKey\022-\n\005retry\030\006 \001(\0132\027." +
-      "perdure.v1.RetryPolicyR\005retry\0224\n\010timeout" +
-      "s\030\007 \001(\0132\030.perdure.v1.TaskTimeoutsR\010timeo" +
-      "uts\022\024\n\005queue\030\010 \001(\tR\005queue\022\032\n\010priority\030\t " +
-      "\001(\005R\010priority\022\"\n\ron_error_node\030\n \001(\tR\013on" +
-      "ErrorNode\022*\n\004risk\030\013 \001(\0162\026.perdure.v1.Eff" +
-      "ectRiskR\004risk\0220\n\007payload\030\014 \001(\0132\026.perdure" +
-      ".v1.PayloadRefR\007payload\"\205\001\n\tChildLink\022\025\n" +
-      "\006run_id\030\001 \001(\tR\005runId\022\030\n\007awaited\030\002 \001(\010R\007a" +
-      "waited\022G\n\020on_parent_cancel\030\003 \001(\0162\035.perdu" +
-      "re.v1.ChildCancelPolicyR\016onParentCancel\"" +
-      "j\n\nFailureRef\022\022\n\004type\030\001 \001(\tR\004type\022\034\n\tret" +
-      "ryable\030\002 \001(\010R\tretryable\022*\n\004text\030\003 \001(\0132\026." +
-      "perdure.v1.PayloadRefR\004text\"J\n\013FailureTe" +
-      "xt\022\030\n\007message\030\001 \001(\tR\007message\022!\n\014details_" +
-      "json\030\002 \001(\tR\013detailsJson\"\215\001\n\010WaitText\022\026\n\006" +
-      "prompt\030\001 \001(\tR\006prompt\022\030\n\007choices\030\002 \003(\tR\007c" +
-      "hoices\022!\n\014details_json\030\003 \001(\tR\013detailsJso" +
-      "n\022,\n\022answer_schema_json\030\004 \001(\tR\020answerSch" +
-      "emaJson\"\216\006\n\nRunStarted\022\034\n\tnamespace\030\001 \001(" +
-      "\tR\tnamespace\022\037\n\013workflow_id\030\002 \001(\tR\nworkf" +
-      "lowId\022)\n\020workflow_version\030\003 \001(\tR\017workflo" +
-      "wVersion\022+\n\005entry\030\004 \001(\0132\025.perdure.v1.Nod" +
-      "eEntryR\005entry\022\"\n\rparent_run_id\030\005 \001(\tR\013pa" +
-      "rentRunId\022$\n\016parent_step_id\030\006 \001(\003R\014paren" +
-      "tStepId\022\024\n\005depth\030\007 \001(\005R\005depth\022\026\n\006branch\030" +
-      "\010 \001(\tR\006branch\022+\n\005drive\030\t \001(\0162\025.perdure.v" +
-      "1.DriveModeR\005drive\0225\n\010start_at\030\n \001(\0132\032.g" +
-      "oogle.protobuf.TimestampR\007startAt\0226\n\010dea" +
-      "dline\030\013 \001(\0132\032.google.protobuf.TimestampR" +
-      "\010deadline\022:\n\006labels\030\014 \003(\0132\".perdure.v1.R" +
-      "unStarted.LabelsEntryR\006labels\022\037\n\013event_f" +
-      "loor\030\r \001(\003R\neventFloor\022=\n\rtrace_context\030" +
-      "\016 \001(\0132\030.perdure.v1.TraceContextR\014traceCo" +
-      "ntext\022*\n\004vars\030\017 \001(\0132\026.perdure.v1.Payload" +
-      "RefR\004vars\0229\n\013concurrency\030\036 \001(\0132\027.perdure" +
-      ".v1.ConcurrencyR\013concurrency\022\027\n\007in_line\030" +
-      "\037 \001(\010R\006inLine\0329\n\013LabelsEntry\022\020\n\003key\030\001 \001(" +
-      "\tR\003key\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\".\n\013Step" +
-      "Started\022\037\n\013effect_type\030\001 \001(\tR\neffectType" +
-      "\",\n\tStepBegun\022\037\n\013effect_type\030\001 \001(\tR\neffe" +
-      "ctType\"\300\003\n\rStepCompleted\022\037\n\013effect_type\030" +
-      "\001 \001(\tR\neffectType\0221\n\010vars_ops\030\002 \001(\0132\026.pe" +
-      "rdure.v1.PayloadRefR\007varsOps\022.\n\006effect\030\003" +
-      " \001(\0132\026.perdure.v1.OpenEffectR\006effect\022)\n\004" +
-      "next\030\004 \001(\0132\025.perdure.v1.NodeEntryR\004next\022" +
-      ".\n\006result\030\005 \001(\0132\026.perdure.v1.PayloadRefR" +
-      "\006result\022\035\n\nresult_key\030\006 \001(\tR\tresultKey\0220" +
-      "\n\007failure\030\007 \001(\0132\026.perdure.v1.FailureRefR" +
-      "\007failure\0225\n\010retry_at\030\010 \001(\0132\032.google.prot" +
-      "obuf.TimestampR\007retryAt\022\033\n\terror_key\030\t \001" +
-      "(\tR\010errorKey\022+\n\005child\030\n \001(\0132\025.perdure.v1" +
-      ".ChildLinkR\005child\"/\n\007VarsOps\022$\n\003ops\030\001 \003(" +
-      "\0132\022.perdure.v1.VarsOpR\003ops\"\200\002\n\010Requeued\022" +
-      "0\n\005cause\030\001 \001(\0162\032.perdure.v1.Requeued.Cau" +
-      "seR\005cause\0229\n\nnot_before\030\002 \001(\0132\032.google.p" +
-      "rotobuf.TimestampR\tnotBefore\"\206\001\n\005Cause\022\025" +
-      "\n\021CAUSE_UNSPECIFIED\020\000\022\020\n\014CAUSE_LAPSED\020\001\022" +
-      "\022\n\016CAUSE_RELEASED\020\002\022\023\n\017CAUSE_RETRY_DUE\020\003" +
-      "\022\023\n\017CAUSE_START_DUE\020\004\022\026\n\022CAUSE_SLOT_GRAN" +
-      "TED\020\005\"\246\005\n\007Waiting\022.\n\006reason\030\001 \001(\0162\026.perd" +
-      "ure.v1.WaitReasonR\006reason\022\031\n\010wait_key\030\002 " +
-      "\001(\tR\007waitKey\022\035\n\nevent_name\030\003 \001(\tR\teventN" +
-      "ame\0227\n\013event_scope\030\004 \001(\0162\026.perdure.v1.Ev" +
-      "entScopeR\neventScope\022$\n\016event_scope_id\030\005" +
-      " \001(\tR\014eventScopeId\022\037\n\013event_floor\030\006 \001(\003R" +
-      "\neventFloor\0220\n\005until\030\007 \001(\0132\032.google.prot" +
-      "obuf.TimestampR\005until\0226\n\010deadline\030\010 \001(\0132" +
-      "\032.google.protobuf.TimestampR\010deadline\022(\n" +
-      "\020on_deadline_node\030\t \001(\tR\016onDeadlineNode\022" +
-      "$\n\016resume_to_node\030\n \001(\tR\014resumeToNode\022\035\n" +
-      "\nresult_key\030\013 \001(\tR\tresultKey\022\032\n\010assignee" +
-      "\030\014 \001(\tR\010assignee\022&\n\017allow_free_text\030\r \001(" +
-      "\010R\rallowFreeText\022+\n\005child\030\016 \001(\0132\025.perdur" +
-      "e.v1.ChildLinkR\005child\022\026\n\006needed\030\017 \001(\005R\006n" +
-      "eeded\022*\n\004text\030\020 \001(\0132\026.perdure.v1.Payload" +
-      "RefR\004text\022#\n\rmissed_events\030\021 \001(\003R\014missed" +
-      "Events\"\246\002\n\007Resumed\022\027\n\007wait_id\030\001 \001(\003R\006wai" +
-      "tId\022/\n\005cause\030\002 \001(\0162\031.perdure.v1.Resumed." +
-      "CauseR\005cause\0220\n\007payload\030\003 \001(\0132\026.perdure." +
-      "v1.PayloadRefR\007payload\022)\n\004next\030\004 \001(\0132\025.p" +
-      "erdure.v1.NodeEntryR\004next\022\035\n\nresumed_by\030" +
-      "\005 \001(\tR\tresumedBy\"U\n\005Cause\022\025\n\021CAUSE_UNSPE" +
-      "CIFIED\020\000\022\020\n\014CAUSE_ANSWER\020\001\022\017\n\013CAUSE_TIME" +
-      "R\020\002\022\022\n\016CAUSE_DEADLINE\020\003\"\320\001\n\rEventConsume" +
-      "d\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022\032\n\010position\030\002" +
-      " \001(\003R\010position\022\031\n\010event_id\030\003 \001(\tR\007eventI" +
-      "d\022\022\n\004name\030\004 \001(\tR\004name\0220\n\007payload\030\005 \001(\0132\026" +
-      ".perdure.v1.PayloadRefR\007payload\022)\n\004next\030" +
-      "\006 \001(\0132\025.perdure.v1.NodeEntryR\004next\"\362\001\n\nC" +
-      "hildEnded\022 \n\014child_run_id\030\001 \001(\tR\nchildRu" +
-      "nId\0228\n\014child_status\030\002 \001(\0162\025.perdure.v1.R" +
-      "unStatusR\013childStatus\022\027\n\007wait_id\030\003 \001(\003R\006" +
-      "waitId\022.\n\006result\030\004 \001(\0132\026.perdure.v1.Payl" +
-      "oadRefR\006result\022)\n\004next\030\005 \001(\0132\025.perdure.v" +
-      "1.NodeEntryR\004next\022\024\n\005place\030\024 \001(\005R\005place\"" +
-      "Y\n\017BranchesStarted\022\027\n\007wait_id\030\001 \001(\003R\006wai" +
-      "tId\022\024\n\005first\030\002 \001(\005R\005first\022\027\n\007run_ids\030\003 \003" +
-      "(\tR\006runIds\"L\n\006Joined\022\027\n\007wait_id\030\001 \001(\003R\006w" +
-      "aitId\022)\n\004next\030\002 \001(\0132\025.perdure.v1.NodeEnt" +
-      "ryR\004next\"\323\001\n\006Fanout\0224\n\010branches\030\001 \003(\0132\030." +
-      "perdure.v1.FanoutBranchR\010branches\022\035\n\nite" +
-      "ms_json\030\002 \001(\tR\titemsJson\022\035\n\nentry_node\030\003" +
-      " \001(\tR\tentryNode\022\024\n\005total\030\004 \001(\005R\005total\022\026\n" +
-      "\006needed\030\005 \001(\005R\006needed\022\'\n\017max_concurrency" +
-      "\030\006 \001(\005R\016maxConcurrency\"A\n\014FanoutBranch\022\022" +
-      "\n\004name\030\001 \001(\tR\004name\022\035\n\nentry_node\030\002 \001(\tR\t" +
-      "entryNode\"\235\001\n\006Parked\0221\n\006reason\030\001 \001(\0162\031.p" +
-      "erdure.v1.Parked.ReasonR\006reason\022\026\n\006lapse" +
-      "s\030\002 \001(\005R\006lapses\"H\n\006Reason\022\026\n\022REASON_UNSP" +
-      "ECIFIED\020\000\022\021\n\rREASON_POISON\020\001\022\023\n\017REASON_I" +
-      "N_DOUBT\020\002\"\335\001\n\010Unparked\022?\n\nresolution\030\001 \001" +
-      "(\0162\037.perdure.v1.Unparked.ResolutionR\nres" +
-      "olution\022\037\n\013resolved_by\030\002 \001(\tR\nresolvedBy" +
-      "\"o\n\nResolution\022\032\n\026RESOLUTION_UNSPECIFIED" +
-      "\020\000\022\024\n\020RESOLUTION_RERUN\020\001\022\030\n\024RESOLUTION_C" +
-      "OMPLETED\020\002\022\025\n\021RESOLUTION_FAILED\020\003\"U\n\006Pau" +
-      "sed\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.Payload" +
-      "RefR\006reason\022\033\n\tpaused_by\030\002 \001(\tR\010pausedBy" +
-      "\"+\n\010Unpaused\022\037\n\013unpaused_by\030\001 \001(\tR\nunpau" +
-      "sedBy\"#\n\013BudgetAdded\022\024\n\005steps\030\001 \001(\003R\005ste" +
-      "ps\"\217\001\n\017CancelRequested\022.\n\006reason\030\001 \001(\0132\026" +
-      ".perdure.v1.PayloadRefR\006reason\022)\n\004next\030\002" +
-      " \001(\0132\025.perdure.v1.NodeEntryR\004next\022!\n\014can" +
-      "celled_by\030\003 \001(\tR\013cancelledBy\";\n\tComplete" +
-      "d\022.\n\006output\030\001 \001(\0132\026.perdure.v1.PayloadRe" +
-      "fR\006output\":\n\006Failed\0220\n\007failure\030\001 \001(\0132\026.p" +
-      "erdure.v1.FailureRefR\007failure\"\300\001\n\tCancel" +
-      "led\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.Payload" +
-      "RefR\006reason\022.\n\006output\030\002 \001(\0132\026.perdure.v1" +
-      ".PayloadRefR\006output\0220\n\007failure\030\003 \001(\0132\026.p" +
-      "erdure.v1.FailureRefR\007failure\022!\n\014cancell" +
-      "ed_by\030\004 \001(\tR\013cancelledBy\"<\n\nLateResult\022." +
-      "\n\006report\030\001 \001(\0132\026.perdure.v1.PayloadRefR\006" +
-      "report\"\367\001\n\013LedgerEntry\0220\n\006record\030\001 \001(\0132\026" +
-      ".perdure.v1.StepRecordH\000R\006record\022#\n\014reco" +
-      "rd_bytes\030\002 \001(\014H\000R\013recordBytes\022/\n\010payload" +
-      "s\030\003 \003(\0132\023.perdure.v1.PayloadR\010payloads\022\032" +
-      "\n\010position\030\004 \001(\003R\010position\022\033\n\tprev_hash\030" +
-      "\005 \001(\014R\010prevHash\022\037\n\013record_hash\030\006 \001(\014R\nre" +
-      "cordHashB\006\n\004form\"\314\001\n\007Payload\022\024\n\005index\030\001 " +
-      "\001(\rR\005index\0223\n\006inline\030\002 \001(\0132\031.perdure.v1." +
-      "InlinePayloadH\000R\006inline\0226\n\007omitted\030\003 \001(\013" +
-      "2\032.perdure.v1.OmittedPayloadH\000R\007omitted\022" +
-      "3\n\006erased\030\004 \001(\0132\031.perdure.v1.ErasedPaylo" +
-      "adH\000R\006erasedB\t\n\007content\"7\n\rInlinePayload" +
-      "\022\022\n\004salt\030\001 \001(\014R\004salt\022\022\n\004data\030\002 \001(\014R\004data" +
-      "\"\020\n\016OmittedPayload\"\017\n\rErasedPayload*\362\004\n\n" +
-      "RecordKind\022\033\n\027RECORD_KIND_UNSPECIFIED\020\000\022" +
-      "\033\n\027RECORD_KIND_RUN_STARTED\020\001\022\034\n\030RECORD_K" +
-      "IND_STEP_STARTED\020\002\022\032\n\026RECORD_KIND_STEP_B" +
-      "EGUN\020\003\022\036\n\032RECORD_KIND_STEP_COMPLETED\020\004\022\030" +
-      "\n\024RECORD_KIND_REQUEUED\020\005\022\027\n\023RECORD_KIND_" +
-      "WAITING\020\006\022\027\n\023RECORD_KIND_RESUMED\020\007\022\036\n\032RE" +
-      "CORD_KIND_EVENT_CONSUMED\020\010\022\033\n\027RECORD_KIN" +
-      "D_CHILD_ENDED\020\t\022\026\n\022RECORD_KIND_PARKED\020\n\022" +
-      "\030\n\024RECORD_KIND_UNPARKED\020\013\022\026\n\022RECORD_KIND" +
-      "_PAUSED\020\014\022\030\n\024RECORD_KIND_UNPAUSED\020\r\022\034\n\030R" +
-      "ECORD_KIND_BUDGET_ADDED\020\016\022 \n\034RECORD_KIND" +
-      "_CANCEL_REQUESTED\020\017\022\031\n\025RECORD_KIND_COMPL" +
-      "ETED\020\020\022\026\n\022RECORD_KIND_FAILED\020\021\022\031\n\025RECORD" +
-      "_KIND_CANCELLED\020\022\022\033\n\027RECORD_KIND_LATE_RE" +
-      "SULT\020\023\022 \n\034RECORD_KIND_BRANCHES_STARTED\020\026" +
-      "\022\026\n\022RECORD_KIND_JOINED\020\027*\216\001\n\nStepStatus\022" +
-      "\033\n\027STEP_STATUS_UNSPECIFIED\020\000\022\027\n\023STEP_STA" +
-      "TUS_STARTED\020\001\022\031\n\025STEP_STATUS_COMPLETED\020\002" +
-      "\022\027\n\023STEP_STATUS_WAITING\020\003\022\026\n\022STEP_STATUS" +
-      "_FAILED\020\004BV\n\016dev.perdure.v1P\001ZBgithub.co" +
-      "m/perdure-dev/perdure/clients/go/gen/per" +
-      "dure/v1;perdurev1b\006proto3"
+      "ned\030+ \001(\0132\022.perdure.v1.JoinedH\000R\006joined\022" +
+      "2\n\010reopened\030( \001(\0132\024.perdure.v1.ReopenedH" +
+      "\000R\010reopened\0222\n\010migrated\030) \001(\0132\024.perdure." +
+      "v1.MigratedH\000R\010migratedB\006\n\004body\"V\n\nPaylo" +
+      "adRef\022\024\n\005index\030\001 \001(\rR\005index\022\022\n\004size\030\002 \001(" +
+      "\004R\004size\022\036\n\ncommitment\030\003 \001(\014R\ncommitment\"" +
+      "\303\001\n\tNodeEntry\022\027\n\007node_id\030\001 \001(\tR\006nodeId\022\024" +
+      "\n\005visit\030\002 \001(\003R\005visit\022\037\n\013server_side\030\003 \001(" +
+      "\010R\nserverSide\022\024\n\005queue\030\004 \001(\tR\005queue\022\032\n\010p" +
+      "riority\030\005 \001(\005R\010priority\0224\n\010timeouts\030\006 \001(" +
+      "\0132\030.perdure.v1.TaskTimeoutsR\010timeouts\"\277\003" +
+      "\n\nOpenEffect\022\022\n\004type\030\001 \001(\tR\004type\022\037\n\013serv" +
+      "er_side\030\002 \001(\010R\nserverSide\022\035\n\nresult_key\030" +
+      "\003 \001(\tR\tresultKey\022\033\n\tnext_node\030\004 \001(\tR\010nex" +
+      "tNode\022\'\n\017idempotency_key\030\005 \001(\tR\016idempote" +
+      "ncyKey\022-\n\005retry\030\006 \001(\0132\027.perdure.v1.Retry" +
+      "PolicyR\005retry\0224\n\010timeouts\030\007 \001(\0132\030.perdur" +
+      "e.v1.TaskTimeoutsR\010timeouts\022\024\n\005queue\030\010 \001" +
+      "(\tR\005queue\022\032\n\010priority\030\t \001(\005R\010priority\022\"\n" +
+      "\ron_error_node\030\n \001(\tR\013onErrorNode\022*\n\004ris" +
+      "k\030\013 \001(\0162\026.perdure.v1.EffectRiskR\004risk\0220\n" +
+      "\007payload\030\014 \001(\0132\026.perdure.v1.PayloadRefR\007" +
+      "payload\"\205\001\n\tChildLink\022\025\n\006run_id\030\001 \001(\tR\005r" +
+      "unId\022\030\n\007awaited\030\002 \001(\010R\007awaited\022G\n\020on_par" +
+      "ent_cancel\030\003 \001(\0162\035.perdure.v1.ChildCance" +
+      "lPolicyR\016onParentCancel\"j\n\nFailureRef\022\022\n" +
+      "\004type\030\001 \001(\tR\004type\022\034\n\tretryable\030\002 \001(\010R\tre" +
+      "tryable\022*\n\004text\030\003 \001(\0132\026.perdure.v1.Paylo" +
+      "adRefR\004text\"J\n\013FailureText\022\030\n\007message\030\001 " +
+      "\001(\tR\007message\022!\n\014details_json\030\002 \001(\tR\013deta" +
+      "ilsJson\"\215\001\n\010WaitText\022\026\n\006prompt\030\001 \001(\tR\006pr" +
+      "ompt\022\030\n\007choices\030\002 \003(\tR\007choices\022!\n\014detail" +
+      "s_json\030\003 \001(\tR\013detailsJson\022,\n\022answer_sche" +
+      "ma_json\030\004 \001(\tR\020answerSchemaJson\"\216\006\n\nRunS" +
+      "tarted\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\037\n\013" +
+      "workflow_id\030\002 \001(\tR\nworkflowId\022)\n\020workflo" +
+      "w_version\030\003 \001(\tR\017workflowVersion\022+\n\005entr" +
+      "y\030\004 \001(\0132\025.perdure.v1.NodeEntryR\005entry\022\"\n" +
+      "\rparent_run_id\030\005 \001(\tR\013parentRunId\022$\n\016par" +
+      "ent_step_id\030\006 \001(\003R\014parentStepId\022\024\n\005depth" +
+      "\030\007 \001(\005R\005depth\022\026\n\006branch\030\010 \001(\tR\006branch\022+\n" +
+      "\005drive\030\t \001(\0162\025.perdure.v1.DriveModeR\005dri" +
+      "ve\0225\n\010start_at\030\n \001(\0132\032.google.protobuf.T" +
+      "imestampR\007startAt\0226\n\010deadline\030\013 \001(\0132\032.go" +
+      "ogle.protobuf.TimestampR\010deadline\022:\n\006lab" +
+      "els\030\014 \003(\0132\".perdure.v1.RunStarted.Labels" +
+      "EntryR\006labels\022\037\n\013event_floor\030\r \001(\003R\neven" +
+      "tFloor\022=\n\rtrace_context\030\016 \001(\0132\030.perdure." +
+      "v1.TraceContextR\014traceContext\022*\n\004vars\030\017 " +
+      "\001(\0132\026.perdure.v1.PayloadRefR\004vars\0229\n\013con" +
+      "currency\030\036 \001(\0132\027.perdure.v1.ConcurrencyR" +
+      "\013concurrency\022\027\n\007in_line\030\037 \001(\010R\006inLine\0329\n" +
+      "\013LabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030" +
+      "\002 \001(\tR\005value:\0028\001\".\n\013StepStarted\022\037\n\013effec" +
+      "t_type\030\001 \001(\tR\neffectType\",\n\tStepBegun\022\037\n" +
+      "\013effect_type\030\001 \001(\tR\neffectType\"\300\003\n\rStepC" +
+      "ompleted\022\037\n\013effect_type\030\001 \001(\tR\neffectTyp" +
+      "e\0221\n\010vars_ops\030\002 \001(\0132\026.perdure.v1.Payload" +
+      "RefR\007varsOps\022.\n\006effect\030\003 \001(\0132\026.perdure.v" +
+      "1.OpenEffectR\006effect\022)\n\004next\030\004 \001(\0132\025.per" +
+      "dure.v1.NodeEntryR\004next\022.\n\006result\030\005 \001(\0132" +
+      "\026.perdure.v1.PayloadRefR\006result\022\035\n\nresul" +
+      "t_key\030\006 \001(\tR\tresultKey\0220\n\007failure\030\007 \001(\0132" +
+      "\026.perdure.v1.FailureRefR\007failure\0225\n\010retr" +
+      "y_at\030\010 \001(\0132\032.google.protobuf.TimestampR\007" +
+      "retryAt\022\033\n\terror_key\030\t \001(\tR\010errorKey\022+\n\005" +
+      "child\030\n \001(\0132\025.perdure.v1.ChildLinkR\005chil" +
+      "d\"/\n\007VarsOps\022$\n\003ops\030\001 \003(\0132\022.perdure.v1.V" +
+      "arsOpR\003ops\"\200\002\n\010Requeued\0220\n\005cause\030\001 \001(\0162\032" +
+      ".perdure.v1.Requeued.CauseR\005cause\0229\n\nnot" +
+      "_before\030\002 \001(\0132\032.google.protobuf.Timestam" +
+      "pR\tnotBefore\"\206\001\n\005Cause\022\025\n\021CAUSE_UNSPECIF" +
+      "IED\020\000\022\020\n\014CAUSE_LAPSED\020\001\022\022\n\016CAUSE_RELEASE" +
+      "D\020\002\022\023\n\017CAUSE_RETRY_DUE\020\003\022\023\n\017CAUSE_START_" +
+      "DUE\020\004\022\026\n\022CAUSE_SLOT_GRANTED\020\005\"\246\005\n\007Waitin" +
+      "g\022.\n\006reason\030\001 \001(\0162\026.perdure.v1.WaitReaso" +
+      "nR\006reason\022\031\n\010wait_key\030\002 \001(\tR\007waitKey\022\035\n\n" +
+      "event_name\030\003 \001(\tR\teventName\0227\n\013event_sco" +
+      "pe\030\004 \001(\0162\026.perdure.v1.EventScopeR\neventS" +
+      "cope\022$\n\016event_scope_id\030\005 \001(\tR\014eventScope" +
+      "Id\022\037\n\013event_floor\030\006 \001(\003R\neventFloor\0220\n\005u" +
+      "ntil\030\007 \001(\0132\032.google.protobuf.TimestampR\005" +
+      "until\0226\n\010deadline\030\010 \001(\0132\032.google.protobu" +
+      "f.TimestampR\010deadline\022(\n\020on_deadline_nod" +
+      "e\030\t \001(\tR\016onDeadlineNode\022$\n\016resume_to_nod" +
+      "e\030\n \001(\tR\014resumeToNode\022\035\n\nresult_key\030\013 \001(" +
+      "\tR\tresultKey\022\032\n\010assignee\030\014 \001(\tR\010assignee" +
+      "\022&\n\017allow_free_text\030\r \001(\010R\rallowFreeText" +
+      "\022+\n\005child\030\016 \001(\0132\025.perdure.v1.ChildLinkR\005" +
+      "child\022\026\n\006needed\030\017 \001(\005R\006needed\022*\n\004text\030\020 " +
+      "\001(\0132\026.perdure.v1.PayloadRefR\004text\022#\n\rmis" +
+      "sed_events\030\021 \001(\003R\014missedEvents\"\246\002\n\007Resum" +
+      "ed\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022/\n\005cause\030\002 \001" +
+      "(\0162\031.perdure.v1.Resumed.CauseR\005cause\0220\n\007" +
+      "payload\030\003 \001(\0132\026.perdure.v1.PayloadRefR\007p" +
+      "ayload\022)\n\004next\030\004 \001(\0132\025.perdure.v1.NodeEn" +
+      "tryR\004next\022\035\n\nresumed_by\030\005 \001(\tR\tresumedBy" +
+      "\"U\n\005Cause\022\025\n\021CAUSE_UNSPECIFIED\020\000\022\020\n\014CAUS" +
+      "E_ANSWER\020\001\022\017\n\013CAUSE_TIMER\020\002\022\022\n\016CAUSE_DEA" +
+      "DLINE\020\003\"\320\001\n\rEventConsumed\022\027\n\007wait_id\030\001 \001" +
+      "(\003R\006waitId\022\032\n\010position\030\002 \001(\003R\010position\022\031" +
+      "\n\010event_id\030\003 \001(\tR\007eventId\022\022\n\004name\030\004 \001(\tR" +
+      "\004name\0220\n\007payload\030\005 \001(\0132\026.perdure.v1.Payl" +
+      "oadRefR\007payload\022)\n\004next\030\006 \001(\0132\025.perdure." +
+      "v1.NodeEntryR\004next\"\362\001\n\nChildEnded\022 \n\014chi" +
+      "ld_run_id\030\001 \001(\tR\nchildRunId\0228\n\014child_sta" +
+      "tus\030\002 \001(\0162\025.perdure.v1.RunStatusR\013childS" +
+      "tatus\022\027\n\007wait_id\030\003 \001(\003R\006waitId\022.\n\006result" +
+      "\030\004 \001(\0132\026.perdure.v1.PayloadRefR\006result\022)" +
+      "\n\004next\030\005 \001(\0132\025.perdure.v1.NodeEntryR\004nex" +
+      "t\022\024\n\005place\030\024 \001(\005R\005place\"Y\n\017BranchesStart" +
+      "ed\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022\024\n\005first\030\002 \001" +
+      "(\005R\005first\022\027\n\007run_ids\030\003 \003(\tR\006runIds\"L\n\006Jo" +
+      "ined\022\027\n\007wait_id\030\001 \001(\003R\006waitId\022)\n\004next\030\002 " +
+      "\001(\0132\025.perdure.v1.NodeEntryR\004next\"\323\001\n\006Fan" +
+      "out\0224\n\010branches\030\001 \003(\0132\030.perdure.v1.Fanou" +
+      "tBranchR\010branches\022\035\n\nitems_json\030\002 \001(\tR\ti" +
+      "temsJson\022\035\n\nentry_node\030\003 \001(\tR\tentryNode\022" +
+      "\024\n\005total\030\004 \001(\005R\005total\022\026\n\006needed\030\005 \001(\005R\006n" +
+      "eeded\022\'\n\017max_concurrency\030\006 \001(\005R\016maxConcu" +
+      "rrency\"A\n\014FanoutBranch\022\022\n\004name\030\001 \001(\tR\004na" +
+      "me\022\035\n\nentry_node\030\002 \001(\tR\tentryNode\"\235\001\n\006Pa" +
+      "rked\0221\n\006reason\030\001 \001(\0162\031.perdure.v1.Parked" +
+      ".ReasonR\006reason\022\026\n\006lapses\030\002 \001(\005R\006lapses\"" +
+      "H\n\006Reason\022\026\n\022REASON_UNSPECIFIED\020\000\022\021\n\rREA" +
+      "SON_POISON\020\001\022\023\n\017REASON_IN_DOUBT\020\002\"\335\001\n\010Un" +
+      "parked\022?\n\nresolution\030\001 \001(\0162\037.perdure.v1." +
+      "Unparked.ResolutionR\nresolution\022\037\n\013resol" +
+      "ved_by\030\002 \001(\tR\nresolvedBy\"o\n\nResolution\022\032" +
+      "\n\026RESOLUTION_UNSPECIFIED\020\000\022\024\n\020RESOLUTION" +
+      "_RERUN\020\001\022\030\n\024RESOLUTION_COMPLETED\020\002\022\025\n\021RE" +
+      "SOLUTION_FAILED\020\003\"U\n\006Paused\022.\n\006reason\030\001 " +
+      "\001(\0132\026.perdure.v1.PayloadRefR\006reason\022\033\n\tp" +
+      "aused_by\030\002 \001(\tR\010pausedBy\"+\n\010Unpaused\022\037\n\013" +
+      "unpaused_by\030\001 \001(\tR\nunpausedBy\"#\n\013BudgetA" +
+      "dded\022\024\n\005steps\030\001 \001(\003R\005steps\"\217\001\n\017CancelReq" +
+      "uested\022.\n\006reason\030\001 \001(\0132\026.perdure.v1.Payl" +
+      "oadRefR\006reason\022)\n\004next\030\002 \001(\0132\025.perdure.v" +
+      "1.NodeEntryR\004next\022!\n\014cancelled_by\030\003 \001(\tR" +
+      "\013cancelledBy\";\n\tCompleted\022.\n\006output\030\001 \001(" +
+      "\0132\026.perdure.v1.PayloadRefR\006output\":\n\006Fai" +
+      "led\0220\n\007failure\030\001 \001(\0132\026.perdure.v1.Failur" +
+      "eRefR\007failure\"\300\001\n\tCancelled\022.\n\006reason\030\001 " +
+      "\001(\0132\026.perdure.v1.PayloadRefR\006reason\022.\n\006o" +
+      "utput\030\002 \001(\0132\026.perdure.v1.PayloadRefR\006out" +
+      "put\0220\n\007failure\030\003 \001(\0132\026.perdure.v1.Failur" +
+      "eRefR\007failure\022!\n\014cancelled_by\030\004 \001(\tR\013can" +
+      "celledBy\"<\n\nLateResult\022.\n\006report\030\001 \001(\0132\026" +
+      ".perdure.v1.PayloadRefR\006report\"\364\001\n\010Reope" +
+      "ned\022+\n\005entry\030\001 \001(\0132\025.perdure.v1.NodeEntr" +
+      "yR\005entry\0221\n\010vars_ops\030\002 \001(\0132\026.perdure.v1." +
+      "PayloadRefR\007varsOps\0226\n\010deadline\030\003 \001(\0132\032." +
+      "google.protobuf.TimestampR\010deadline\022\026\n\006p" +
+      "aused\030\004 \001(\010R\006paused\022\031\n\010in_doubt\030\005 \001(\010R\007i" +
+      "nDoubt\022\035\n\nretried_by\030\006 \001(\tR\tretriedBy\"\260\002" +
+      "\n\010Migrated\022!\n\014from_version\030\001 \001(\tR\013fromVe" +
+      "rsion\022\035\n\nto_version\030\002 \001(\tR\ttoVersion\022+\n\005" +
+      "entry\030\003 \001(\0132\025.perdure.v1.NodeEntryR\005entr" +
+      "y\022<\n\010node_map\030\004 \003(\0132!.perdure.v1.Migrate" +
+      "d.NodeMapEntryR\007nodeMap\022\032\n\010requeued\030\005 \001(" +
+      "\010R\010requeued\022\037\n\013migrated_by\030\006 \001(\tR\nmigrat" +
+      "edBy\032:\n\014NodeMapEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024" +
+      "\n\005value\030\002 \001(\tR\005value:\0028\001\"\367\001\n\013LedgerEntry" +
+      "\0220\n\006record\030\001 \001(\0132\026.perdure.v1.StepRecord" +
+      "H\000R\006record\022#\n\014record_bytes\030\002 \001(\014H\000R\013reco" +
+      "rdBytes\022/\n\010payloads\030\003 \003(\0132\023.perdure.v1.P" +
+      "ayloadR\010payloads\022\032\n\010position\030\004 \001(\003R\010posi" +
+      "tion\022\033\n\tprev_hash\030\005 \001(\014R\010prevHash\022\037\n\013rec" +
+      "ord_hash\030\006 \001(\014R\nrecordHashB\006\n\004form\"\314\001\n\007P" +
+      "ayload\022\024\n\005index\030\001 \001(\rR\005index\0223\n\006inline\030\002" +
+      " \001(\0132\031.perdure.v1.InlinePayloadH\000R\006inlin" +
+      "e\0226\n\007omitted\030\003 \001(\0132\032.perdure.v1.OmittedP" +
+      "ayloadH\000R\007omitted\0223\n\006erased\030\004 \001(\0132\031.perd" +
+      "ure.v1.ErasedPayloadH\000R\006erasedB\t\n\007conten" +
+      "t\"7\n\rInlinePayload\022\022\n\004salt\030\001 \001(\014R\004salt\022\022" +
+      "\n\004data\030\002 \001(\014R\004data\"\020\n\016OmittedPayload\"\017\n\r" +
+      "ErasedPayload*\246\005\n\nRecordKind\022\033\n\027RECORD_K" +
+      "IND_UNSPECIFIED\020\000\022\033\n\027RECORD_KIND_RUN_STA" +
+      "RTED\020\001\022\034\n\030RECORD_KIND_STEP_STARTED\020\002\022\032\n\026" +
+      "RECORD_KIND_STEP_BEGUN\020\003\022\036\n\032RECORD_KIND_" +
+      "STEP_COMPLETED\020\004\022\030\n\024RECORD_KIND_REQUEUED" +
+      "\020\005\022\027\n\023RECORD_KIND_WAITING\020\006\022\027\n\023RECORD_KI" +
+      "ND_RESUMED\020\007\022\036\n\032RECORD_KIND_EVENT_CONSUM" +
+      "ED\020\010\022\033\n\027RECORD_KIND_CHILD_ENDED\020\t\022\026\n\022REC" +
+      "ORD_KIND_PARKED\020\n\022\030\n\024RECORD_KIND_UNPARKE" +
+      "D\020\013\022\026\n\022RECORD_KIND_PAUSED\020\014\022\030\n\024RECORD_KI" +
+      "ND_UNPAUSED\020\r\022\034\n\030RECORD_KIND_BUDGET_ADDE" +
+      "D\020\016\022 \n\034RECORD_KIND_CANCEL_REQUESTED\020\017\022\031\n" +
+      "\025RECORD_KIND_COMPLETED\020\020\022\026\n\022RECORD_KIND_" +
+      "FAILED\020\021\022\031\n\025RECORD_KIND_CANCELLED\020\022\022\033\n\027R" +
+      "ECORD_KIND_LATE_RESULT\020\023\022 \n\034RECORD_KIND_" +
+      "BRANCHES_STARTED\020\026\022\026\n\022RECORD_KIND_JOINED" +
+      "\020\027\022\030\n\024RECORD_KIND_REOPENED\020\024\022\030\n\024RECORD_K" +
+      "IND_MIGRATED\020\025*\216\001\n\nStepStatus\022\033\n\027STEP_ST" +
+      "ATUS_UNSPECIFIED\020\000\022\027\n\023STEP_STATUS_STARTE" +
+      "D\020\001\022\031\n\025STEP_STATUS_COMPLETED\020\002\022\027\n\023STEP_S" +
+      "TATUS_WAITING\020\003\022\026\n\022STEP_STATUS_FAILED\020\004B" +
+      "V\n\016dev.perdure.v1P\001ZBgithub.com/perdure-" +
+      "dev/perdure/clients/go/gen/perdure/v1;pe" +
+      "rdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -463,7 +496,7 @@ public final class Records extends com.google.protobuf.GeneratedFile {
     internal_static_perdure_v1_StepRecord_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_StepRecord_descriptor,
-        new java.lang.String[] { "RunId", "Seq", "Kind", "NodeId", "Visit", "StepId", "Status", "Attempt", "IdempotencyKey", "At", "ActorId", "SessionId", "RootRunId", "WorkerId", "RunStarted", "StepStarted", "StepBegun", "StepCompleted", "Requeued", "Waiting", "Resumed", "EventConsumed", "ChildEnded", "Parked", "Unparked", "Paused", "Unpaused", "BudgetAdded", "CancelRequested", "Completed", "Failed", "Cancelled", "LateResult", "BranchesStarted", "Joined", "Body", });
+        new java.lang.String[] { "RunId", "Seq", "Kind", "NodeId", "Visit", "StepId", "Status", "Attempt", "IdempotencyKey", "At", "ActorId", "SessionId", "RootRunId", "WorkerId", "RunStarted", "StepStarted", "StepBegun", "StepCompleted", "Requeued", "Waiting", "Resumed", "EventConsumed", "ChildEnded", "Parked", "Unparked", "Paused", "Unpaused", "BudgetAdded", "CancelRequested", "Completed", "Failed", "Cancelled", "LateResult", "BranchesStarted", "Joined", "Reopened", "Migrated", "Body", });
     internal_static_perdure_v1_PayloadRef_descriptor =
       getDescriptor().getMessageType(1);
     internal_static_perdure_v1_PayloadRef_fieldAccessorTable = new
@@ -656,32 +689,50 @@ public final class Records extends com.google.protobuf.GeneratedFile {
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_LateResult_descriptor,
         new java.lang.String[] { "Report", });
-    internal_static_perdure_v1_LedgerEntry_descriptor =
+    internal_static_perdure_v1_Reopened_descriptor =
       getDescriptor().getMessageType(32);
+    internal_static_perdure_v1_Reopened_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Reopened_descriptor,
+        new java.lang.String[] { "Entry", "VarsOps", "Deadline", "Paused", "InDoubt", "RetriedBy", });
+    internal_static_perdure_v1_Migrated_descriptor =
+      getDescriptor().getMessageType(33);
+    internal_static_perdure_v1_Migrated_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Migrated_descriptor,
+        new java.lang.String[] { "FromVersion", "ToVersion", "Entry", "NodeMap", "Requeued", "MigratedBy", });
+    internal_static_perdure_v1_Migrated_NodeMapEntry_descriptor =
+      internal_static_perdure_v1_Migrated_descriptor.getNestedType(0);
+    internal_static_perdure_v1_Migrated_NodeMapEntry_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_Migrated_NodeMapEntry_descriptor,
+        new java.lang.String[] { "Key", "Value", });
+    internal_static_perdure_v1_LedgerEntry_descriptor =
+      getDescriptor().getMessageType(34);
     internal_static_perdure_v1_LedgerEntry_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_LedgerEntry_descriptor,
         new java.lang.String[] { "Record", "RecordBytes", "Payloads", "Position", "PrevHash", "RecordHash", "Form", });
     internal_static_perdure_v1_Payload_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(35);
     internal_static_perdure_v1_Payload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Payload_descriptor,
         new java.lang.String[] { "Index", "Inline", "Omitted", "Erased", "Content", });
     internal_static_perdure_v1_InlinePayload_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(36);
     internal_static_perdure_v1_InlinePayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_InlinePayload_descriptor,
         new java.lang.String[] { "Salt", "Data", });
     internal_static_perdure_v1_OmittedPayload_descriptor =
-      getDescriptor().getMessageType(35);
+      getDescriptor().getMessageType(37);
     internal_static_perdure_v1_OmittedPayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_OmittedPayload_descriptor,
         new java.lang.String[] { });
     internal_static_perdure_v1_ErasedPayload_descriptor =
-      getDescriptor().getMessageType(36);
+      getDescriptor().getMessageType(38);
     internal_static_perdure_v1_ErasedPayload_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ErasedPayload_descriptor,

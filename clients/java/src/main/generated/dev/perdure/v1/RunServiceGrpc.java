@@ -427,6 +427,99 @@ public final class RunServiceGrpc {
     return getResolveStepMethod;
   }
 
+  private static volatile io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunRequest,
+      dev.perdure.v1.RetryRunResponse> getRetryRunMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "RetryRun",
+      requestType = dev.perdure.v1.RetryRunRequest.class,
+      responseType = dev.perdure.v1.RetryRunResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunRequest,
+      dev.perdure.v1.RetryRunResponse> getRetryRunMethod() {
+    io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunRequest, dev.perdure.v1.RetryRunResponse> getRetryRunMethod;
+    if ((getRetryRunMethod = RunServiceGrpc.getRetryRunMethod) == null) {
+      synchronized (RunServiceGrpc.class) {
+        if ((getRetryRunMethod = RunServiceGrpc.getRetryRunMethod) == null) {
+          RunServiceGrpc.getRetryRunMethod = getRetryRunMethod =
+              io.grpc.MethodDescriptor.<dev.perdure.v1.RetryRunRequest, dev.perdure.v1.RetryRunResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "RetryRun"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.RetryRunRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.RetryRunResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new RunServiceMethodDescriptorSupplier("RetryRun"))
+              .build();
+        }
+      }
+    }
+    return getRetryRunMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunsRequest,
+      dev.perdure.v1.RetryRunsResponse> getRetryRunsMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "RetryRuns",
+      requestType = dev.perdure.v1.RetryRunsRequest.class,
+      responseType = dev.perdure.v1.RetryRunsResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunsRequest,
+      dev.perdure.v1.RetryRunsResponse> getRetryRunsMethod() {
+    io.grpc.MethodDescriptor<dev.perdure.v1.RetryRunsRequest, dev.perdure.v1.RetryRunsResponse> getRetryRunsMethod;
+    if ((getRetryRunsMethod = RunServiceGrpc.getRetryRunsMethod) == null) {
+      synchronized (RunServiceGrpc.class) {
+        if ((getRetryRunsMethod = RunServiceGrpc.getRetryRunsMethod) == null) {
+          RunServiceGrpc.getRetryRunsMethod = getRetryRunsMethod =
+              io.grpc.MethodDescriptor.<dev.perdure.v1.RetryRunsRequest, dev.perdure.v1.RetryRunsResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "RetryRuns"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.RetryRunsRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.RetryRunsResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new RunServiceMethodDescriptorSupplier("RetryRuns"))
+              .build();
+        }
+      }
+    }
+    return getRetryRunsMethod;
+  }
+
+  private static volatile io.grpc.MethodDescriptor<dev.perdure.v1.MigrateRunRequest,
+      dev.perdure.v1.MigrateRunResponse> getMigrateRunMethod;
+
+  @io.grpc.stub.annotations.RpcMethod(
+      fullMethodName = SERVICE_NAME + '/' + "MigrateRun",
+      requestType = dev.perdure.v1.MigrateRunRequest.class,
+      responseType = dev.perdure.v1.MigrateRunResponse.class,
+      methodType = io.grpc.MethodDescriptor.MethodType.UNARY)
+  public static io.grpc.MethodDescriptor<dev.perdure.v1.MigrateRunRequest,
+      dev.perdure.v1.MigrateRunResponse> getMigrateRunMethod() {
+    io.grpc.MethodDescriptor<dev.perdure.v1.MigrateRunRequest, dev.perdure.v1.MigrateRunResponse> getMigrateRunMethod;
+    if ((getMigrateRunMethod = RunServiceGrpc.getMigrateRunMethod) == null) {
+      synchronized (RunServiceGrpc.class) {
+        if ((getMigrateRunMethod = RunServiceGrpc.getMigrateRunMethod) == null) {
+          RunServiceGrpc.getMigrateRunMethod = getMigrateRunMethod =
+              io.grpc.MethodDescriptor.<dev.perdure.v1.MigrateRunRequest, dev.perdure.v1.MigrateRunResponse>newBuilder()
+              .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
+              .setFullMethodName(generateFullMethodName(SERVICE_NAME, "MigrateRun"))
+              .setSampledToLocalTracing(true)
+              .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.MigrateRunRequest.getDefaultInstance()))
+              .setResponseMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
+                  dev.perdure.v1.MigrateRunResponse.getDefaultInstance()))
+              .setSchemaDescriptor(new RunServiceMethodDescriptorSupplier("MigrateRun"))
+              .build();
+        }
+      }
+    }
+    return getMigrateRunMethod;
+  }
+
   private static volatile io.grpc.MethodDescriptor<dev.perdure.v1.EmitEventRequest,
       dev.perdure.v1.EmitEventResponse> getEmitEventMethod;
 
@@ -711,6 +804,54 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
+     * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+     * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+     * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+     * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+     * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+     * A step of a manual run is due at once; the next node costs an entry again.
+     * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * VARS_TOO_LARGE.
+     * </pre>
+     */
+    default void retryRun(dev.perdure.v1.RetryRunRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getRetryRunMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+     * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+     * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+     * request_id returns the first reply; where that was never given, it goes on, and a run that this
+     * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+     * </pre>
+     */
+    default void retryRuns(dev.perdure.v1.RetryRunsRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunsResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getRetryRunsMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Moves a run that has not ended to another registered version of its workflow. Every node that the
+     * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+     * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+     * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+     * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+     * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+     * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+     * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+     * </pre>
+     */
+    default void migrateRun(dev.perdure.v1.MigrateRunRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.MigrateRunResponse> responseObserver) {
+      io.grpc.stub.ServerCalls.asyncUnimplementedUnaryCall(getMigrateRunMethod(), responseObserver);
+    }
+
+    /**
+     * <pre>
      * Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
      * for it later (within event retention) also get it, each once.
      * Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -943,6 +1084,57 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
+     * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+     * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+     * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+     * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+     * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+     * A step of a manual run is due at once; the next node costs an entry again.
+     * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * VARS_TOO_LARGE.
+     * </pre>
+     */
+    public void retryRun(dev.perdure.v1.RetryRunRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getRetryRunMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+     * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+     * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+     * request_id returns the first reply; where that was never given, it goes on, and a run that this
+     * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+     * </pre>
+     */
+    public void retryRuns(dev.perdure.v1.RetryRunsRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunsResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getRetryRunsMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
+     * Moves a run that has not ended to another registered version of its workflow. Every node that the
+     * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+     * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+     * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+     * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+     * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+     * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+     * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+     * </pre>
+     */
+    public void migrateRun(dev.perdure.v1.MigrateRunRequest request,
+        io.grpc.stub.StreamObserver<dev.perdure.v1.MigrateRunResponse> responseObserver) {
+      io.grpc.stub.ClientCalls.asyncUnaryCall(
+          getChannel().newCall(getMigrateRunMethod(), getCallOptions()), request, responseObserver);
+    }
+
+    /**
+     * <pre>
      * Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
      * for it later (within event retention) also get it, each once.
      * Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -1139,6 +1331,54 @@ public final class RunServiceGrpc {
     public dev.perdure.v1.ResolveStepResponse resolveStep(dev.perdure.v1.ResolveStepRequest request) throws io.grpc.StatusException {
       return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
           getChannel(), getResolveStepMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+     * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+     * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+     * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+     * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+     * A step of a manual run is due at once; the next node costs an entry again.
+     * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * VARS_TOO_LARGE.
+     * </pre>
+     */
+    public dev.perdure.v1.RetryRunResponse retryRun(dev.perdure.v1.RetryRunRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getRetryRunMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+     * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+     * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+     * request_id returns the first reply; where that was never given, it goes on, and a run that this
+     * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+     * </pre>
+     */
+    public dev.perdure.v1.RetryRunsResponse retryRuns(dev.perdure.v1.RetryRunsRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getRetryRunsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Moves a run that has not ended to another registered version of its workflow. Every node that the
+     * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+     * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+     * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+     * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+     * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+     * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+     * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+     * </pre>
+     */
+    public dev.perdure.v1.MigrateRunResponse migrateRun(dev.perdure.v1.MigrateRunRequest request) throws io.grpc.StatusException {
+      return io.grpc.stub.ClientCalls.blockingV2UnaryCall(
+          getChannel(), getMigrateRunMethod(), getCallOptions(), request);
     }
 
     /**
@@ -1340,6 +1580,54 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
+     * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+     * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+     * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+     * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+     * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+     * A step of a manual run is due at once; the next node costs an entry again.
+     * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * VARS_TOO_LARGE.
+     * </pre>
+     */
+    public dev.perdure.v1.RetryRunResponse retryRun(dev.perdure.v1.RetryRunRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getRetryRunMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+     * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+     * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+     * request_id returns the first reply; where that was never given, it goes on, and a run that this
+     * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+     * </pre>
+     */
+    public dev.perdure.v1.RetryRunsResponse retryRuns(dev.perdure.v1.RetryRunsRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getRetryRunsMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
+     * Moves a run that has not ended to another registered version of its workflow. Every node that the
+     * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+     * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+     * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+     * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+     * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+     * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+     * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+     * </pre>
+     */
+    public dev.perdure.v1.MigrateRunResponse migrateRun(dev.perdure.v1.MigrateRunRequest request) {
+      return io.grpc.stub.ClientCalls.blockingUnaryCall(
+          getChannel(), getMigrateRunMethod(), getCallOptions(), request);
+    }
+
+    /**
+     * <pre>
      * Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
      * for it later (within event retention) also get it, each once.
      * Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -1537,6 +1825,57 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
+     * Opens a failed run again at the step it failed at: same visit, same idempotency key, failures and
+     * lapses counted from 0, attempt numbers that go on. An effect is executed again, not its node, unless
+     * from_node asks for a new plan. What else the failed run held is gone: its children go on without it,
+     * and its parent, if it has heard of the failure, is not told of the next end. An irreversible effect
+     * that had begun may have been executed: the run is then parked IN_DOUBT, and ResolveStep decides.
+     * A step of a manual run is due at once; the next node costs an entry again.
+     * Errors: RUN_NOT_FAILED, DEADLINE_PASSED, EFFECT_IN_DOUBT, INVALID_JSON, PAYLOAD_TOO_LARGE,
+     * VARS_TOO_LARGE.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.RetryRunResponse> retryRun(
+        dev.perdure.v1.RetryRunRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getRetryRunMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * RetryRun for one page of the failed runs that match a filter, newest first. Each run is a commit of
+     * its own, and its outcome is told; one that is refused does not stop the others. Call again with
+     * next_page_token until there is none; the pace is the caller's, between pages. A repeat with the same
+     * request_id returns the first reply; where that was never given, it goes on, and a run that this
+     * request had opened is not opened twice. Errors: INVALID_PAGE_TOKEN.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.RetryRunsResponse> retryRuns(
+        dev.perdure.v1.RetryRunsRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getRetryRunsMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
+     * Moves a run that has not ended to another registered version of its workflow. Every node that the
+     * run is bound for (where it stands, and where its open effect or its wait leads) must be in the
+     * target, under its own name or the one in node_map; otherwise nothing changes and all faults are
+     * named. Works in every activity, paused or not. A wait stays registered under its id. An open effect
+     * keeps its key, and the worker that has it may report it; a node that a worker has is handed out
+     * again as the next attempt, and a report of the former one is stale. Later plans are checked against
+     * the target. Children keep their version. Migrating to the version that the run has changes nothing.
+     * Errors: MIGRATION_REFUSED, WORKFLOW_NOT_FOUND, RUN_ENDED.
+     * </pre>
+     */
+    public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.MigrateRunResponse> migrateRun(
+        dev.perdure.v1.MigrateRunRequest request) {
+      return io.grpc.stub.ClientCalls.futureUnaryCall(
+          getChannel().newCall(getMigrateRunMethod(), getCallOptions()), request);
+    }
+
+    /**
+     * <pre>
      * Appends an event to the event log. Runs that wait for it go on after it; runs that come to wait
      * for it later (within event retention) also get it, each once.
      * Errors: INVALID_JSON, PAYLOAD_TOO_LARGE.
@@ -1573,8 +1912,11 @@ public final class RunServiceGrpc {
   private static final int METHODID_PAUSE_RUN = 10;
   private static final int METHODID_UNPAUSE_RUN = 11;
   private static final int METHODID_RESOLVE_STEP = 12;
-  private static final int METHODID_EMIT_EVENT = 13;
-  private static final int METHODID_LIST_EVENTS = 14;
+  private static final int METHODID_RETRY_RUN = 13;
+  private static final int METHODID_RETRY_RUNS = 14;
+  private static final int METHODID_MIGRATE_RUN = 15;
+  private static final int METHODID_EMIT_EVENT = 16;
+  private static final int METHODID_LIST_EVENTS = 17;
 
   private static final class MethodHandlers<Req, Resp> implements
       io.grpc.stub.ServerCalls.UnaryMethod<Req, Resp>,
@@ -1644,6 +1986,18 @@ public final class RunServiceGrpc {
         case METHODID_RESOLVE_STEP:
           serviceImpl.resolveStep((dev.perdure.v1.ResolveStepRequest) request,
               (io.grpc.stub.StreamObserver<dev.perdure.v1.ResolveStepResponse>) responseObserver);
+          break;
+        case METHODID_RETRY_RUN:
+          serviceImpl.retryRun((dev.perdure.v1.RetryRunRequest) request,
+              (io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunResponse>) responseObserver);
+          break;
+        case METHODID_RETRY_RUNS:
+          serviceImpl.retryRuns((dev.perdure.v1.RetryRunsRequest) request,
+              (io.grpc.stub.StreamObserver<dev.perdure.v1.RetryRunsResponse>) responseObserver);
+          break;
+        case METHODID_MIGRATE_RUN:
+          serviceImpl.migrateRun((dev.perdure.v1.MigrateRunRequest) request,
+              (io.grpc.stub.StreamObserver<dev.perdure.v1.MigrateRunResponse>) responseObserver);
           break;
         case METHODID_EMIT_EVENT:
           serviceImpl.emitEvent((dev.perdure.v1.EmitEventRequest) request,
@@ -1763,6 +2117,27 @@ public final class RunServiceGrpc {
               dev.perdure.v1.ResolveStepResponse>(
                 service, METHODID_RESOLVE_STEP)))
         .addMethod(
+          getRetryRunMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.perdure.v1.RetryRunRequest,
+              dev.perdure.v1.RetryRunResponse>(
+                service, METHODID_RETRY_RUN)))
+        .addMethod(
+          getRetryRunsMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.perdure.v1.RetryRunsRequest,
+              dev.perdure.v1.RetryRunsResponse>(
+                service, METHODID_RETRY_RUNS)))
+        .addMethod(
+          getMigrateRunMethod(),
+          io.grpc.stub.ServerCalls.asyncUnaryCall(
+            new MethodHandlers<
+              dev.perdure.v1.MigrateRunRequest,
+              dev.perdure.v1.MigrateRunResponse>(
+                service, METHODID_MIGRATE_RUN)))
+        .addMethod(
           getEmitEventMethod(),
           io.grpc.stub.ServerCalls.asyncUnaryCall(
             new MethodHandlers<
@@ -1837,6 +2212,9 @@ public final class RunServiceGrpc {
               .addMethod(getPauseRunMethod())
               .addMethod(getUnpauseRunMethod())
               .addMethod(getResolveStepMethod())
+              .addMethod(getRetryRunMethod())
+              .addMethod(getRetryRunsMethod())
+              .addMethod(getMigrateRunMethod())
               .addMethod(getEmitEventMethod())
               .addMethod(getListEventsMethod())
               .build();

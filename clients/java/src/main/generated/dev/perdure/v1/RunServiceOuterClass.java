@@ -197,6 +197,51 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_perdure_v1_ResolveStepResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RetryRunRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RetryRunRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RetryRunResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RetryRunResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RetryRunsRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RetryRunsRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RetryRunsResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RetryRunsResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_RetryOutcome_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_RetryOutcome_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_MigrateRunRequest_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_MigrateRunRequest_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_MigrateRunRequest_NodeMapEntry_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_MigrateRunRequest_NodeMapEntry_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_MigrateRunResponse_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_MigrateRunResponse_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_perdure_v1_MigrationFault_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_perdure_v1_MigrationFault_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_perdure_v1_EmitEventRequest_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -392,73 +437,127 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       "veStepResponse\022\025\n\006run_id\030\001 \001(\tR\005runId\022\020\n" +
       "\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001(\0162\025.perdur" +
       "e.v1.RunStatusR\006status\0223\n\010activity\030\004 \001(\016" +
-      "2\027.perdure.v1.RunActivityR\010activity\"\211\002\n\020" +
-      "EmitEventRequest\022\034\n\tnamespace\030\001 \001(\tR\tnam" +
-      "espace\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022,\n" +
-      "\005scope\030\003 \001(\0162\026.perdure.v1.EventScopeR\005sc" +
-      "ope\022\031\n\010scope_id\030\004 \001(\tR\007scopeId\022\022\n\004name\030\005" +
-      " \001(\tR\004name\022!\n\014payload_json\030\006 \001(\tR\013payloa" +
-      "dJson\022\031\n\010event_id\030\007 \001(\tR\007eventId\022\035\n\nemit" +
-      "ted_by\030\010 \001(\tR\temittedBy\"\224\001\n\021EmitEventRes" +
-      "ponse\022\031\n\010event_id\030\001 \001(\tR\007eventId\022\032\n\010posi" +
-      "tion\030\002 \001(\003R\010position\022\034\n\tduplicate\030\003 \001(\010R" +
-      "\tduplicate\022*\n\021delivered_run_ids\030\004 \003(\tR\017d" +
-      "eliveredRunIds\"\312\001\n\021ListEventsRequest\022\034\n\t" +
-      "namespace\030\001 \001(\tR\tnamespace\022,\n\005scope\030\002 \001(" +
-      "\0162\026.perdure.v1.EventScopeR\005scope\022\031\n\010scop" +
-      "e_id\030\003 \001(\tR\007scopeId\022\022\n\004name\030\004 \001(\tR\004name\022" +
-      "\033\n\tpage_size\030\005 \001(\005R\010pageSize\022\035\n\npage_tok" +
-      "en\030\006 \001(\tR\tpageToken\"g\n\022ListEventsRespons" +
-      "e\022)\n\006events\030\001 \003(\0132\021.perdure.v1.EventR\006ev" +
-      "ents\022&\n\017next_page_token\030\002 \001(\tR\rnextPageT" +
-      "oken\"\226\003\n\005Event\022\031\n\010event_id\030\001 \001(\tR\007eventI" +
-      "d\022\022\n\004name\030\002 \001(\tR\004name\022,\n\005scope\030\003 \001(\0162\026.p" +
-      "erdure.v1.EventScopeR\005scope\022\031\n\010scope_id\030" +
-      "\004 \001(\tR\007scopeId\022\032\n\010position\030\005 \001(\003R\010positi" +
-      "on\022!\n\014payload_json\030\006 \001(\tR\013payloadJson\0229\n" +
-      "\nemitted_at\030\007 \001(\0132\032.google.protobuf.Time" +
-      "stampR\temittedAt\022$\n\016emitter_run_id\030\010 \001(\t" +
-      "R\014emitterRunId\022.\n\023emitter_workflow_id\030\t " +
-      "\001(\tR\021emitterWorkflowId\022&\n\017emitter_node_i" +
-      "d\030\n \001(\tR\remitterNodeId\022\035\n\nemitted_by\030\013 \001" +
-      "(\tR\temittedBy*W\n\nOnExisting\022\033\n\027ON_EXISTI" +
-      "NG_UNSPECIFIED\020\000\022\024\n\020ON_EXISTING_FAIL\020\001\022\026" +
-      "\n\022ON_EXISTING_RETURN\020\002*J\n\007RunView\022\030\n\024RUN" +
-      "_VIEW_UNSPECIFIED\020\000\022\021\n\rRUN_VIEW_FULL\020\001\022\022" +
-      "\n\016RUN_VIEW_BASIC\020\002*d\n\014WaitRunUntil\022\036\n\032WA" +
-      "IT_RUN_UNTIL_UNSPECIFIED\020\000\022\032\n\026WAIT_RUN_U" +
-      "NTIL_SETTLED\020\001\022\030\n\024WAIT_RUN_UNTIL_ENDED\020\002" +
-      "2\317\010\n\nRunService\022E\n\010StartRun\022\033.perdure.v1" +
-      ".StartRunRequest\032\034.perdure.v1.StartRunRe" +
-      "sponse\022B\n\007TickRun\022\032.perdure.v1.TickRunRe" +
-      "quest\032\033.perdure.v1.TickRunResponse\022H\n\tRe" +
-      "sumeRun\022\034.perdure.v1.ResumeRunRequest\032\035." +
-      "perdure.v1.ResumeRunResponse\022?\n\006GetRun\022\031" +
-      ".perdure.v1.GetRunRequest\032\032.perdure.v1.G" +
-      "etRunResponse\022E\n\010ListRuns\022\033.perdure.v1.L" +
-      "istRunsRequest\032\034.perdure.v1.ListRunsResp" +
-      "onse\022H\n\tCountRuns\022\034.perdure.v1.CountRuns" +
-      "Request\032\035.perdure.v1.CountRunsResponse\022H" +
-      "\n\tListWaits\022\034.perdure.v1.ListWaitsReques" +
-      "t\032\035.perdure.v1.ListWaitsResponse\022B\n\007Wait" +
-      "Run\022\032.perdure.v1.WaitRunRequest\032\033.perdur" +
-      "e.v1.WaitRunResponse\022G\n\010WatchRun\022\033.perdu" +
-      "re.v1.WatchRunRequest\032\034.perdure.v1.Watch" +
-      "RunResponse0\001\022H\n\tCancelRun\022\034.perdure.v1." +
-      "CancelRunRequest\032\035.perdure.v1.CancelRunR" +
-      "esponse\022E\n\010PauseRun\022\033.perdure.v1.PauseRu" +
-      "nRequest\032\034.perdure.v1.PauseRunResponse\022K" +
-      "\n\nUnpauseRun\022\035.perdure.v1.UnpauseRunRequ" +
-      "est\032\036.perdure.v1.UnpauseRunResponse\022N\n\013R" +
-      "esolveStep\022\036.perdure.v1.ResolveStepReque" +
-      "st\032\037.perdure.v1.ResolveStepResponse\022H\n\tE" +
-      "mitEvent\022\034.perdure.v1.EmitEventRequest\032\035" +
-      ".perdure.v1.EmitEventResponse\022K\n\nListEve" +
-      "nts\022\035.perdure.v1.ListEventsRequest\032\036.per" +
-      "dure.v1.ListEventsResponseBV\n\016dev.perdur" +
-      "e.v1P\001ZBgithub.com/perdure-dev/perdure/c" +
-      "lients/go/gen/perdure/v1;perdurev1b\006prot" +
-      "o3"
+      "2\027.perdure.v1.RunActivityR\010activity\"\236\002\n\017" +
+      "RetryRunRequest\022\034\n\tnamespace\030\001 \001(\tR\tname" +
+      "space\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006" +
+      "run_id\030\003 \001(\tR\005runId\022-\n\010vars_ops\030\004 \003(\0132\022." +
+      "perdure.v1.VarsOpR\007varsOps\022\033\n\tfrom_node\030" +
+      "\005 \001(\010R\010fromNode\0226\n\010deadline\030\006 \001(\0132\032.goog" +
+      "le.protobuf.TimestampR\010deadline\022\024\n\005pause" +
+      "\030\007 \001(\010R\005pause\022\035\n\nretried_by\030\010 \001(\tR\tretri" +
+      "edBy\"\237\001\n\020RetryRunResponse\022\025\n\006run_id\030\001 \001(" +
+      "\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030\003 \001" +
+      "(\0162\025.perdure.v1.RunStatusR\006status\0223\n\010act" +
+      "ivity\030\004 \001(\0162\027.perdure.v1.RunActivityR\010ac" +
+      "tivity\"\335\002\n\020RetryRunsRequest\022\034\n\tnamespace" +
+      "\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id\030\002 \001(\tR\tr" +
+      "equestId\022-\n\006filter\030\003 \001(\0132\025.perdure.v1.Ru" +
+      "nFilterR\006filter\022\033\n\tpage_size\030\004 \001(\005R\010page" +
+      "Size\022\035\n\npage_token\030\005 \001(\tR\tpageToken\022\027\n\007d" +
+      "ry_run\030\006 \001(\010R\006dryRun\022\033\n\tfrom_node\030\007 \001(\010R" +
+      "\010fromNode\0226\n\010deadline\030\010 \001(\0132\032.google.pro" +
+      "tobuf.TimestampR\010deadline\022\024\n\005pause\030\t \001(\010" +
+      "R\005pause\022\035\n\nretried_by\030\n \001(\tR\tretriedBy\"q" +
+      "\n\021RetryRunsResponse\0224\n\010outcomes\030\001 \003(\0132\030." +
+      "perdure.v1.RetryOutcomeR\010outcomes\022&\n\017nex" +
+      "t_page_token\030\002 \001(\tR\rnextPageToken\"\347\001\n\014Re" +
+      "tryOutcome\022\025\n\006run_id\030\001 \001(\tR\005runId\022\030\n\007ret" +
+      "ried\030\002 \001(\010R\007retried\022\020\n\003seq\030\003 \001(\003R\003seq\022-\n" +
+      "\006status\030\004 \001(\0162\025.perdure.v1.RunStatusR\006st" +
+      "atus\0223\n\010activity\030\005 \001(\0162\027.perdure.v1.RunA" +
+      "ctivityR\010activity\022\026\n\006reason\030\006 \001(\tR\006reaso" +
+      "n\022\030\n\007message\030\007 \001(\tR\007message\"\317\002\n\021MigrateR" +
+      "unRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022" +
+      "\035\n\nrequest_id\030\002 \001(\tR\trequestId\022\025\n\006run_id" +
+      "\030\003 \001(\tR\005runId\022)\n\020workflow_version\030\004 \001(\tR" +
+      "\017workflowVersion\022E\n\010node_map\030\005 \003(\0132*.per" +
+      "dure.v1.MigrateRunRequest.NodeMapEntryR\007" +
+      "nodeMap\022\027\n\007dry_run\030\006 \001(\010R\006dryRun\022\037\n\013migr" +
+      "ated_by\030\007 \001(\tR\nmigratedBy\032:\n\014NodeMapEntr" +
+      "y\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\tR\005valu" +
+      "e:\0028\001\"\367\002\n\022MigrateRunResponse\022\025\n\006run_id\030\001" +
+      " \001(\tR\005runId\022\020\n\003seq\030\002 \001(\003R\003seq\022-\n\006status\030" +
+      "\003 \001(\0162\025.perdure.v1.RunStatusR\006status\0223\n\010" +
+      "activity\030\004 \001(\0162\027.perdure.v1.RunActivityR" +
+      "\010activity\022!\n\014from_version\030\005 \001(\tR\013fromVer" +
+      "sion\022\035\n\nto_version\030\006 \001(\tR\ttoVersion\022!\n\014c" +
+      "urrent_node\030\007 \001(\tR\013currentNode\022\032\n\010requeu" +
+      "ed\030\010 \001(\010R\010requeued\0222\n\006faults\030\t \003(\0132\032.per" +
+      "dure.v1.MigrationFaultR\006faults\022\037\n\013left_b" +
+      "ehind\030\n \003(\tR\nleftBehind\"Y\n\016MigrationFaul" +
+      "t\022\027\n\007node_id\030\001 \001(\tR\006nodeId\022\024\n\005place\030\002 \001(" +
+      "\tR\005place\022\030\n\007problem\030\003 \001(\tR\007problem\"\211\002\n\020E" +
+      "mitEventRequest\022\034\n\tnamespace\030\001 \001(\tR\tname" +
+      "space\022\035\n\nrequest_id\030\002 \001(\tR\trequestId\022,\n\005" +
+      "scope\030\003 \001(\0162\026.perdure.v1.EventScopeR\005sco" +
+      "pe\022\031\n\010scope_id\030\004 \001(\tR\007scopeId\022\022\n\004name\030\005 " +
+      "\001(\tR\004name\022!\n\014payload_json\030\006 \001(\tR\013payload" +
+      "Json\022\031\n\010event_id\030\007 \001(\tR\007eventId\022\035\n\nemitt" +
+      "ed_by\030\010 \001(\tR\temittedBy\"\224\001\n\021EmitEventResp" +
+      "onse\022\031\n\010event_id\030\001 \001(\tR\007eventId\022\032\n\010posit" +
+      "ion\030\002 \001(\003R\010position\022\034\n\tduplicate\030\003 \001(\010R\t" +
+      "duplicate\022*\n\021delivered_run_ids\030\004 \003(\tR\017de" +
+      "liveredRunIds\"\312\001\n\021ListEventsRequest\022\034\n\tn" +
+      "amespace\030\001 \001(\tR\tnamespace\022,\n\005scope\030\002 \001(\016" +
+      "2\026.perdure.v1.EventScopeR\005scope\022\031\n\010scope" +
+      "_id\030\003 \001(\tR\007scopeId\022\022\n\004name\030\004 \001(\tR\004name\022\033" +
+      "\n\tpage_size\030\005 \001(\005R\010pageSize\022\035\n\npage_toke" +
+      "n\030\006 \001(\tR\tpageToken\"g\n\022ListEventsResponse" +
+      "\022)\n\006events\030\001 \003(\0132\021.perdure.v1.EventR\006eve" +
+      "nts\022&\n\017next_page_token\030\002 \001(\tR\rnextPageTo" +
+      "ken\"\226\003\n\005Event\022\031\n\010event_id\030\001 \001(\tR\007eventId" +
+      "\022\022\n\004name\030\002 \001(\tR\004name\022,\n\005scope\030\003 \001(\0162\026.pe" +
+      "rdure.v1.EventScopeR\005scope\022\031\n\010scope_id\030\004" +
+      " \001(\tR\007scopeId\022\032\n\010position\030\005 \001(\003R\010positio" +
+      "n\022!\n\014payload_json\030\006 \001(\tR\013payloadJson\0229\n\n" +
+      "emitted_at\030\007 \001(\0132\032.google.protobuf.Times" +
+      "tampR\temittedAt\022$\n\016emitter_run_id\030\010 \001(\tR" +
+      "\014emitterRunId\022.\n\023emitter_workflow_id\030\t \001" +
+      "(\tR\021emitterWorkflowId\022&\n\017emitter_node_id" +
+      "\030\n \001(\tR\remitterNodeId\022\035\n\nemitted_by\030\013 \001(" +
+      "\tR\temittedBy*W\n\nOnExisting\022\033\n\027ON_EXISTIN" +
+      "G_UNSPECIFIED\020\000\022\024\n\020ON_EXISTING_FAIL\020\001\022\026\n" +
+      "\022ON_EXISTING_RETURN\020\002*J\n\007RunView\022\030\n\024RUN_" +
+      "VIEW_UNSPECIFIED\020\000\022\021\n\rRUN_VIEW_FULL\020\001\022\022\n" +
+      "\016RUN_VIEW_BASIC\020\002*d\n\014WaitRunUntil\022\036\n\032WAI" +
+      "T_RUN_UNTIL_UNSPECIFIED\020\000\022\032\n\026WAIT_RUN_UN" +
+      "TIL_SETTLED\020\001\022\030\n\024WAIT_RUN_UNTIL_ENDED\020\0022" +
+      "\255\n\n\nRunService\022E\n\010StartRun\022\033.perdure.v1." +
+      "StartRunRequest\032\034.perdure.v1.StartRunRes" +
+      "ponse\022B\n\007TickRun\022\032.perdure.v1.TickRunReq" +
+      "uest\032\033.perdure.v1.TickRunResponse\022H\n\tRes" +
+      "umeRun\022\034.perdure.v1.ResumeRunRequest\032\035.p" +
+      "erdure.v1.ResumeRunResponse\022?\n\006GetRun\022\031." +
+      "perdure.v1.GetRunRequest\032\032.perdure.v1.Ge" +
+      "tRunResponse\022E\n\010ListRuns\022\033.perdure.v1.Li" +
+      "stRunsRequest\032\034.perdure.v1.ListRunsRespo" +
+      "nse\022H\n\tCountRuns\022\034.perdure.v1.CountRunsR" +
+      "equest\032\035.perdure.v1.CountRunsResponse\022H\n" +
+      "\tListWaits\022\034.perdure.v1.ListWaitsRequest" +
+      "\032\035.perdure.v1.ListWaitsResponse\022B\n\007WaitR" +
+      "un\022\032.perdure.v1.WaitRunRequest\032\033.perdure" +
+      ".v1.WaitRunResponse\022G\n\010WatchRun\022\033.perdur" +
+      "e.v1.WatchRunRequest\032\034.perdure.v1.WatchR" +
+      "unResponse0\001\022H\n\tCancelRun\022\034.perdure.v1.C" +
+      "ancelRunRequest\032\035.perdure.v1.CancelRunRe" +
+      "sponse\022E\n\010PauseRun\022\033.perdure.v1.PauseRun" +
+      "Request\032\034.perdure.v1.PauseRunResponse\022K\n" +
+      "\nUnpauseRun\022\035.perdure.v1.UnpauseRunReque" +
+      "st\032\036.perdure.v1.UnpauseRunResponse\022N\n\013Re" +
+      "solveStep\022\036.perdure.v1.ResolveStepReques" +
+      "t\032\037.perdure.v1.ResolveStepResponse\022E\n\010Re" +
+      "tryRun\022\033.perdure.v1.RetryRunRequest\032\034.pe" +
+      "rdure.v1.RetryRunResponse\022H\n\tRetryRuns\022\034" +
+      ".perdure.v1.RetryRunsRequest\032\035.perdure.v" +
+      "1.RetryRunsResponse\022K\n\nMigrateRun\022\035.perd" +
+      "ure.v1.MigrateRunRequest\032\036.perdure.v1.Mi" +
+      "grateRunResponse\022H\n\tEmitEvent\022\034.perdure." +
+      "v1.EmitEventRequest\032\035.perdure.v1.EmitEve" +
+      "ntResponse\022K\n\nListEvents\022\035.perdure.v1.Li" +
+      "stEventsRequest\032\036.perdure.v1.ListEventsR" +
+      "esponseBV\n\016dev.perdure.v1P\001ZBgithub.com/" +
+      "perdure-dev/perdure/clients/go/gen/perdu" +
+      "re/v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -673,32 +772,86 @@ public final class RunServiceOuterClass extends com.google.protobuf.GeneratedFil
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ResolveStepResponse_descriptor,
         new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
-    internal_static_perdure_v1_EmitEventRequest_descriptor =
+    internal_static_perdure_v1_RetryRunRequest_descriptor =
       getDescriptor().getMessageType(32);
+    internal_static_perdure_v1_RetryRunRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RetryRunRequest_descriptor,
+        new java.lang.String[] { "Namespace", "RequestId", "RunId", "VarsOps", "FromNode", "Deadline", "Pause", "RetriedBy", });
+    internal_static_perdure_v1_RetryRunResponse_descriptor =
+      getDescriptor().getMessageType(33);
+    internal_static_perdure_v1_RetryRunResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RetryRunResponse_descriptor,
+        new java.lang.String[] { "RunId", "Seq", "Status", "Activity", });
+    internal_static_perdure_v1_RetryRunsRequest_descriptor =
+      getDescriptor().getMessageType(34);
+    internal_static_perdure_v1_RetryRunsRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RetryRunsRequest_descriptor,
+        new java.lang.String[] { "Namespace", "RequestId", "Filter", "PageSize", "PageToken", "DryRun", "FromNode", "Deadline", "Pause", "RetriedBy", });
+    internal_static_perdure_v1_RetryRunsResponse_descriptor =
+      getDescriptor().getMessageType(35);
+    internal_static_perdure_v1_RetryRunsResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RetryRunsResponse_descriptor,
+        new java.lang.String[] { "Outcomes", "NextPageToken", });
+    internal_static_perdure_v1_RetryOutcome_descriptor =
+      getDescriptor().getMessageType(36);
+    internal_static_perdure_v1_RetryOutcome_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_RetryOutcome_descriptor,
+        new java.lang.String[] { "RunId", "Retried", "Seq", "Status", "Activity", "Reason", "Message", });
+    internal_static_perdure_v1_MigrateRunRequest_descriptor =
+      getDescriptor().getMessageType(37);
+    internal_static_perdure_v1_MigrateRunRequest_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_MigrateRunRequest_descriptor,
+        new java.lang.String[] { "Namespace", "RequestId", "RunId", "WorkflowVersion", "NodeMap", "DryRun", "MigratedBy", });
+    internal_static_perdure_v1_MigrateRunRequest_NodeMapEntry_descriptor =
+      internal_static_perdure_v1_MigrateRunRequest_descriptor.getNestedType(0);
+    internal_static_perdure_v1_MigrateRunRequest_NodeMapEntry_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_MigrateRunRequest_NodeMapEntry_descriptor,
+        new java.lang.String[] { "Key", "Value", });
+    internal_static_perdure_v1_MigrateRunResponse_descriptor =
+      getDescriptor().getMessageType(38);
+    internal_static_perdure_v1_MigrateRunResponse_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_MigrateRunResponse_descriptor,
+        new java.lang.String[] { "RunId", "Seq", "Status", "Activity", "FromVersion", "ToVersion", "CurrentNode", "Requeued", "Faults", "LeftBehind", });
+    internal_static_perdure_v1_MigrationFault_descriptor =
+      getDescriptor().getMessageType(39);
+    internal_static_perdure_v1_MigrationFault_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_perdure_v1_MigrationFault_descriptor,
+        new java.lang.String[] { "NodeId", "Place", "Problem", });
+    internal_static_perdure_v1_EmitEventRequest_descriptor =
+      getDescriptor().getMessageType(40);
     internal_static_perdure_v1_EmitEventRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EmitEventRequest_descriptor,
         new java.lang.String[] { "Namespace", "RequestId", "Scope", "ScopeId", "Name", "PayloadJson", "EventId", "EmittedBy", });
     internal_static_perdure_v1_EmitEventResponse_descriptor =
-      getDescriptor().getMessageType(33);
+      getDescriptor().getMessageType(41);
     internal_static_perdure_v1_EmitEventResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_EmitEventResponse_descriptor,
         new java.lang.String[] { "EventId", "Position", "Duplicate", "DeliveredRunIds", });
     internal_static_perdure_v1_ListEventsRequest_descriptor =
-      getDescriptor().getMessageType(34);
+      getDescriptor().getMessageType(42);
     internal_static_perdure_v1_ListEventsRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListEventsRequest_descriptor,
         new java.lang.String[] { "Namespace", "Scope", "ScopeId", "Name", "PageSize", "PageToken", });
     internal_static_perdure_v1_ListEventsResponse_descriptor =
-      getDescriptor().getMessageType(35);
+      getDescriptor().getMessageType(43);
     internal_static_perdure_v1_ListEventsResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListEventsResponse_descriptor,
         new java.lang.String[] { "Events", "NextPageToken", });
     internal_static_perdure_v1_Event_descriptor =
-      getDescriptor().getMessageType(36);
+      getDescriptor().getMessageType(44);
     internal_static_perdure_v1_Event_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_Event_descriptor,

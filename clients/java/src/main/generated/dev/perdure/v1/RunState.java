@@ -1501,6 +1501,59 @@ java.lang.String defaultValue) {
     return cancelling_;
   }
 
+  public static final int FAILED_STEP_FIELD_NUMBER = 40;
+  private dev.perdure.v1.StepState failedStep_;
+  /**
+   * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   * @return Whether the failedStep field is set.
+   */
+  @java.lang.Override
+  public boolean hasFailedStep() {
+    return ((bitField0_ & 0x00000200) != 0);
+  }
+  /**
+   * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   * @return The failedStep.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.StepState getFailedStep() {
+    return failedStep_ == null ? dev.perdure.v1.StepState.getDefaultInstance() : failedStep_;
+  }
+  /**
+   * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.StepStateOrBuilder getFailedStepOrBuilder() {
+    return failedStep_ == null ? dev.perdure.v1.StepState.getDefaultInstance() : failedStep_;
+  }
+
+  public static final int REOPENED_FIELD_NUMBER = 41;
+  private int reopened_ = 0;
+  /**
+   * <pre>
+   * How often RetryRun has opened the run again.
+   * </pre>
+   *
+   * <code>int32 reopened = 41 [json_name = "reopened"];</code>
+   * @return The reopened.
+   */
+  @java.lang.Override
+  public int getReopened() {
+    return reopened_;
+  }
+
   public static final int CONCURRENCY_FIELD_NUMBER = 44;
   private dev.perdure.v1.RunConcurrency concurrency_;
   /**
@@ -1513,7 +1566,7 @@ java.lang.String defaultValue) {
    */
   @java.lang.Override
   public boolean hasConcurrency() {
-    return ((bitField0_ & 0x00000200) != 0);
+    return ((bitField0_ & 0x00000400) != 0);
   }
   /**
    * <pre>
@@ -1665,6 +1718,12 @@ java.lang.String defaultValue) {
       output.writeBool(35, cancelling_);
     }
     if (((bitField0_ & 0x00000200) != 0)) {
+      output.writeMessage(40, getFailedStep());
+    }
+    if (reopened_ != 0) {
+      output.writeInt32(41, reopened_);
+    }
+    if (((bitField0_ & 0x00000400) != 0)) {
       output.writeMessage(44, getConcurrency());
     }
     getUnknownFields().writeTo(output);
@@ -1817,6 +1876,14 @@ java.lang.String defaultValue) {
     }
     if (((bitField0_ & 0x00000200) != 0)) {
       size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(40, getFailedStep());
+    }
+    if (reopened_ != 0) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeInt32Size(41, reopened_);
+    }
+    if (((bitField0_ & 0x00000400) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(44, getConcurrency());
     }
     size += getUnknownFields().getSerializedSize();
@@ -1928,6 +1995,13 @@ java.lang.String defaultValue) {
     }
     if (getCancelling()
         != other.getCancelling()) return false;
+    if (hasFailedStep() != other.hasFailedStep()) return false;
+    if (hasFailedStep()) {
+      if (!getFailedStep()
+          .equals(other.getFailedStep())) return false;
+    }
+    if (getReopened()
+        != other.getReopened()) return false;
     if (hasConcurrency() != other.hasConcurrency()) return false;
     if (hasConcurrency()) {
       if (!getConcurrency()
@@ -2045,6 +2119,12 @@ java.lang.String defaultValue) {
     hash = (37 * hash) + CANCELLING_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getCancelling());
+    if (hasFailedStep()) {
+      hash = (37 * hash) + FAILED_STEP_FIELD_NUMBER;
+      hash = (53 * hash) + getFailedStep().hashCode();
+    }
+    hash = (37 * hash) + REOPENED_FIELD_NUMBER;
+    hash = (53 * hash) + getReopened();
     if (hasConcurrency()) {
       hash = (37 * hash) + CONCURRENCY_FIELD_NUMBER;
       hash = (53 * hash) + getConcurrency().hashCode();
@@ -2219,6 +2299,7 @@ java.lang.String defaultValue) {
         internalGetDeadlineFieldBuilder();
         internalGetChildrenFieldBuilder();
         internalGetTraceContextFieldBuilder();
+        internalGetFailedStepFieldBuilder();
         internalGetConcurrencyFieldBuilder();
       }
     }
@@ -2306,6 +2387,12 @@ java.lang.String defaultValue) {
         traceContextBuilder_ = null;
       }
       cancelling_ = false;
+      failedStep_ = null;
+      if (failedStepBuilder_ != null) {
+        failedStepBuilder_.dispose();
+        failedStepBuilder_ = null;
+      }
+      reopened_ = 0;
       concurrency_ = null;
       if (concurrencyBuilder_ != null) {
         concurrencyBuilder_.dispose();
@@ -2501,10 +2588,19 @@ java.lang.String defaultValue) {
         result.cancelling_ = cancelling_;
       }
       if (((from_bitField1_ & 0x00000008) != 0)) {
+        result.failedStep_ = failedStepBuilder_ == null
+            ? failedStep_
+            : failedStepBuilder_.build();
+        to_bitField0_ |= 0x00000200;
+      }
+      if (((from_bitField1_ & 0x00000010) != 0)) {
+        result.reopened_ = reopened_;
+      }
+      if (((from_bitField1_ & 0x00000020) != 0)) {
         result.concurrency_ = concurrencyBuilder_ == null
             ? concurrency_
             : concurrencyBuilder_.build();
-        to_bitField0_ |= 0x00000200;
+        to_bitField0_ |= 0x00000400;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -2697,6 +2793,12 @@ java.lang.String defaultValue) {
       }
       if (other.getCancelling() != false) {
         setCancelling(other.getCancelling());
+      }
+      if (other.hasFailedStep()) {
+        mergeFailedStep(other.getFailedStep());
+      }
+      if (other.getReopened() != 0) {
+        setReopened(other.getReopened());
       }
       if (other.hasConcurrency()) {
         mergeConcurrency(other.getConcurrency());
@@ -2942,11 +3044,23 @@ java.lang.String defaultValue) {
               bitField1_ |= 0x00000004;
               break;
             } // case 280
+            case 322: {
+              input.readMessage(
+                  internalGetFailedStepFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField1_ |= 0x00000008;
+              break;
+            } // case 322
+            case 328: {
+              reopened_ = input.readInt32();
+              bitField1_ |= 0x00000010;
+              break;
+            } // case 328
             case 354: {
               input.readMessage(
                   internalGetConcurrencyFieldBuilder().getBuilder(),
                   extensionRegistry);
-              bitField1_ |= 0x00000008;
+              bitField1_ |= 0x00000020;
               break;
             } // case 354
             default: {
@@ -6883,6 +6997,207 @@ java.lang.String defaultValue) {
       return this;
     }
 
+    private dev.perdure.v1.StepState failedStep_;
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.StepState, dev.perdure.v1.StepState.Builder, dev.perdure.v1.StepStateOrBuilder> failedStepBuilder_;
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     * @return Whether the failedStep field is set.
+     */
+    public boolean hasFailedStep() {
+      return ((bitField1_ & 0x00000008) != 0);
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     * @return The failedStep.
+     */
+    public dev.perdure.v1.StepState getFailedStep() {
+      if (failedStepBuilder_ == null) {
+        return failedStep_ == null ? dev.perdure.v1.StepState.getDefaultInstance() : failedStep_;
+      } else {
+        return failedStepBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public Builder setFailedStep(dev.perdure.v1.StepState value) {
+      if (failedStepBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        failedStep_ = value;
+      } else {
+        failedStepBuilder_.setMessage(value);
+      }
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public Builder setFailedStep(
+        dev.perdure.v1.StepState.Builder builderForValue) {
+      if (failedStepBuilder_ == null) {
+        failedStep_ = builderForValue.build();
+      } else {
+        failedStepBuilder_.setMessage(builderForValue.build());
+      }
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public Builder mergeFailedStep(dev.perdure.v1.StepState value) {
+      if (failedStepBuilder_ == null) {
+        if (((bitField1_ & 0x00000008) != 0) &&
+          failedStep_ != null &&
+          failedStep_ != dev.perdure.v1.StepState.getDefaultInstance()) {
+          getFailedStepBuilder().mergeFrom(value);
+        } else {
+          failedStep_ = value;
+        }
+      } else {
+        failedStepBuilder_.mergeFrom(value);
+      }
+      if (failedStep_ != null) {
+        bitField1_ |= 0x00000008;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public Builder clearFailedStep() {
+      bitField1_ = (bitField1_ & ~0x00000008);
+      failedStep_ = null;
+      if (failedStepBuilder_ != null) {
+        failedStepBuilder_.dispose();
+        failedStepBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public dev.perdure.v1.StepState.Builder getFailedStepBuilder() {
+      bitField1_ |= 0x00000008;
+      onChanged();
+      return internalGetFailedStepFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    public dev.perdure.v1.StepStateOrBuilder getFailedStepOrBuilder() {
+      if (failedStepBuilder_ != null) {
+        return failedStepBuilder_.getMessageOrBuilder();
+      } else {
+        return failedStep_ == null ?
+            dev.perdure.v1.StepState.getDefaultInstance() : failedStep_;
+      }
+    }
+    /**
+     * <pre>
+     * The step that a failed run failed at: what RetryRun opens again.
+     * </pre>
+     *
+     * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.StepState, dev.perdure.v1.StepState.Builder, dev.perdure.v1.StepStateOrBuilder> 
+        internalGetFailedStepFieldBuilder() {
+      if (failedStepBuilder_ == null) {
+        failedStepBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.StepState, dev.perdure.v1.StepState.Builder, dev.perdure.v1.StepStateOrBuilder>(
+                getFailedStep(),
+                getParentForChildren(),
+                isClean());
+        failedStep_ = null;
+      }
+      return failedStepBuilder_;
+    }
+
+    private int reopened_ ;
+    /**
+     * <pre>
+     * How often RetryRun has opened the run again.
+     * </pre>
+     *
+     * <code>int32 reopened = 41 [json_name = "reopened"];</code>
+     * @return The reopened.
+     */
+    @java.lang.Override
+    public int getReopened() {
+      return reopened_;
+    }
+    /**
+     * <pre>
+     * How often RetryRun has opened the run again.
+     * </pre>
+     *
+     * <code>int32 reopened = 41 [json_name = "reopened"];</code>
+     * @param value The reopened to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReopened(int value) {
+
+      reopened_ = value;
+      bitField1_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How often RetryRun has opened the run again.
+     * </pre>
+     *
+     * <code>int32 reopened = 41 [json_name = "reopened"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReopened() {
+      bitField1_ = (bitField1_ & ~0x00000010);
+      reopened_ = 0;
+      onChanged();
+      return this;
+    }
+
     private dev.perdure.v1.RunConcurrency concurrency_;
     private com.google.protobuf.SingleFieldBuilder<
         dev.perdure.v1.RunConcurrency, dev.perdure.v1.RunConcurrency.Builder, dev.perdure.v1.RunConcurrencyOrBuilder> concurrencyBuilder_;
@@ -6895,7 +7210,7 @@ java.lang.String defaultValue) {
      * @return Whether the concurrency field is set.
      */
     public boolean hasConcurrency() {
-      return ((bitField1_ & 0x00000008) != 0);
+      return ((bitField1_ & 0x00000020) != 0);
     }
     /**
      * <pre>
@@ -6928,7 +7243,7 @@ java.lang.String defaultValue) {
       } else {
         concurrencyBuilder_.setMessage(value);
       }
-      bitField1_ |= 0x00000008;
+      bitField1_ |= 0x00000020;
       onChanged();
       return this;
     }
@@ -6946,7 +7261,7 @@ java.lang.String defaultValue) {
       } else {
         concurrencyBuilder_.setMessage(builderForValue.build());
       }
-      bitField1_ |= 0x00000008;
+      bitField1_ |= 0x00000020;
       onChanged();
       return this;
     }
@@ -6959,7 +7274,7 @@ java.lang.String defaultValue) {
      */
     public Builder mergeConcurrency(dev.perdure.v1.RunConcurrency value) {
       if (concurrencyBuilder_ == null) {
-        if (((bitField1_ & 0x00000008) != 0) &&
+        if (((bitField1_ & 0x00000020) != 0) &&
           concurrency_ != null &&
           concurrency_ != dev.perdure.v1.RunConcurrency.getDefaultInstance()) {
           getConcurrencyBuilder().mergeFrom(value);
@@ -6970,7 +7285,7 @@ java.lang.String defaultValue) {
         concurrencyBuilder_.mergeFrom(value);
       }
       if (concurrency_ != null) {
-        bitField1_ |= 0x00000008;
+        bitField1_ |= 0x00000020;
         onChanged();
       }
       return this;
@@ -6983,7 +7298,7 @@ java.lang.String defaultValue) {
      * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
      */
     public Builder clearConcurrency() {
-      bitField1_ = (bitField1_ & ~0x00000008);
+      bitField1_ = (bitField1_ & ~0x00000020);
       concurrency_ = null;
       if (concurrencyBuilder_ != null) {
         concurrencyBuilder_.dispose();
@@ -7000,7 +7315,7 @@ java.lang.String defaultValue) {
      * <code>.perdure.v1.RunConcurrency concurrency = 44 [json_name = "concurrency"];</code>
      */
     public dev.perdure.v1.RunConcurrency.Builder getConcurrencyBuilder() {
-      bitField1_ |= 0x00000008;
+      bitField1_ |= 0x00000020;
       onChanged();
       return internalGetConcurrencyFieldBuilder().getBuilder();
     }

@@ -818,6 +818,43 @@ java.lang.String defaultValue);
 
   /**
    * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   * @return Whether the failedStep field is set.
+   */
+  boolean hasFailedStep();
+  /**
+   * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   * @return The failedStep.
+   */
+  dev.perdure.v1.StepState getFailedStep();
+  /**
+   * <pre>
+   * The step that a failed run failed at: what RetryRun opens again.
+   * </pre>
+   *
+   * <code>.perdure.v1.StepState failed_step = 40 [json_name = "failedStep"];</code>
+   */
+  dev.perdure.v1.StepStateOrBuilder getFailedStepOrBuilder();
+
+  /**
+   * <pre>
+   * How often RetryRun has opened the run again.
+   * </pre>
+   *
+   * <code>int32 reopened = 41 [json_name = "reopened"];</code>
+   * @return The reopened.
+   */
+  int getReopened();
+
+  /**
+   * <pre>
    * The concurrency key, if the run has one.
    * </pre>
    *

@@ -84,6 +84,8 @@ private static final long serialVersionUID = 0L;
     LATE_RESULT(39),
     BRANCHES_STARTED(42),
     JOINED(43),
+    REOPENED(40),
+    MIGRATED(41),
     BODY_NOT_SET(0);
     private final int value;
     private BodyCase(int value) {
@@ -122,6 +124,8 @@ private static final long serialVersionUID = 0L;
         case 39: return LATE_RESULT;
         case 42: return BRANCHES_STARTED;
         case 43: return JOINED;
+        case 40: return REOPENED;
+        case 41: return MIGRATED;
         case 0: return BODY_NOT_SET;
         default: return null;
       }
@@ -1519,6 +1523,92 @@ private static final long serialVersionUID = 0L;
     return dev.perdure.v1.Joined.getDefaultInstance();
   }
 
+  public static final int REOPENED_FIELD_NUMBER = 40;
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   * @return Whether the reopened field is set.
+   */
+  @java.lang.Override
+  public boolean hasReopened() {
+    return bodyCase_ == 40;
+  }
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   * @return The reopened.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.Reopened getReopened() {
+    if (bodyCase_ == 40) {
+       return (dev.perdure.v1.Reopened) body_;
+    }
+    return dev.perdure.v1.Reopened.getDefaultInstance();
+  }
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.ReopenedOrBuilder getReopenedOrBuilder() {
+    if (bodyCase_ == 40) {
+       return (dev.perdure.v1.Reopened) body_;
+    }
+    return dev.perdure.v1.Reopened.getDefaultInstance();
+  }
+
+  public static final int MIGRATED_FIELD_NUMBER = 41;
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   * @return Whether the migrated field is set.
+   */
+  @java.lang.Override
+  public boolean hasMigrated() {
+    return bodyCase_ == 41;
+  }
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   * @return The migrated.
+   */
+  @java.lang.Override
+  public dev.perdure.v1.Migrated getMigrated() {
+    if (bodyCase_ == 41) {
+       return (dev.perdure.v1.Migrated) body_;
+    }
+    return dev.perdure.v1.Migrated.getDefaultInstance();
+  }
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   */
+  @java.lang.Override
+  public dev.perdure.v1.MigratedOrBuilder getMigratedOrBuilder() {
+    if (bodyCase_ == 41) {
+       return (dev.perdure.v1.Migrated) body_;
+    }
+    return dev.perdure.v1.Migrated.getDefaultInstance();
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -1631,6 +1721,12 @@ private static final long serialVersionUID = 0L;
     }
     if (bodyCase_ == 39) {
       output.writeMessage(39, (dev.perdure.v1.LateResult) body_);
+    }
+    if (bodyCase_ == 40) {
+      output.writeMessage(40, (dev.perdure.v1.Reopened) body_);
+    }
+    if (bodyCase_ == 41) {
+      output.writeMessage(41, (dev.perdure.v1.Migrated) body_);
     }
     if (bodyCase_ == 42) {
       output.writeMessage(42, (dev.perdure.v1.BranchesStarted) body_);
@@ -1772,6 +1868,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(39, (dev.perdure.v1.LateResult) body_);
     }
+    if (bodyCase_ == 40) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(40, (dev.perdure.v1.Reopened) body_);
+    }
+    if (bodyCase_ == 41) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(41, (dev.perdure.v1.Migrated) body_);
+    }
     if (bodyCase_ == 42) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(42, (dev.perdure.v1.BranchesStarted) body_);
@@ -1910,6 +2014,14 @@ private static final long serialVersionUID = 0L;
         if (!getJoined()
             .equals(other.getJoined())) return false;
         break;
+      case 40:
+        if (!getReopened()
+            .equals(other.getReopened())) return false;
+        break;
+      case 41:
+        if (!getMigrated()
+            .equals(other.getMigrated())) return false;
+        break;
       case 0:
       default:
     }
@@ -2041,6 +2153,14 @@ private static final long serialVersionUID = 0L;
       case 43:
         hash = (37 * hash) + JOINED_FIELD_NUMBER;
         hash = (53 * hash) + getJoined().hashCode();
+        break;
+      case 40:
+        hash = (37 * hash) + REOPENED_FIELD_NUMBER;
+        hash = (53 * hash) + getReopened().hashCode();
+        break;
+      case 41:
+        hash = (37 * hash) + MIGRATED_FIELD_NUMBER;
+        hash = (53 * hash) + getMigrated().hashCode();
         break;
       case 0:
       default:
@@ -2268,6 +2388,12 @@ private static final long serialVersionUID = 0L;
       if (joinedBuilder_ != null) {
         joinedBuilder_.clear();
       }
+      if (reopenedBuilder_ != null) {
+        reopenedBuilder_.clear();
+      }
+      if (migratedBuilder_ != null) {
+        migratedBuilder_.clear();
+      }
       bodyCase_ = 0;
       body_ = null;
       return this;
@@ -2445,6 +2571,14 @@ private static final long serialVersionUID = 0L;
           joinedBuilder_ != null) {
         result.body_ = joinedBuilder_.build();
       }
+      if (bodyCase_ == 40 &&
+          reopenedBuilder_ != null) {
+        result.body_ = reopenedBuilder_.build();
+      }
+      if (bodyCase_ == 41 &&
+          migratedBuilder_ != null) {
+        result.body_ = migratedBuilder_.build();
+      }
     }
 
     @java.lang.Override
@@ -2598,6 +2732,14 @@ private static final long serialVersionUID = 0L;
         }
         case JOINED: {
           mergeJoined(other.getJoined());
+          break;
+        }
+        case REOPENED: {
+          mergeReopened(other.getReopened());
+          break;
+        }
+        case MIGRATED: {
+          mergeMigrated(other.getMigrated());
           break;
         }
         case BODY_NOT_SET: {
@@ -2835,6 +2977,20 @@ private static final long serialVersionUID = 0L;
               bodyCase_ = 39;
               break;
             } // case 314
+            case 322: {
+              input.readMessage(
+                  internalGetReopenedFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bodyCase_ = 40;
+              break;
+            } // case 322
+            case 330: {
+              input.readMessage(
+                  internalGetMigratedFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bodyCase_ = 41;
+              break;
+            } // case 330
             case 338: {
               input.readMessage(
                   internalGetBranchesStartedFieldBuilder().getBuilder(),
@@ -7737,6 +7893,362 @@ private static final long serialVersionUID = 0L;
       bodyCase_ = 43;
       onChanged();
       return joinedBuilder_;
+    }
+
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Reopened, dev.perdure.v1.Reopened.Builder, dev.perdure.v1.ReopenedOrBuilder> reopenedBuilder_;
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     * @return Whether the reopened field is set.
+     */
+    @java.lang.Override
+    public boolean hasReopened() {
+      return bodyCase_ == 40;
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     * @return The reopened.
+     */
+    @java.lang.Override
+    public dev.perdure.v1.Reopened getReopened() {
+      if (reopenedBuilder_ == null) {
+        if (bodyCase_ == 40) {
+          return (dev.perdure.v1.Reopened) body_;
+        }
+        return dev.perdure.v1.Reopened.getDefaultInstance();
+      } else {
+        if (bodyCase_ == 40) {
+          return reopenedBuilder_.getMessage();
+        }
+        return dev.perdure.v1.Reopened.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    public Builder setReopened(dev.perdure.v1.Reopened value) {
+      if (reopenedBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        body_ = value;
+        onChanged();
+      } else {
+        reopenedBuilder_.setMessage(value);
+      }
+      bodyCase_ = 40;
+      return this;
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    public Builder setReopened(
+        dev.perdure.v1.Reopened.Builder builderForValue) {
+      if (reopenedBuilder_ == null) {
+        body_ = builderForValue.build();
+        onChanged();
+      } else {
+        reopenedBuilder_.setMessage(builderForValue.build());
+      }
+      bodyCase_ = 40;
+      return this;
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    public Builder mergeReopened(dev.perdure.v1.Reopened value) {
+      if (reopenedBuilder_ == null) {
+        if (bodyCase_ == 40 &&
+            body_ != dev.perdure.v1.Reopened.getDefaultInstance()) {
+          body_ = dev.perdure.v1.Reopened.newBuilder((dev.perdure.v1.Reopened) body_)
+              .mergeFrom(value).buildPartial();
+        } else {
+          body_ = value;
+        }
+        onChanged();
+      } else {
+        if (bodyCase_ == 40) {
+          reopenedBuilder_.mergeFrom(value);
+        } else {
+          reopenedBuilder_.setMessage(value);
+        }
+      }
+      bodyCase_ = 40;
+      return this;
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    public Builder clearReopened() {
+      if (reopenedBuilder_ == null) {
+        if (bodyCase_ == 40) {
+          bodyCase_ = 0;
+          body_ = null;
+          onChanged();
+        }
+      } else {
+        if (bodyCase_ == 40) {
+          bodyCase_ = 0;
+          body_ = null;
+        }
+        reopenedBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    public dev.perdure.v1.Reopened.Builder getReopenedBuilder() {
+      return internalGetReopenedFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    @java.lang.Override
+    public dev.perdure.v1.ReopenedOrBuilder getReopenedOrBuilder() {
+      if ((bodyCase_ == 40) && (reopenedBuilder_ != null)) {
+        return reopenedBuilder_.getMessageOrBuilder();
+      } else {
+        if (bodyCase_ == 40) {
+          return (dev.perdure.v1.Reopened) body_;
+        }
+        return dev.perdure.v1.Reopened.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * REOPENED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Reopened, dev.perdure.v1.Reopened.Builder, dev.perdure.v1.ReopenedOrBuilder> 
+        internalGetReopenedFieldBuilder() {
+      if (reopenedBuilder_ == null) {
+        if (!(bodyCase_ == 40)) {
+          body_ = dev.perdure.v1.Reopened.getDefaultInstance();
+        }
+        reopenedBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.Reopened, dev.perdure.v1.Reopened.Builder, dev.perdure.v1.ReopenedOrBuilder>(
+                (dev.perdure.v1.Reopened) body_,
+                getParentForChildren(),
+                isClean());
+        body_ = null;
+      }
+      bodyCase_ = 40;
+      onChanged();
+      return reopenedBuilder_;
+    }
+
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Migrated, dev.perdure.v1.Migrated.Builder, dev.perdure.v1.MigratedOrBuilder> migratedBuilder_;
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     * @return Whether the migrated field is set.
+     */
+    @java.lang.Override
+    public boolean hasMigrated() {
+      return bodyCase_ == 41;
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     * @return The migrated.
+     */
+    @java.lang.Override
+    public dev.perdure.v1.Migrated getMigrated() {
+      if (migratedBuilder_ == null) {
+        if (bodyCase_ == 41) {
+          return (dev.perdure.v1.Migrated) body_;
+        }
+        return dev.perdure.v1.Migrated.getDefaultInstance();
+      } else {
+        if (bodyCase_ == 41) {
+          return migratedBuilder_.getMessage();
+        }
+        return dev.perdure.v1.Migrated.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    public Builder setMigrated(dev.perdure.v1.Migrated value) {
+      if (migratedBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        body_ = value;
+        onChanged();
+      } else {
+        migratedBuilder_.setMessage(value);
+      }
+      bodyCase_ = 41;
+      return this;
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    public Builder setMigrated(
+        dev.perdure.v1.Migrated.Builder builderForValue) {
+      if (migratedBuilder_ == null) {
+        body_ = builderForValue.build();
+        onChanged();
+      } else {
+        migratedBuilder_.setMessage(builderForValue.build());
+      }
+      bodyCase_ = 41;
+      return this;
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    public Builder mergeMigrated(dev.perdure.v1.Migrated value) {
+      if (migratedBuilder_ == null) {
+        if (bodyCase_ == 41 &&
+            body_ != dev.perdure.v1.Migrated.getDefaultInstance()) {
+          body_ = dev.perdure.v1.Migrated.newBuilder((dev.perdure.v1.Migrated) body_)
+              .mergeFrom(value).buildPartial();
+        } else {
+          body_ = value;
+        }
+        onChanged();
+      } else {
+        if (bodyCase_ == 41) {
+          migratedBuilder_.mergeFrom(value);
+        } else {
+          migratedBuilder_.setMessage(value);
+        }
+      }
+      bodyCase_ = 41;
+      return this;
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    public Builder clearMigrated() {
+      if (migratedBuilder_ == null) {
+        if (bodyCase_ == 41) {
+          bodyCase_ = 0;
+          body_ = null;
+          onChanged();
+        }
+      } else {
+        if (bodyCase_ == 41) {
+          bodyCase_ = 0;
+          body_ = null;
+        }
+        migratedBuilder_.clear();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    public dev.perdure.v1.Migrated.Builder getMigratedBuilder() {
+      return internalGetMigratedFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    @java.lang.Override
+    public dev.perdure.v1.MigratedOrBuilder getMigratedOrBuilder() {
+      if ((bodyCase_ == 41) && (migratedBuilder_ != null)) {
+        return migratedBuilder_.getMessageOrBuilder();
+      } else {
+        if (bodyCase_ == 41) {
+          return (dev.perdure.v1.Migrated) body_;
+        }
+        return dev.perdure.v1.Migrated.getDefaultInstance();
+      }
+    }
+    /**
+     * <pre>
+     * MIGRATED.
+     * </pre>
+     *
+     * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        dev.perdure.v1.Migrated, dev.perdure.v1.Migrated.Builder, dev.perdure.v1.MigratedOrBuilder> 
+        internalGetMigratedFieldBuilder() {
+      if (migratedBuilder_ == null) {
+        if (!(bodyCase_ == 41)) {
+          body_ = dev.perdure.v1.Migrated.getDefaultInstance();
+        }
+        migratedBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            dev.perdure.v1.Migrated, dev.perdure.v1.Migrated.Builder, dev.perdure.v1.MigratedOrBuilder>(
+                (dev.perdure.v1.Migrated) body_,
+                getParentForChildren(),
+                isClean());
+        body_ = null;
+      }
+      bodyCase_ = 41;
+      onChanged();
+      return migratedBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.StepRecord)

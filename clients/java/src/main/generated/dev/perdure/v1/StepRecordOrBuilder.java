@@ -822,5 +822,59 @@ public interface StepRecordOrBuilder extends
    */
   dev.perdure.v1.JoinedOrBuilder getJoinedOrBuilder();
 
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   * @return Whether the reopened field is set.
+   */
+  boolean hasReopened();
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   * @return The reopened.
+   */
+  dev.perdure.v1.Reopened getReopened();
+  /**
+   * <pre>
+   * REOPENED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Reopened reopened = 40 [json_name = "reopened"];</code>
+   */
+  dev.perdure.v1.ReopenedOrBuilder getReopenedOrBuilder();
+
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   * @return Whether the migrated field is set.
+   */
+  boolean hasMigrated();
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   * @return The migrated.
+   */
+  dev.perdure.v1.Migrated getMigrated();
+  /**
+   * <pre>
+   * MIGRATED.
+   * </pre>
+   *
+   * <code>.perdure.v1.Migrated migrated = 41 [json_name = "migrated"];</code>
+   */
+  dev.perdure.v1.MigratedOrBuilder getMigratedOrBuilder();
+
   dev.perdure.v1.StepRecord.BodyCase getBodyCase();
 }

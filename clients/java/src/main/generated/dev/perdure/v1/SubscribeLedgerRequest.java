@@ -483,7 +483,8 @@ private static final long serialVersionUID = 0L;
   private boolean stopWhenTerminal_ = false;
   /**
    * <pre>
-   * Run scope: goodbye after the run's terminal record.
+   * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+   * reads it does not count.
    * </pre>
    *
    * <code>bool stop_when_terminal = 13 [json_name = "stopWhenTerminal"];</code>
@@ -2233,7 +2234,8 @@ private static final long serialVersionUID = 0L;
     private boolean stopWhenTerminal_ ;
     /**
      * <pre>
-     * Run scope: goodbye after the run's terminal record.
+     * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+     * reads it does not count.
      * </pre>
      *
      * <code>bool stop_when_terminal = 13 [json_name = "stopWhenTerminal"];</code>
@@ -2245,7 +2247,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Run scope: goodbye after the run's terminal record.
+     * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+     * reads it does not count.
      * </pre>
      *
      * <code>bool stop_when_terminal = 13 [json_name = "stopWhenTerminal"];</code>
@@ -2261,7 +2264,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Run scope: goodbye after the run's terminal record.
+     * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+     * reads it does not count.
      * </pre>
      *
      * <code>bool stop_when_terminal = 13 [json_name = "stopWhenTerminal"];</code>

@@ -248,7 +248,8 @@ public interface SubscribeLedgerRequestOrBuilder extends
 
   /**
    * <pre>
-   * Run scope: goodbye after the run's terminal record.
+   * Run scope: goodbye after the run's terminal record. One that RetryRun has followed when the stream
+   * reads it does not count.
    * </pre>
    *
    * <code>bool stop_when_terminal = 13 [json_name = "stopWhenTerminal"];</code>
