@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from perdure_server.kernel import inputs as i
 from perdure_server.kernel import model as m
-from perdure_server.kernel.decision import Decision, EventAppend, MailKind, Reason, Rejection
+from perdure_server.kernel.decision import Decision, EventAppend, MailKind, Rejection
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Resolution
 from perdure_server.kernel.values import Leaf
@@ -32,6 +32,7 @@ from tests.kernel.machine_draws import (
     TIMEOUTS,
     S,
 )
+from tests.kernel.machine_lifecycle import migrated, retried
 from tests.kernel.world import Token, World
 
 UNTYPED_RULE: Any = rule
@@ -315,50 +316,15 @@ class Interleavings(RuleBasedStateMachine):
         runs = list(self.world.runs.values())
         failed = [run for run in runs if run.status is m.RunStatus.FAILED] if index % 8 else []
         run = (failed or runs)[index % len(failed or runs)]
-        live = sum(not other.ended for other in runs)
-        if live >= 4:
-            return
         ops = (m.VarsOp("/repaired", "set", Leaf.of(index)),) if repair else ()
-        event = i.Retry(ops, from_node, self.world.now + 60 * S if run.deadline_at else 0, pause)
-        taken = self.world.submit(run.run_id, event)
-        if isinstance(taken, Rejection):
-            expected = {Reason.RUN_NOT_FAILED} if run.failed_step is None else {Reason.EFFECT_IN_DOUBT}
-            assert taken.reason in expected
-            return
-        again, failed_step = self.world.runs[run.run_id], run.failed_step
-        assert failed_step is not None
-        assert again.step is not None
-        assert (again.step.node_id, again.step.visit) == (failed_step.node_id, failed_step.visit)
-        assert (again.visits, again.reopened, again.paused) == (run.visits, run.reopened + 1, pause)
-        assert again.step.failures == 0
-        if not from_node:
-            assert again.step.effect == failed_step.effect, "the same effect, with the same key"
-            assert again.step.attempt == failed_step.attempt
+        if sum(not other.ended for other in runs) < 4:
+            later = self.world.now + 60 * S if run.deadline_at else 0
+            retried(self.world, run, i.Retry(ops, from_node, later, pause))
 
-    @act(mapped=st.booleans(), back=st.booleans())
-    def migrate(self, index: int, mapped: bool, back: bool) -> None:
-        """Somebody moves a run to the other version, or back."""
-        run = self.pick(index)
-        here = self.world.spec_of(run)
-        there = next(spec[run.workflow_id] for spec in (OTHERS, SPECS) if spec[run.workflow_id] is not here)
-        target = there if back or here.version == SPECS[run.workflow_id].version else here
-        names = ({"b": "bb"} if "b" in here.nodes else {"bb": "b"}) if mapped and target is there else {}
-        taken = self.world.submit(run.run_id, i.Migrate(target, names))
-        moved = self.world.runs[run.run_id]
-        if isinstance(taken, Rejection):
-            assert taken.reason is (Reason.RUN_ENDED if run.ended else Reason.MIGRATION_REFUSED)
-            assert run.ended or not mapped, "with every node mapped, nothing stands in the way"
-            return
-        assert moved.workflow_version == target.version
-        assert moved.current_node in target.nodes
-        assert moved.step is not None
-        assert run.step is not None
-        assert moved.step.step_id == run.step.step_id
-        assert (moved.waiting is None) == (run.waiting is None)
-        if run.step.effect is not None:
-            assert moved.step.effect is not None
-            assert moved.step.effect.idempotency_key == run.step.effect.idempotency_key
-            assert moved.activity is run.activity
+    @act(mapped=st.booleans())
+    def migrate(self, index: int, mapped: bool) -> None:
+        """Somebody moves a run to the other version of its workflow."""
+        migrated(self.world, self.pick(index), mapped=mapped)
 
     @rule(seconds=st.integers(-30, 60))
     def clock(self, seconds: int) -> None:
