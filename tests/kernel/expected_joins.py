@@ -6,6 +6,7 @@ from typing import Final
 
 # Two of three branches must complete; the first of them is under way, and there is room for one more.
 WAITING_JOIN: Final = """
+Migrate: migrated > WAITING WAITING | =
 StartRun: RUN_EXISTS | =
 turns: NOT_DUE | =                                                 # its turn starts branches
 BranchesDue: branches_started > WAITING WAITING | NOT_DUE          # while paused no branch starts
@@ -33,6 +34,7 @@ budgets: RUN_NOT_MANUAL | =
 
 # As above, with two branches under way and the third one's output there: no room is left.
 WAITING_JOIN_FULL: Final = """
+Migrate: migrated > WAITING WAITING | =
 StartRun: RUN_EXISTS | =
 turns: NOT_DUE | =
 branches: NOT_DUE | =

@@ -53,7 +53,16 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "budgets": ("TickBudget", "TickBudget/0"),
     "retries": ("Retry", "Retry/deadline", "Retry/from_node"),
     "moves": ("Migrate", "Migrate/unmapped", "Migrate/same"),
+    "unmapped": ("Migrate/unmapped",),
 }
+
+_EVERY_LIVE: Final = """
+branches: NOT_DUE | =
+retries: RUN_NOT_FAILED | =
+unmapped: MIGRATION_REFUSED | =                                    # where the run stands has another name there
+Migrate/same: nothing | =                                          # the version that it has
+"""
+"""Goes before the block of every row of a run that has not ended."""
 
 NONE: Final = """
 StartRun: run_started > RUNNING QUEUED
@@ -78,7 +87,6 @@ moves: RUN_NOT_FOUND
 
 QUEUED_NODE: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE                # while paused no attempt starts
@@ -97,15 +105,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =                             # same step, same visit
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 QUEUED_LAPSED: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE
@@ -124,17 +128,13 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 QUEUED_EFFECT: Final = QUEUED_NODE
 
 QUEUED_TURN: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 TurnTaken: step_completed > RUNNING QUEUED | NOT_DUE               # while paused no effect starts
 TurnTaken/other: NOT_DUE | =
 leases: NOT_DUE | =                                                # a turn is the server's own: no worker gets it
@@ -152,15 +152,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 QUEUED_SERVER_NODE: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =                                                 # the turn of a node is its plan
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -179,15 +175,12 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =
 Migrate/unmapped: migrated > RUNNING QUEUED | =
-Migrate/same: nothing | =
 """
 
 LEASED_NODE: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: requeued > RUNNING QUEUED | =                         # while paused: a held task
@@ -213,15 +206,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =                             # a plan would be of the other version
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 LEASED_EFFECT: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: requeued > RUNNING QUEUED | =                         # irreversible, not begun: handed out again
@@ -247,15 +236,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING LEASED | =                             # no version in an effect: it goes on
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 LEASED_BEGUN: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 LeaseLapsed: parked > RUNNING PARKED | =                           # begun without a report: in doubt
@@ -281,15 +266,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING LEASED | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 BACKOFF_RETRY: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =                                         # attempt 1 has been reported
@@ -307,15 +288,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING BACKOFF | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 BACKOFF_START: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -332,16 +309,12 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING BACKOFF | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 # In line for a slot of its concurrency key: no timer but the deadline.
 BACKOFF_SLOT: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -357,16 +330,12 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: requeued > RUNNING QUEUED | NOT_DUE                 # while paused, others pass it
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING BACKOFF | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 # The deadline of this wait has no node: "fails the step DEADLINE".
 WAITING_EVENT: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -386,15 +355,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > WAITING WAITING | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 WAITING_USER: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -414,15 +379,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > WAITING WAITING | =                            # the wait keeps its id
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 WAITING_UNTIL: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -442,15 +403,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > WAITING WAITING | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 WAITING_CHILD: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -473,15 +430,11 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > WAITING WAITING | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 PARKED_POISON: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =                                         # its lease is lost; a person decides
@@ -501,17 +454,13 @@ ResolveStep/other: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING PARKED | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 PARKED_IN_DOUBT: Final = PARKED_POISON
 
 IDLE: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 reports: STALE_ATTEMPT | =
@@ -528,15 +477,11 @@ TickBudget: budget_added > RUNNING QUEUED | =                      # while pause
 TickBudget/0: nothing | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING IDLE | =
-Migrate/unmapped: MIGRATION_REFUSED | =
-Migrate/same: nothing | =
 """
 
 CANCELLING: Final = """
 StartRun: RUN_EXISTS | =
-branches: NOT_DUE | =
 turns: NOT_DUE | =
 leases: NOT_DUE | =
 StepLeased: step_started > RUNNING LEASED | NOT_DUE                # the on_cancel_node is a node like any other
@@ -558,10 +503,8 @@ resolves: STEP_NOT_PARKED | =
 budgets: RUN_NOT_MANUAL | =
 EventOffered: nothing | =
 SlotGranted: NOT_DUE | =
-retries: RUN_NOT_FAILED | =
 Migrate: migrated > RUNNING QUEUED | =
 Migrate/unmapped: migrated > RUNNING QUEUED | =
-Migrate/same: nothing | =
 """
 
 ENDED_COMPLETED: Final = """
@@ -641,8 +584,8 @@ Retry/from_node: EFFECT_IN_DOUBT
 )
 
 ROWS: Final[Mapping[str, str]] = {
-    name: text
+    name: text if name == "NONE" or name.startswith("ENDED") else _EVERY_LIVE.rstrip() + text
     for name, text in [*globals().items(), *vars(expected_joins).items()]
-    if name.isupper() and isinstance(text, str) and name not in {"GROUPS", "ROWS", "_REOPENED"}
+    if name.isupper() and isinstance(text, str) and name[0] != "_" and name not in {"GROUPS", "ROWS"}
 }
 """Name of a row to its block."""
