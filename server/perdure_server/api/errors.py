@@ -18,9 +18,8 @@ from perdure_server.api.problems import EdgeError, FieldViolation
 from perdure_server.engine.errors import EngineError
 from perdure_server.kernel.decision import Rejection
 from perdure_server.kernel.limits import SECOND_US
-from perdure_server.storage.port import StoreDamagedError, StoreError
 from perdure_server.kernel.migration import MigrationRefusedError
-from perdure_server.storage.port import StoreError
+from perdure_server.storage.port import StoreDamagedError, StoreError
 
 DOMAIN: Final = "perdure"
 MAX_STATUS_BYTES: Final = 4_096

@@ -266,7 +266,7 @@ var File_perdure_v1_errors_proto protoreflect.FileDescriptor
 const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"\x17perdure/v1/errors.proto\x12\n" +
-	"perdure.v1*\xce\v\n" +
+	"perdure.v1*\xd7\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1d\n" +
@@ -310,7 +310,11 @@ const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10&\x12\x1e\n" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10'\x12\x1e\n" +
 	"\x1aERROR_REASON_STALE_ATTEMPT\x10(\x12\x1b\n" +
-	"\x17ERROR_REASON_BAD_REPORT\x10)\x12\"\n" +
+	"\x17ERROR_REASON_BAD_REPORT\x10)\x12\x1f\n" +
+	"\x1bERROR_REASON_RUN_NOT_FAILED\x10/\x12 \n" +
+	"\x1cERROR_REASON_DEADLINE_PASSED\x100\x12 \n" +
+	"\x1cERROR_REASON_EFFECT_IN_DOUBT\x101\x12\"\n" +
+	"\x1eERROR_REASON_MIGRATION_REFUSED\x102\x12\"\n" +
 	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104\x12\x1e\n" +
 	"\x1aERROR_REASON_STORE_DAMAGED\x10ABV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"

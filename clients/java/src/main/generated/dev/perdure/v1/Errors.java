@@ -35,7 +35,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       descriptor;
   static {
     java.lang.String[] descriptorData = {
-      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\316\013" +
+      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\327\014" +
       "\n\013ErrorReason\022\034\n\030ERROR_REASON_UNSPECIFIE" +
       "D\020\000\022\036\n\032ERROR_REASON_INVALID_FIELD\020\001\022\035\n\031E" +
       "RROR_REASON_INVALID_JSON\020\002\022\"\n\036ERROR_REAS" +
@@ -71,11 +71,14 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "_SUPERSEDED\020%\022\036\n\032ERROR_REASON_UNIMPLEMEN" +
       "TED\020&\022\036\n\032ERROR_REASON_LIMIT_REACHED\020\'\022\036\n" +
       "\032ERROR_REASON_STALE_ATTEMPT\020(\022\033\n\027ERROR_R" +
-      "EASON_BAD_REPORT\020)\022\"\n\036ERROR_REASON_CONCU" +
-      "RRENCY_LIMIT\0204\022\036\n\032ERROR_REASON_STORE_DAM" +
-      "AGED\020ABV\n\016dev.perdure.v1P\001ZBgithub.com/p" +
-      "erdure-dev/perdure/clients/go/gen/perdur" +
-      "e/v1;perdurev1b\006proto3"
+      "EASON_BAD_REPORT\020)\022\037\n\033ERROR_REASON_RUN_N" +
+      "OT_FAILED\020/\022 \n\034ERROR_REASON_DEADLINE_PAS" +
+      "SED\0200\022 \n\034ERROR_REASON_EFFECT_IN_DOUBT\0201\022" +
+      "\"\n\036ERROR_REASON_MIGRATION_REFUSED\0202\022\"\n\036E" +
+      "RROR_REASON_CONCURRENCY_LIMIT\0204\022\036\n\032ERROR" +
+      "_REASON_STORE_DAMAGED\020ABV\n\016dev.perdure.v" +
+      "1P\001ZBgithub.com/perdure-dev/perdure/clie" +
+      "nts/go/gen/perdure/v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
