@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from itertools import count
 from typing import Any, Self
 
 
@@ -27,15 +26,9 @@ class ContractEnum(StrEnum):
         return next(number for number, member in _members(type(self)).items() if member is self)
 
 
-_FREE: Mapping[str, range] = {"RecordKind": range(20, 22)}
-"""Numbers that the contract leaves free inside an enumeration."""
-
-
 @cache
 def _members(kind: type[ContractEnum]) -> Mapping[int, Any]:
-    free = _FREE.get(kind.__name__, ())
-    numbers = (number for number in count() if number not in free)
-    return dict(zip(numbers, kind, strict=False))
+    return dict(enumerate(kind))
 
 
 class RunStatus(ContractEnum):
@@ -146,10 +139,10 @@ class RecordKind(ContractEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LATE_RESULT = "late_result"
-    BRANCHES_STARTED = "branches_started"
-    JOINED = "joined"
     REOPENED = "reopened"
     MIGRATED = "migrated"
+    BRANCHES_STARTED = "branches_started"
+    JOINED = "joined"
 
     @property
     def is_terminal(self) -> bool:
