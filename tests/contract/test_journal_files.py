@@ -390,7 +390,7 @@ def test_no_room_for_a_new_file_is_no_failure_of_a_commit(
 
 @pytest.mark.promise("P10")
 def test_a_state_beyond_its_memory_refuses_commits_and_says_what_to_do(tmp_path: Path) -> None:
-    store = opened(tmp_path, Bounds(memory_bytes=20_000))
+    store = opened(tmp_path, Bounds(memory_bytes=12_000))
     committed(store, start("r0"), start("r1"))
     many = [start(f"more{number}") for number in range(20)]
     with pytest.raises(StoreError, match=r"more than 0 MiB of memory.*sqlite:///FILE"):
@@ -398,6 +398,6 @@ def test_a_state_beyond_its_memory_refuses_commits_and_says_what_to_do(tmp_path:
     held = everything(store)
     assert store.stats().runs == 2
     store.close()
-    again = opened(tmp_path, Bounds(memory_bytes=20_000))
+    again = opened(tmp_path, Bounds(memory_bytes=12_000))
     assert everything(again) == held
     again.close()

@@ -20,10 +20,10 @@ from perdure_server.storage.port import (
 )
 from perdure_server.storage.rules import Genesis
 
-RUN_BYTES: Final = 2_600
+RUN_BYTES: Final = 1_500
 RECORD_BYTES: Final = 640
 EVENT_BYTES: Final = 900
-REQUEST_BYTES: Final = 700
+REQUEST_BYTES: Final = 560
 """What a run, a record, an event and a kept reply take in memory beside their bytes: measured, rounded up."""
 
 
