@@ -177,6 +177,15 @@ def wait_of(run: RunState) -> Wait:
     return run.waiting
 
 
+async def work(worker: StreamWorker) -> None:
+    """Finishes what the worker has been given by now, and asks for as much again."""
+    message = await worker.hear_now()
+    tasks = [*worker.tasks, *(message.tasks if message else ())]
+    worker.tasks = []
+    for task in tasks:
+        await worker.finish_and_grant(task)
+
+
 def ignored(*_args: object) -> None:
     """In place of something that shall not happen."""
 

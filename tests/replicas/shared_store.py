@@ -68,6 +68,7 @@ class ReplicaStore:
         self.gate.set()
         self.after_load: Callable[[RunSnapshot | None], None] = lambda _snapshot: None
         self.calls: list[str] = []
+        self._calls_left: int | None = None
         self._hinted = threading.Event()
         self._closed = False
 
@@ -80,8 +81,17 @@ class ReplicaStore:
 
         return call
 
+    def fail_after(self, calls: int) -> None:
+        """So many more calls are answered; hints and lease clock are none."""
+        self._calls_left = calls
+
     def _check(self, name: str) -> None:
         self.calls.append(name)
+        if self._calls_left is not None and name != "wait_for_change":
+            if self._calls_left == 0:
+                self.failing, self._calls_left = "the database restarts", None
+            else:
+                self._calls_left -= 1
         if self._closed:
             raise StoreError("the store is closed")
         if self.failing:
