@@ -38,6 +38,13 @@ async def read_all(replicas: Replicas, stream: Stream, until: int) -> list[int]:
     return stream.positions
 
 
+async def caught_up(replicas: Replicas, stream: Stream) -> None:
+    """Reads a stream until it is live."""
+    reading = asyncio.ensure_future(stream.read_until("caught_up"))
+    await replicas.until(reading.done)
+    await reading
+
+
 async def subscribe(replica: Replica, start: Start | None = None, selection: Selection = ALL) -> Stream:
     """An observer at a replica."""
     return Stream(await replica.runtime.ledger.subscribe(subscribe_to(selection, start), "observer"))
@@ -57,6 +64,8 @@ async def test_observers_of_all_replicas_see_one_order_with_every_record_once() 
         await replicas.register(chain(steps=3))
         streams = [await subscribe(replica) for replica in replicas.all]
         late = [await subscribe(replica, Now()) for replica in replicas.all]
+        for stream in (*streams, *late):
+            await caught_up(replicas, stream)
         workers = [await replica.connect(profile(f"w{n}"), credit=4) for n, replica in enumerate((a, b))]
         for number in range(30):
             await rng.choice(replicas.all).start("chain", f"r{number}")
@@ -139,6 +148,7 @@ async def test_a_run_is_read_and_followed_as_soon_as_it_is_acknowledged() -> Non
     async with open_replicas() as replicas:
         a, b = replicas.all
         await replicas.register(asking())
+        await a.start("ask", "r0")
         replicas.data.hold_horizon()
         seq = (await a.start("ask", "r1")).seq
         run = select(ScopeKind.RUN, "r1")
@@ -149,8 +159,7 @@ async def test_a_run_is_read_and_followed_as_soon_as_it_is_acknowledged() -> Non
         replicas.data.release_horizon()
         await replicas.until(from_cursor.done)
         for opened_stream in (stream, await from_cursor):
-            reading = asyncio.ensure_future(opened_stream.read_until("caught_up"))
-            await replicas.until(reading.done)
+            await caught_up(replicas, opened_stream)
             assert opened_stream.positions == []
             opened_stream.subscription.close()
         with pytest.raises(RunNotFoundError):

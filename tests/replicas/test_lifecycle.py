@@ -193,6 +193,8 @@ async def test_workflows_registered_at_one_replica_are_known_at_the_others() -> 
         await replicas.register(second, a)
         assert (await b.start("sleep", "r2")).workflow_version != run.workflow_version
         await replicas.register(parent(), a)
+        (child,) = (await a.start("parent", "r0")).children
+        assert (await a.run(child)).workflow_version != run.workflow_version
         await set_default_version(b.engine, NAMESPACE, "sleep", run.workflow_version)
         replicas.clock.advance(SECOND_US)
         (child,) = (await a.start("parent", "r3")).children
