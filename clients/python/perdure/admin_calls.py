@@ -25,6 +25,8 @@ class ServerInfo:
     uptime: float
     counters: Mapping[str, int]
     process_id: int
+    replica_id: str = ""
+    """Names the process among those that share its store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class AdminCalls(Calls):
             uptime=duration_seconds(reply.uptime),
             counters=dict(reply.counters),
             process_id=reply.process_id,
+            replica_id=reply.replica_id,
         )
 
     async def audit_runs(self, run_id: str = "", *, page_size: int = 0, page_token: str = "") -> Audit:

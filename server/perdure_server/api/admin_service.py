@@ -83,6 +83,7 @@ class AdminService(AdminServiceServicer):
             uptime=uptime,
             counters={**engine.counters, **self._counters()},
             process_id=os.getpid(),
+            replica_id=engine.replica_id,
         )
 
     async def AuditRuns(self, request: pb.AuditRunsRequest, context: Context) -> pb.AuditRunsResponse:
@@ -106,7 +107,7 @@ class AdminService(AdminServiceServicer):
         namespace = worker_namespace(request, self._limits)
         await self._engine.catalog.require_namespace(namespace)
         views = [work.worker_info(view) for view in self._workers(namespace)]
-        return pb.ListWorkersResponse(workers=views)
+        return pb.ListWorkersResponse(workers=views, replica_id=self._engine.replica_id)
 
     async def CreateNamespace(self, request: pb.CreateNamespaceRequest, context: Context) -> pb.CreateNamespaceResponse:
         """Creates a namespace."""

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from perdure.v1 import worker_service_pb2 as perdure_dot_v1_dot_worker__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eperdure/v1/admin_service.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fperdure/v1/worker_service.proto\"\x16\n\x14GetServerInfoRequest\"\xdc\x05\n\x15GetServerInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\"\n\x0c\x63\x61pabilities\x18\x02 \x03(\tR\x0c\x63\x61pabilities\x12\x1f\n\x0bstore_epoch\x18\x03 \x01(\tR\nstoreEpoch\x12\x1d\n\nstore_kind\x18\x04 \x01(\tR\tstoreKind\x12[\n\x0estore_features\x18\x05 \x03(\x0b\x32\x34.perdure.v1.GetServerInfoResponse.StoreFeaturesEntryR\rstoreFeatures\x12\x45\n\x06limits\x18\x06 \x03(\x0b\x32-.perdure.v1.GetServerInfoResponse.LimitsEntryR\x06limits\x12;\n\x0bserver_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nserverTime\x12\x31\n\x06uptime\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06uptime\x12K\n\x08\x63ounters\x18\t \x03(\x0b\x32/.perdure.v1.GetServerInfoResponse.CountersEntryR\x08\x63ounters\x12\x1d\n\nprocess_id\x18\n \x01(\x03R\tprocessId\x1a@\n\x12StoreFeaturesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a\x39\n\x0bLimitsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\x1a;\n\rCountersEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\"\x83\x01\n\x10\x41uditRunsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\xbd\x01\n\x11\x41uditRunsResponse\x12\x34\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x18.perdure.v1.AuditFindingR\x08\x66indings\x12!\n\x0cruns_checked\x18\x02 \x01(\x03R\x0brunsChecked\x12\'\n\x0frecords_checked\x18\x03 \x01(\x03R\x0erecordsChecked\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"c\n\x0c\x41uditFinding\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\x12\x10\n\x03seq\x18\x04 \x01(\x03R\x03seq\"2\n\x12ListWorkersRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\"G\n\x13ListWorkersResponse\x12\x30\n\x07workers\x18\x01 \x03(\x0b\x32\x16.perdure.v1.WorkerInfoR\x07workers\"\x81\x03\n\nWorkerInfo\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x1a\n\x08identity\x18\x02 \x01(\tR\x08identity\x12\x10\n\x03sdk\x18\x03 \x01(\tR\x03sdk\x12\x16\n\x06queues\x18\x04 \x03(\tR\x06queues\x12\x38\n\tworkflows\x18\x05 \x03(\x0b\x32\x1a.perdure.v1.ServedWorkflowR\tworkflows\x12!\n\x0c\x65\x66\x66\x65\x63t_types\x18\x06 \x03(\tR\x0b\x65\x66\x66\x65\x63tTypes\x12!\n\x0cstream_epoch\x18\x07 \x01(\x03R\x0bstreamEpoch\x12\x16\n\x06\x63redit\x18\x08 \x01(\x03R\x06\x63redit\x12\x1d\n\nheld_tasks\x18\t \x01(\x03R\theldTasks\x12=\n\x0c\x63onnected_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectedAt\x12\x1a\n\x08\x64raining\x18\x0b \x01(\x08R\x08\x64raining\"w\n\x16\x43reateNamespaceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\"7\n\x17\x43reateNamespaceResponse\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace2\xda\x02\n\x0c\x41\x64minService\x12T\n\rGetServerInfo\x12 .perdure.v1.GetServerInfoRequest\x1a!.perdure.v1.GetServerInfoResponse\x12H\n\tAuditRuns\x12\x1c.perdure.v1.AuditRunsRequest\x1a\x1d.perdure.v1.AuditRunsResponse\x12N\n\x0bListWorkers\x12\x1e.perdure.v1.ListWorkersRequest\x1a\x1f.perdure.v1.ListWorkersResponse\x12Z\n\x0f\x43reateNamespace\x12\".perdure.v1.CreateNamespaceRequest\x1a#.perdure.v1.CreateNamespaceResponseBV\n\x0e\x64\x65v.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eperdure/v1/admin_service.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fperdure/v1/worker_service.proto\"\x16\n\x14GetServerInfoRequest\"\xfb\x05\n\x15GetServerInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\"\n\x0c\x63\x61pabilities\x18\x02 \x03(\tR\x0c\x63\x61pabilities\x12\x1f\n\x0bstore_epoch\x18\x03 \x01(\tR\nstoreEpoch\x12\x1d\n\nstore_kind\x18\x04 \x01(\tR\tstoreKind\x12[\n\x0estore_features\x18\x05 \x03(\x0b\x32\x34.perdure.v1.GetServerInfoResponse.StoreFeaturesEntryR\rstoreFeatures\x12\x45\n\x06limits\x18\x06 \x03(\x0b\x32-.perdure.v1.GetServerInfoResponse.LimitsEntryR\x06limits\x12;\n\x0bserver_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nserverTime\x12\x31\n\x06uptime\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06uptime\x12K\n\x08\x63ounters\x18\t \x03(\x0b\x32/.perdure.v1.GetServerInfoResponse.CountersEntryR\x08\x63ounters\x12\x1d\n\nprocess_id\x18\n \x01(\x03R\tprocessId\x12\x1d\n\nreplica_id\x18\x0b \x01(\tR\treplicaId\x1a@\n\x12StoreFeaturesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a\x39\n\x0bLimitsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\x1a;\n\rCountersEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x03R\x05value:\x02\x38\x01\"\x83\x01\n\x10\x41uditRunsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\xbd\x01\n\x11\x41uditRunsResponse\x12\x34\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x18.perdure.v1.AuditFindingR\x08\x66indings\x12!\n\x0cruns_checked\x18\x02 \x01(\x03R\x0brunsChecked\x12\'\n\x0frecords_checked\x18\x03 \x01(\x03R\x0erecordsChecked\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"c\n\x0c\x41uditFinding\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\x12\x10\n\x03seq\x18\x04 \x01(\x03R\x03seq\"2\n\x12ListWorkersRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\"f\n\x13ListWorkersResponse\x12\x30\n\x07workers\x18\x01 \x03(\x0b\x32\x16.perdure.v1.WorkerInfoR\x07workers\x12\x1d\n\nreplica_id\x18\x02 \x01(\tR\treplicaId\"\x81\x03\n\nWorkerInfo\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x1a\n\x08identity\x18\x02 \x01(\tR\x08identity\x12\x10\n\x03sdk\x18\x03 \x01(\tR\x03sdk\x12\x16\n\x06queues\x18\x04 \x03(\tR\x06queues\x12\x38\n\tworkflows\x18\x05 \x03(\x0b\x32\x1a.perdure.v1.ServedWorkflowR\tworkflows\x12!\n\x0c\x65\x66\x66\x65\x63t_types\x18\x06 \x03(\tR\x0b\x65\x66\x66\x65\x63tTypes\x12!\n\x0cstream_epoch\x18\x07 \x01(\x03R\x0bstreamEpoch\x12\x16\n\x06\x63redit\x18\x08 \x01(\x03R\x06\x63redit\x12\x1d\n\nheld_tasks\x18\t \x01(\x03R\theldTasks\x12=\n\x0c\x63onnected_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectedAt\x12\x1a\n\x08\x64raining\x18\x0b \x01(\x08R\x08\x64raining\"w\n\x16\x43reateNamespaceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\"7\n\x17\x43reateNamespaceResponse\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace2\xda\x02\n\x0c\x41\x64minService\x12T\n\rGetServerInfo\x12 .perdure.v1.GetServerInfoRequest\x1a!.perdure.v1.GetServerInfoResponse\x12H\n\tAuditRuns\x12\x1c.perdure.v1.AuditRunsRequest\x1a\x1d.perdure.v1.AuditRunsResponse\x12N\n\x0bListWorkers\x12\x1e.perdure.v1.ListWorkersRequest\x1a\x1f.perdure.v1.ListWorkersResponse\x12Z\n\x0f\x43reateNamespace\x12\".perdure.v1.CreateNamespaceRequest\x1a#.perdure.v1.CreateNamespaceResponseBV\n\x0e\x64\x65v.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,29 +44,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFOREQUEST']._serialized_start=144
   _globals['_GETSERVERINFOREQUEST']._serialized_end=166
   _globals['_GETSERVERINFORESPONSE']._serialized_start=169
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=901
-  _globals['_GETSERVERINFORESPONSE_STOREFEATURESENTRY']._serialized_start=717
-  _globals['_GETSERVERINFORESPONSE_STOREFEATURESENTRY']._serialized_end=781
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=783
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=840
-  _globals['_GETSERVERINFORESPONSE_COUNTERSENTRY']._serialized_start=842
-  _globals['_GETSERVERINFORESPONSE_COUNTERSENTRY']._serialized_end=901
-  _globals['_AUDITRUNSREQUEST']._serialized_start=904
-  _globals['_AUDITRUNSREQUEST']._serialized_end=1035
-  _globals['_AUDITRUNSRESPONSE']._serialized_start=1038
-  _globals['_AUDITRUNSRESPONSE']._serialized_end=1227
-  _globals['_AUDITFINDING']._serialized_start=1229
-  _globals['_AUDITFINDING']._serialized_end=1328
-  _globals['_LISTWORKERSREQUEST']._serialized_start=1330
-  _globals['_LISTWORKERSREQUEST']._serialized_end=1380
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=1382
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1453
-  _globals['_WORKERINFO']._serialized_start=1456
-  _globals['_WORKERINFO']._serialized_end=1841
-  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1843
-  _globals['_CREATENAMESPACEREQUEST']._serialized_end=1962
-  _globals['_CREATENAMESPACERESPONSE']._serialized_start=1964
-  _globals['_CREATENAMESPACERESPONSE']._serialized_end=2019
-  _globals['_ADMINSERVICE']._serialized_start=2022
-  _globals['_ADMINSERVICE']._serialized_end=2368
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=932
+  _globals['_GETSERVERINFORESPONSE_STOREFEATURESENTRY']._serialized_start=748
+  _globals['_GETSERVERINFORESPONSE_STOREFEATURESENTRY']._serialized_end=812
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=814
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=871
+  _globals['_GETSERVERINFORESPONSE_COUNTERSENTRY']._serialized_start=873
+  _globals['_GETSERVERINFORESPONSE_COUNTERSENTRY']._serialized_end=932
+  _globals['_AUDITRUNSREQUEST']._serialized_start=935
+  _globals['_AUDITRUNSREQUEST']._serialized_end=1066
+  _globals['_AUDITRUNSRESPONSE']._serialized_start=1069
+  _globals['_AUDITRUNSRESPONSE']._serialized_end=1258
+  _globals['_AUDITFINDING']._serialized_start=1260
+  _globals['_AUDITFINDING']._serialized_end=1359
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1361
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1411
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1413
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1515
+  _globals['_WORKERINFO']._serialized_start=1518
+  _globals['_WORKERINFO']._serialized_end=1903
+  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1905
+  _globals['_CREATENAMESPACEREQUEST']._serialized_end=2024
+  _globals['_CREATENAMESPACERESPONSE']._serialized_start=2026
+  _globals['_CREATENAMESPACERESPONSE']._serialized_end=2081
+  _globals['_ADMINSERVICE']._serialized_start=2084
+  _globals['_ADMINSERVICE']._serialized_end=2430
 # @@protoc_insertion_point(module_scope)

@@ -114,6 +114,7 @@ class GetServerInfoResponse(_message.Message):
     UPTIME_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of the server."""
     store_epoch: _builtins.str
@@ -122,6 +123,10 @@ class GetServerInfoResponse(_message.Message):
     """memory, sqlite, ..."""
     process_id: _builtins.int
     """Process id, for tools on the same machine."""
+    replica_id: _builtins.str
+    """Names this process among the replicas that share its store; another one after each start. Where the
+    store is one process's own it says only that.
+    """
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Named features."""
@@ -159,10 +164,11 @@ class GetServerInfoResponse(_message.Message):
         uptime: _duration_pb2.Duration | None = ...,
         counters: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         process_id: _builtins.int = ...,
+        replica_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server_time", b"server_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "counters", b"counters", "limits", b"limits", "process_id", b"process_id", "server_time", b"server_time", "server_version", b"server_version", "store_epoch", b"store_epoch", "store_features", b"store_features", "store_kind", b"store_kind", "uptime", b"uptime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "counters", b"counters", "limits", b"limits", "process_id", b"process_id", "replica_id", b"replica_id", "server_time", b"server_time", "server_version", b"server_version", "store_epoch", b"store_epoch", "store_features", b"store_features", "store_kind", b"store_kind", "uptime", b"uptime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,6 +309,9 @@ class ListWorkersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKERS_FIELD_NUMBER: _builtins.int
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
+    replica_id: _builtins.str
+    """Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerInfo]:
         """Connected workers, and those who polled within the last minute."""
@@ -311,10 +320,11 @@ class ListWorkersResponse(_message.Message):
         self,
         *,
         workers: _abc.Iterable[Global___WorkerInfo] | None = ...,
+        replica_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_id", b"replica_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,7 +44,7 @@ class AdminServiceStub:
     move. Reads only.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListWorkersRequest, _admin_service_pb2.ListWorkersResponse]
-    """Workers connected to this process."""
+    """Workers connected to this process. Where several replicas share a store, ask each of them."""
     CreateNamespace: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateNamespaceRequest, _admin_service_pb2.CreateNamespaceResponse]
     """Creates a namespace. Errors: INVALID_FIELD, NAMESPACE_EXISTS."""
 
@@ -64,7 +64,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     move. Reads only.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListWorkersRequest, _admin_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
-    """Workers connected to this process."""
+    """Workers connected to this process. Where several replicas share a store, ask each of them."""
     CreateNamespace: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateNamespaceRequest, _admin_service_pb2.CreateNamespaceResponse]  # type: ignore[assignment]
     """Creates a namespace. Errors: INVALID_FIELD, NAMESPACE_EXISTS."""
 
@@ -99,7 +99,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListWorkersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListWorkersResponse, _abc.Awaitable[_admin_service_pb2.ListWorkersResponse]]:
-        """Workers connected to this process."""
+        """Workers connected to this process. Where several replicas share a store, ask each of them."""
 
     @_abc_1.abstractmethod
     def CreateNamespace(

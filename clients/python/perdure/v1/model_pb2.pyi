@@ -1499,7 +1499,9 @@ class StepState(_message.Message):
     park_reason: _builtins.str
     """POISON or IN_DOUBT while PARKED."""
     blocked: _builtins.str
-    """NO_WORKER: due for 60 s and no connected worker can take it."""
+    """NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+    share a store, one of another replica may: that is said of the replica that answers.
+    """
     queue: _builtins.str
     """Queue of the task."""
     @_builtins.property

@@ -184,7 +184,9 @@ class RunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """One run.
+        """One run, as this process knows it. Where several replicas share a store, what another one has
+        committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+        quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,7 +64,10 @@ class RunServiceStub:
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
-    """One run."""
+    """One run, as this process knows it. Where several replicas share a store, what another one has
+    committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+    quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs by (created_at, run_id) descending, without vars, output and error details.
     Errors: INVALID_PAGE_TOKEN.
@@ -165,7 +168,10 @@ class RunServiceAsyncStub(RunServiceStub):
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]  # type: ignore[assignment]
-    """One run."""
+    """One run, as this process knows it. Where several replicas share a store, what another one has
+    committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+    quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs by (created_at, run_id) descending, without vars, output and error details.
     Errors: INVALID_PAGE_TOKEN.
@@ -287,7 +293,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.GetRunResponse, _abc.Awaitable[_run_service_pb2.GetRunResponse]]:
-        """One run."""
+        """One run, as this process knows it. Where several replicas share a store, what another one has
+        committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+        quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(

@@ -95,7 +95,8 @@ class WorkerServiceServicer(object):
 
     def PollTasks(self, request, context):
         """The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-        returns the same leases. Tasks of a call that was cancelled before its answer are released.
+        returns the same leases, at the replica that answered first; another one gives other tasks, and the
+        first ones lapse. Tasks of a call that was cancelled before its answer are released.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

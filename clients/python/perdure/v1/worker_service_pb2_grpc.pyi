@@ -55,7 +55,8 @@ class WorkerServiceStub:
     """
     PollTasks: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.PollTasksRequest, _worker_service_pb2.PollTasksResponse]
     """The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-    returns the same leases. Tasks of a call that was cancelled before its answer are released.
+    returns the same leases, at the replica that answered first; another one gives other tasks, and the
+    first ones lapse. Tasks of a call that was cancelled before its answer are released.
     """
     ReportTasks: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportTasksRequest, _worker_service_pb2.ReportTasksResponse]
     """Settles tasks; the answer has one ack per begin and report, in order. Errors are acks."""
@@ -89,7 +90,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     PollTasks: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.PollTasksRequest, _worker_service_pb2.PollTasksResponse]  # type: ignore[assignment]
     """The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-    returns the same leases. Tasks of a call that was cancelled before its answer are released.
+    returns the same leases, at the replica that answered first; another one gives other tasks, and the
+    first ones lapse. Tasks of a call that was cancelled before its answer are released.
     """
     ReportTasks: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportTasksRequest, _worker_service_pb2.ReportTasksResponse]  # type: ignore[assignment]
     """Settles tasks; the answer has one ack per begin and report, in order. Errors are acks."""
@@ -132,7 +134,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.PollTasksResponse, _abc.Awaitable[_worker_service_pb2.PollTasksResponse]]:
         """The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-        returns the same leases. Tasks of a call that was cancelled before its answer are released.
+        returns the same leases, at the replica that answered first; another one gives other tasks, and the
+        first ones lapse. Tasks of a call that was cancelled before its answer are released.
         """
 
     @_abc_1.abstractmethod

@@ -102,7 +102,8 @@ class WorkflowServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetDefaultVersion(self, request, context):
-        """Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+        """Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+        Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

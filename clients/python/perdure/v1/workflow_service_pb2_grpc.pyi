@@ -49,7 +49,9 @@ class WorkflowServiceStub:
     ValidateWorkflow: _grpc.UnaryUnaryMultiCallable[_workflow_service_pb2.ValidateWorkflowRequest, _workflow_service_pb2.ValidateWorkflowResponse]
     """Checks a spec and computes its version, storing nothing. Problems are the answer, not an error."""
     SetDefaultVersion: _grpc.UnaryUnaryMultiCallable[_workflow_service_pb2.SetDefaultVersionRequest, _workflow_service_pb2.SetDefaultVersionResponse]
-    """Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND."""
+    """Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+    Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
@@ -72,7 +74,9 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     ValidateWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ValidateWorkflowRequest, _workflow_service_pb2.ValidateWorkflowResponse]  # type: ignore[assignment]
     """Checks a spec and computes its version, storing nothing. Problems are the answer, not an error."""
     SetDefaultVersion: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.SetDefaultVersionRequest, _workflow_service_pb2.SetDefaultVersionResponse]  # type: ignore[assignment]
-    """Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND."""
+    """Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+    Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
+    """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps workflow versions.
@@ -122,6 +126,8 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflow_service_pb2.SetDefaultVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflow_service_pb2.SetDefaultVersionResponse, _abc.Awaitable[_workflow_service_pb2.SetDefaultVersionResponse]]:
-        """Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND."""
+        """Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+        Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
+        """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -82,7 +82,10 @@ type GetServerInfoResponse struct {
 	// Counters since start, by name (commits, commit_batches, records, tasks_sent, ...).
 	Counters map[string]int64 `protobuf:"bytes,9,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Process id, for tools on the same machine.
-	ProcessId     int64 `protobuf:"varint,10,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	ProcessId int64 `protobuf:"varint,10,opt,name=process_id,json=processId,proto3" json:"process_id,omitempty"`
+	// Names this process among the replicas that share its store; another one after each start. Where the
+	// store is one process's own it says only that.
+	ReplicaId     string `protobuf:"bytes,11,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +188,13 @@ func (x *GetServerInfoResponse) GetProcessId() int64 {
 		return x.ProcessId
 	}
 	return 0
+}
+
+func (x *GetServerInfoResponse) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
 }
 
 // Asks for an audit.
@@ -457,7 +467,9 @@ func (x *ListWorkersRequest) GetNamespace() string {
 type ListWorkersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Connected workers, and those who polled within the last minute.
-	Workers       []*WorkerInfo `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	Workers []*WorkerInfo `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	// Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+	ReplicaId     string `protobuf:"bytes,2,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +509,13 @@ func (x *ListWorkersResponse) GetWorkers() []*WorkerInfo {
 		return x.Workers
 	}
 	return nil
+}
+
+func (x *ListWorkersResponse) GetReplicaId() string {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return ""
 }
 
 // One worker.
@@ -751,7 +770,7 @@ const file_perdure_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1eperdure/v1/admin_service.proto\x12\n" +
 	"perdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fperdure/v1/worker_service.proto\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xdc\x05\n" +
+	"\x14GetServerInfoRequest\"\xfb\x05\n" +
 	"\x15GetServerInfoResponse\x12%\n" +
 	"\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1f\n" +
@@ -767,7 +786,9 @@ const file_perdure_v1_admin_service_proto_rawDesc = "" +
 	"\bcounters\x18\t \x03(\v2/.perdure.v1.GetServerInfoResponse.CountersEntryR\bcounters\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\n" +
-	" \x01(\x03R\tprocessId\x1a@\n" +
+	" \x01(\x03R\tprocessId\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\v \x01(\tR\treplicaId\x1a@\n" +
 	"\x12StoreFeaturesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -794,9 +815,11 @@ const file_perdure_v1_admin_service_proto_rawDesc = "" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x03R\x03seq\"2\n" +
 	"\x12ListWorkersRequest\x12\x1c\n" +
-	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"G\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"f\n" +
 	"\x13ListWorkersResponse\x120\n" +
-	"\aworkers\x18\x01 \x03(\v2\x16.perdure.v1.WorkerInfoR\aworkers\"\x81\x03\n" +
+	"\aworkers\x18\x01 \x03(\v2\x16.perdure.v1.WorkerInfoR\aworkers\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x02 \x01(\tR\treplicaId\"\x81\x03\n" +
 	"\n" +
 	"WorkerInfo\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1a\n" +

@@ -39,7 +39,7 @@ type AdminServiceClient interface {
 	// task, timer and wait rows equal the obligations, seq is dense, every run that has not ended can
 	// move. Reads only.
 	AuditRuns(ctx context.Context, in *AuditRunsRequest, opts ...grpc.CallOption) (*AuditRunsResponse, error)
-	// Workers connected to this process.
+	// Workers connected to this process. Where several replicas share a store, ask each of them.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
 	// Creates a namespace. Errors: INVALID_FIELD, NAMESPACE_EXISTS.
 	CreateNamespace(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error)
@@ -107,7 +107,7 @@ type AdminServiceServer interface {
 	// task, timer and wait rows equal the obligations, seq is dense, every run that has not ended can
 	// move. Reads only.
 	AuditRuns(context.Context, *AuditRunsRequest) (*AuditRunsResponse, error)
-	// Workers connected to this process.
+	// Workers connected to this process. Where several replicas share a store, ask each of them.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
 	// Creates a namespace. Errors: INVALID_FIELD, NAMESPACE_EXISTS.
 	CreateNamespace(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error)

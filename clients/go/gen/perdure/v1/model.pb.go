@@ -2792,7 +2792,8 @@ type StepState struct {
 	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// POISON or IN_DOUBT while PARKED.
 	ParkReason string `protobuf:"bytes,11,opt,name=park_reason,json=parkReason,proto3" json:"park_reason,omitempty"`
-	// NO_WORKER: due for 60 s and no connected worker can take it.
+	// NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+	// share a store, one of another replica may: that is said of the replica that answers.
 	Blocked string `protobuf:"bytes,12,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	// The last failure.
 	LastFailure *Failure `protobuf:"bytes,13,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`

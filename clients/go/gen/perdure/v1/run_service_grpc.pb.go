@@ -71,7 +71,9 @@ type RunServiceClient interface {
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*ResumeRunResponse, error)
-	// One run.
+	// One run, as this process knows it. Where several replicas share a store, what another one has
+	// committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+	// quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	// Runs by (created_at, run_id) descending, without vars, output and error details.
 	// Errors: INVALID_PAGE_TOKEN.
@@ -358,7 +360,9 @@ type RunServiceServer interface {
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(context.Context, *ResumeRunRequest) (*ResumeRunResponse, error)
-	// One run.
+	// One run, as this process knows it. Where several replicas share a store, what another one has
+	// committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+	// quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	// Runs by (created_at, run_id) descending, without vars, output and error details.
 	// Errors: INVALID_PAGE_TOKEN.

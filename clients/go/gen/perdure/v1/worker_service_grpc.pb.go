@@ -50,7 +50,8 @@ type WorkerServiceClient interface {
 	// Errors: INVALID_FIELD, WORKER_SUPERSEDED, NAMESPACE_NOT_FOUND, TOO_MANY_STREAMS, DRAINING.
 	Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error)
 	// The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-	// returns the same leases. Tasks of a call that was cancelled before its answer are released.
+	// returns the same leases, at the replica that answered first; another one gives other tasks, and the
+	// first ones lapse. Tasks of a call that was cancelled before its answer are released.
 	PollTasks(ctx context.Context, in *PollTasksRequest, opts ...grpc.CallOption) (*PollTasksResponse, error)
 	// Settles tasks; the answer has one ack per begin and report, in order. Errors are acks.
 	ReportTasks(ctx context.Context, in *ReportTasksRequest, opts ...grpc.CallOption) (*ReportTasksResponse, error)
@@ -134,7 +135,8 @@ type WorkerServiceServer interface {
 	// Errors: INVALID_FIELD, WORKER_SUPERSEDED, NAMESPACE_NOT_FOUND, TOO_MANY_STREAMS, DRAINING.
 	Work(grpc.BidiStreamingServer[WorkRequest, WorkResponse]) error
 	// The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-	// returns the same leases. Tasks of a call that was cancelled before its answer are released.
+	// returns the same leases, at the replica that answered first; another one gives other tasks, and the
+	// first ones lapse. Tasks of a call that was cancelled before its answer are released.
 	PollTasks(context.Context, *PollTasksRequest) (*PollTasksResponse, error)
 	// Settles tasks; the answer has one ack per begin and report, in order. Errors are acks.
 	ReportTasks(context.Context, *ReportTasksRequest) (*ReportTasksResponse, error)

@@ -45,7 +45,8 @@ type WorkflowServiceClient interface {
 	ListWorkflows(ctx context.Context, in *ListWorkflowsRequest, opts ...grpc.CallOption) (*ListWorkflowsResponse, error)
 	// Checks a spec and computes its version, storing nothing. Problems are the answer, not an error.
 	ValidateWorkflow(ctx context.Context, in *ValidateWorkflowRequest, opts ...grpc.CallOption) (*ValidateWorkflowResponse, error)
-	// Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+	// Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+	// Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
 	SetDefaultVersion(ctx context.Context, in *SetDefaultVersionRequest, opts ...grpc.CallOption) (*SetDefaultVersionResponse, error)
 }
 
@@ -126,7 +127,8 @@ type WorkflowServiceServer interface {
 	ListWorkflows(context.Context, *ListWorkflowsRequest) (*ListWorkflowsResponse, error)
 	// Checks a spec and computes its version, storing nothing. Problems are the answer, not an error.
 	ValidateWorkflow(context.Context, *ValidateWorkflowRequest) (*ValidateWorkflowResponse, error)
-	// Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+	// Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+	// Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
 	SetDefaultVersion(context.Context, *SetDefaultVersionRequest) (*SetDefaultVersionResponse, error)
 	mustEmbedUnimplementedWorkflowServiceServer()
 }

@@ -101,6 +101,14 @@ export declare type GetServerInfoResponse = Message<"perdure.v1.GetServerInfoRes
    * @generated from field: int64 process_id = 10;
    */
   processId: bigint;
+
+  /**
+   * Names this process among the replicas that share its store; another one after each start. Where the
+   * store is one process's own it says only that.
+   *
+   * @generated from field: string replica_id = 11;
+   */
+  replicaId: string;
 };
 
 /**
@@ -265,6 +273,13 @@ export declare type ListWorkersResponse = Message<"perdure.v1.ListWorkersRespons
    * @generated from field: repeated perdure.v1.WorkerInfo workers = 1;
    */
   workers: WorkerInfo[];
+
+  /**
+   * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+   *
+   * @generated from field: string replica_id = 2;
+   */
+  replicaId: string;
 };
 
 /**
@@ -448,7 +463,7 @@ export declare const AdminService: GenService<{
     output: typeof AuditRunsResponseSchema;
   },
   /**
-   * Workers connected to this process.
+   * Workers connected to this process. Where several replicas share a store, ask each of them.
    *
    * @generated from rpc perdure.v1.AdminService.ListWorkers
    */

@@ -1618,7 +1618,8 @@ export declare type StepState = Message<"perdure.v1.StepState"> & {
   parkReason: string;
 
   /**
-   * NO_WORKER: due for 60 s and no connected worker can take it.
+   * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+   * share a store, one of another replica may: that is said of the replica that answers.
    *
    * @generated from field: string blocked = 12;
    */

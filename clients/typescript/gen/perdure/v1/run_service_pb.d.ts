@@ -2450,7 +2450,9 @@ export declare const RunService: GenService<{
     output: typeof ResumeRunResponseSchema;
   },
   /**
-   * One run.
+   * One run, as this process knows it. Where several replicas share a store, what another one has
+   * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+   * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
    *
    * @generated from rpc perdure.v1.RunService.GetRun
    */

@@ -534,7 +534,8 @@ export declare const WorkflowService: GenService<{
     output: typeof ValidateWorkflowResponseSchema;
   },
   /**
-   * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+   * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+   * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
    *
    * @generated from rpc perdure.v1.WorkflowService.SetDefaultVersion
    */

@@ -1126,7 +1126,8 @@ pub struct StepState {
     /// POISON or IN_DOUBT while PARKED.
     #[prost(string, tag="11")]
     pub park_reason: ::prost::alloc::string::String,
-    /// NO_WORKER: due for 60 s and no connected worker can take it.
+    /// NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+    /// share a store, one of another replica may: that is said of the replica that answers.
     #[prost(string, tag="12")]
     pub blocked: ::prost::alloc::string::String,
     /// The last failure.
@@ -3304,6 +3305,10 @@ pub struct GetServerInfoResponse {
     /// Process id, for tools on the same machine.
     #[prost(int64, tag="10")]
     pub process_id: i64,
+    /// Names this process among the replicas that share its store; another one after each start. Where the
+    /// store is one process's own it says only that.
+    #[prost(string, tag="11")]
+    pub replica_id: ::prost::alloc::string::String,
 }
 /// Asks for an audit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3367,6 +3372,9 @@ pub struct ListWorkersResponse {
     /// Connected workers, and those who polled within the last minute.
     #[prost(message, repeated, tag="1")]
     pub workers: ::prost::alloc::vec::Vec<WorkerInfo>,
+    /// Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+    #[prost(string, tag="2")]
+    pub replica_id: ::prost::alloc::string::String,
 }
 /// One worker.
 #[derive(Clone, PartialEq, ::prost::Message)]

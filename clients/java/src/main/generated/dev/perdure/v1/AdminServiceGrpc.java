@@ -231,7 +231,7 @@ public final class AdminServiceGrpc {
 
     /**
      * <pre>
-     * Workers connected to this process.
+     * Workers connected to this process. Where several replicas share a store, ask each of them.
      * </pre>
      */
     default void listWorkers(dev.perdure.v1.ListWorkersRequest request,
@@ -311,7 +311,7 @@ public final class AdminServiceGrpc {
 
     /**
      * <pre>
-     * Workers connected to this process.
+     * Workers connected to this process. Where several replicas share a store, ask each of them.
      * </pre>
      */
     public void listWorkers(dev.perdure.v1.ListWorkersRequest request,
@@ -376,7 +376,7 @@ public final class AdminServiceGrpc {
 
     /**
      * <pre>
-     * Workers connected to this process.
+     * Workers connected to this process. Where several replicas share a store, ask each of them.
      * </pre>
      */
     public dev.perdure.v1.ListWorkersResponse listWorkers(dev.perdure.v1.ListWorkersRequest request) throws io.grpc.StatusException {
@@ -439,7 +439,7 @@ public final class AdminServiceGrpc {
 
     /**
      * <pre>
-     * Workers connected to this process.
+     * Workers connected to this process. Where several replicas share a store, ask each of them.
      * </pre>
      */
     public dev.perdure.v1.ListWorkersResponse listWorkers(dev.perdure.v1.ListWorkersRequest request) {
@@ -504,7 +504,7 @@ public final class AdminServiceGrpc {
 
     /**
      * <pre>
-     * Workers connected to this process.
+     * Workers connected to this process. Where several replicas share a store, ask each of them.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.ListWorkersResponse> listWorkers(

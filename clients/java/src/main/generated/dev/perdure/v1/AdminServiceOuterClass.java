@@ -104,7 +104,7 @@ public final class AdminServiceOuterClass extends com.google.protobuf.GeneratedF
       "e.v1\032\036google/protobuf/duration.proto\032\037go" +
       "ogle/protobuf/timestamp.proto\032\037perdure/v" +
       "1/worker_service.proto\"\026\n\024GetServerInfoR" +
-      "equest\"\334\005\n\025GetServerInfoResponse\022%\n\016serv" +
+      "equest\"\373\005\n\025GetServerInfoResponse\022%\n\016serv" +
       "er_version\030\001 \001(\tR\rserverVersion\022\"\n\014capab" +
       "ilities\030\002 \003(\tR\014capabilities\022\037\n\013store_epo" +
       "ch\030\003 \001(\tR\nstoreEpoch\022\035\n\nstore_kind\030\004 \001(\t" +
@@ -117,51 +117,53 @@ public final class AdminServiceOuterClass extends com.google.protobuf.GeneratedF
       "uptime\030\010 \001(\0132\031.google.protobuf.DurationR" +
       "\006uptime\022K\n\010counters\030\t \003(\0132/.perdure.v1.G" +
       "etServerInfoResponse.CountersEntryR\010coun" +
-      "ters\022\035\n\nprocess_id\030\n \001(\003R\tprocessId\032@\n\022S" +
-      "toreFeaturesEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005v" +
-      "alue\030\002 \001(\tR\005value:\0028\001\0329\n\013LimitsEntry\022\020\n\003" +
-      "key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(\003R\005value:\0028\001" +
-      "\032;\n\rCountersEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005v" +
-      "alue\030\002 \001(\003R\005value:\0028\001\"\203\001\n\020AuditRunsReque" +
-      "st\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022\025\n\006run_" +
-      "id\030\002 \001(\tR\005runId\022\033\n\tpage_size\030\003 \001(\005R\010page" +
-      "Size\022\035\n\npage_token\030\004 \001(\tR\tpageToken\"\275\001\n\021" +
-      "AuditRunsResponse\0224\n\010findings\030\001 \003(\0132\030.pe" +
-      "rdure.v1.AuditFindingR\010findings\022!\n\014runs_" +
-      "checked\030\002 \001(\003R\013runsChecked\022\'\n\017records_ch" +
-      "ecked\030\003 \001(\003R\016recordsChecked\022&\n\017next_page" +
-      "_token\030\004 \001(\tR\rnextPageToken\"c\n\014AuditFind" +
-      "ing\022\025\n\006run_id\030\001 \001(\tR\005runId\022\022\n\004kind\030\002 \001(\t" +
-      "R\004kind\022\026\n\006detail\030\003 \001(\tR\006detail\022\020\n\003seq\030\004 " +
-      "\001(\003R\003seq\"2\n\022ListWorkersRequest\022\034\n\tnamesp" +
-      "ace\030\001 \001(\tR\tnamespace\"G\n\023ListWorkersRespo" +
-      "nse\0220\n\007workers\030\001 \003(\0132\026.perdure.v1.Worker" +
-      "InfoR\007workers\"\201\003\n\nWorkerInfo\022\033\n\tworker_i" +
-      "d\030\001 \001(\tR\010workerId\022\032\n\010identity\030\002 \001(\tR\010ide" +
-      "ntity\022\020\n\003sdk\030\003 \001(\tR\003sdk\022\026\n\006queues\030\004 \003(\tR" +
-      "\006queues\0228\n\tworkflows\030\005 \003(\0132\032.perdure.v1." +
-      "ServedWorkflowR\tworkflows\022!\n\014effect_type" +
-      "s\030\006 \003(\tR\013effectTypes\022!\n\014stream_epoch\030\007 \001" +
-      "(\003R\013streamEpoch\022\026\n\006credit\030\010 \001(\003R\006credit\022" +
-      "\035\n\nheld_tasks\030\t \001(\003R\theldTasks\022=\n\014connec" +
-      "ted_at\030\n \001(\0132\032.google.protobuf.Timestamp" +
-      "R\013connectedAt\022\032\n\010draining\030\013 \001(\010R\010drainin" +
-      "g\"w\n\026CreateNamespaceRequest\022\034\n\tnamespace" +
-      "\030\001 \001(\tR\tnamespace\022\035\n\nrequest_id\030\002 \001(\tR\tr" +
-      "equestId\022 \n\013description\030\003 \001(\tR\013descripti" +
-      "on\"7\n\027CreateNamespaceResponse\022\034\n\tnamespa" +
-      "ce\030\001 \001(\tR\tnamespace2\332\002\n\014AdminService\022T\n\r" +
-      "GetServerInfo\022 .perdure.v1.GetServerInfo" +
-      "Request\032!.perdure.v1.GetServerInfoRespon" +
-      "se\022H\n\tAuditRuns\022\034.perdure.v1.AuditRunsRe" +
-      "quest\032\035.perdure.v1.AuditRunsResponse\022N\n\013" +
-      "ListWorkers\022\036.perdure.v1.ListWorkersRequ" +
-      "est\032\037.perdure.v1.ListWorkersResponse\022Z\n\017" +
-      "CreateNamespace\022\".perdure.v1.CreateNames" +
-      "paceRequest\032#.perdure.v1.CreateNamespace" +
-      "ResponseBV\n\016dev.perdure.v1P\001ZBgithub.com" +
-      "/perdure-dev/perdure/clients/go/gen/perd" +
-      "ure/v1;perdurev1b\006proto3"
+      "ters\022\035\n\nprocess_id\030\n \001(\003R\tprocessId\022\035\n\nr" +
+      "eplica_id\030\013 \001(\tR\treplicaId\032@\n\022StoreFeatu" +
+      "resEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(" +
+      "\tR\005value:\0028\001\0329\n\013LimitsEntry\022\020\n\003key\030\001 \001(\t" +
+      "R\003key\022\024\n\005value\030\002 \001(\003R\005value:\0028\001\032;\n\rCount" +
+      "ersEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value\030\002 \001(" +
+      "\003R\005value:\0028\001\"\203\001\n\020AuditRunsRequest\022\034\n\tnam" +
+      "espace\030\001 \001(\tR\tnamespace\022\025\n\006run_id\030\002 \001(\tR" +
+      "\005runId\022\033\n\tpage_size\030\003 \001(\005R\010pageSize\022\035\n\np" +
+      "age_token\030\004 \001(\tR\tpageToken\"\275\001\n\021AuditRuns" +
+      "Response\0224\n\010findings\030\001 \003(\0132\030.perdure.v1." +
+      "AuditFindingR\010findings\022!\n\014runs_checked\030\002" +
+      " \001(\003R\013runsChecked\022\'\n\017records_checked\030\003 \001" +
+      "(\003R\016recordsChecked\022&\n\017next_page_token\030\004 " +
+      "\001(\tR\rnextPageToken\"c\n\014AuditFinding\022\025\n\006ru" +
+      "n_id\030\001 \001(\tR\005runId\022\022\n\004kind\030\002 \001(\tR\004kind\022\026\n" +
+      "\006detail\030\003 \001(\tR\006detail\022\020\n\003seq\030\004 \001(\003R\003seq\"" +
+      "2\n\022ListWorkersRequest\022\034\n\tnamespace\030\001 \001(\t" +
+      "R\tnamespace\"f\n\023ListWorkersResponse\0220\n\007wo" +
+      "rkers\030\001 \003(\0132\026.perdure.v1.WorkerInfoR\007wor" +
+      "kers\022\035\n\nreplica_id\030\002 \001(\tR\treplicaId\"\201\003\n\n" +
+      "WorkerInfo\022\033\n\tworker_id\030\001 \001(\tR\010workerId\022" +
+      "\032\n\010identity\030\002 \001(\tR\010identity\022\020\n\003sdk\030\003 \001(\t" +
+      "R\003sdk\022\026\n\006queues\030\004 \003(\tR\006queues\0228\n\tworkflo" +
+      "ws\030\005 \003(\0132\032.perdure.v1.ServedWorkflowR\two" +
+      "rkflows\022!\n\014effect_types\030\006 \003(\tR\013effectTyp" +
+      "es\022!\n\014stream_epoch\030\007 \001(\003R\013streamEpoch\022\026\n" +
+      "\006credit\030\010 \001(\003R\006credit\022\035\n\nheld_tasks\030\t \001(" +
+      "\003R\theldTasks\022=\n\014connected_at\030\n \001(\0132\032.goo" +
+      "gle.protobuf.TimestampR\013connectedAt\022\032\n\010d" +
+      "raining\030\013 \001(\010R\010draining\"w\n\026CreateNamespa" +
+      "ceRequest\022\034\n\tnamespace\030\001 \001(\tR\tnamespace\022" +
+      "\035\n\nrequest_id\030\002 \001(\tR\trequestId\022 \n\013descri" +
+      "ption\030\003 \001(\tR\013description\"7\n\027CreateNamesp" +
+      "aceResponse\022\034\n\tnamespace\030\001 \001(\tR\tnamespac" +
+      "e2\332\002\n\014AdminService\022T\n\rGetServerInfo\022 .pe" +
+      "rdure.v1.GetServerInfoRequest\032!.perdure." +
+      "v1.GetServerInfoResponse\022H\n\tAuditRuns\022\034." +
+      "perdure.v1.AuditRunsRequest\032\035.perdure.v1" +
+      ".AuditRunsResponse\022N\n\013ListWorkers\022\036.perd" +
+      "ure.v1.ListWorkersRequest\032\037.perdure.v1.L" +
+      "istWorkersResponse\022Z\n\017CreateNamespace\022\"." +
+      "perdure.v1.CreateNamespaceRequest\032#.perd" +
+      "ure.v1.CreateNamespaceResponseBV\n\016dev.pe" +
+      "rdure.v1P\001ZBgithub.com/perdure-dev/perdu" +
+      "re/clients/go/gen/perdure/v1;perdurev1b\006" +
+      "proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -181,7 +183,7 @@ public final class AdminServiceOuterClass extends com.google.protobuf.GeneratedF
     internal_static_perdure_v1_GetServerInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_GetServerInfoResponse_descriptor,
-        new java.lang.String[] { "ServerVersion", "Capabilities", "StoreEpoch", "StoreKind", "StoreFeatures", "Limits", "ServerTime", "Uptime", "Counters", "ProcessId", });
+        new java.lang.String[] { "ServerVersion", "Capabilities", "StoreEpoch", "StoreKind", "StoreFeatures", "Limits", "ServerTime", "Uptime", "Counters", "ProcessId", "ReplicaId", });
     internal_static_perdure_v1_GetServerInfoResponse_StoreFeaturesEntry_descriptor =
       internal_static_perdure_v1_GetServerInfoResponse_descriptor.getNestedType(0);
     internal_static_perdure_v1_GetServerInfoResponse_StoreFeaturesEntry_fieldAccessorTable = new
@@ -229,7 +231,7 @@ public final class AdminServiceOuterClass extends com.google.protobuf.GeneratedF
     internal_static_perdure_v1_ListWorkersResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_perdure_v1_ListWorkersResponse_descriptor,
-        new java.lang.String[] { "Workers", });
+        new java.lang.String[] { "Workers", "ReplicaId", });
     internal_static_perdure_v1_WorkerInfo_descriptor =
       getDescriptor().getMessageType(7);
     internal_static_perdure_v1_WorkerInfo_fieldAccessorTable = new

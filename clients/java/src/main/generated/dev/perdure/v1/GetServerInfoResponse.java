@@ -37,6 +37,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.LazyStringArrayList.emptyList();
     storeEpoch_ = "";
     storeKind_ = "";
+    replicaId_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -635,6 +636,55 @@ java.lang.String defaultValue) {
     return processId_;
   }
 
+  public static final int REPLICA_ID_FIELD_NUMBER = 11;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object replicaId_ = "";
+  /**
+   * <pre>
+   * Names this process among the replicas that share its store; another one after each start. Where the
+   * store is one process's own it says only that.
+   * </pre>
+   *
+   * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+   * @return The replicaId.
+   */
+  @java.lang.Override
+  public java.lang.String getReplicaId() {
+    java.lang.Object ref = replicaId_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      replicaId_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * Names this process among the replicas that share its store; another one after each start. Where the
+   * store is one process's own it says only that.
+   * </pre>
+   *
+   * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+   * @return The bytes for replicaId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getReplicaIdBytes() {
+    java.lang.Object ref = replicaId_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      replicaId_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -687,6 +737,9 @@ java.lang.String defaultValue) {
         9);
     if (processId_ != 0L) {
       output.writeInt64(10, processId_);
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(replicaId_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 11, replicaId_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -756,6 +809,9 @@ java.lang.String defaultValue) {
       size += com.google.protobuf.CodedOutputStream
         .computeInt64Size(10, processId_);
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(replicaId_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(11, replicaId_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -797,6 +853,8 @@ java.lang.String defaultValue) {
         other.internalGetCounters())) return false;
     if (getProcessId()
         != other.getProcessId()) return false;
+    if (!getReplicaId()
+        .equals(other.getReplicaId())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -841,6 +899,8 @@ java.lang.String defaultValue) {
     hash = (37 * hash) + PROCESS_ID_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
         getProcessId());
+    hash = (37 * hash) + REPLICA_ID_FIELD_NUMBER;
+    hash = (53 * hash) + getReplicaId().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -1032,6 +1092,7 @@ java.lang.String defaultValue) {
       }
       internalGetMutableCounters().clear();
       processId_ = 0L;
+      replicaId_ = "";
       return this;
     }
 
@@ -1106,6 +1167,9 @@ java.lang.String defaultValue) {
       if (((from_bitField0_ & 0x00000200) != 0)) {
         result.processId_ = processId_;
       }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.replicaId_ = replicaId_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1163,6 +1227,11 @@ java.lang.String defaultValue) {
       bitField0_ |= 0x00000100;
       if (other.getProcessId() != 0L) {
         setProcessId(other.getProcessId());
+      }
+      if (!other.getReplicaId().isEmpty()) {
+        replicaId_ = other.replicaId_;
+        bitField0_ |= 0x00000400;
+        onChanged();
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1257,6 +1326,11 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00000200;
               break;
             } // case 80
+            case 90: {
+              replicaId_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 90
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2512,6 +2586,103 @@ java.lang.String defaultValue) {
     public Builder clearProcessId() {
       bitField0_ = (bitField0_ & ~0x00000200);
       processId_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private java.lang.Object replicaId_ = "";
+    /**
+     * <pre>
+     * Names this process among the replicas that share its store; another one after each start. Where the
+     * store is one process's own it says only that.
+     * </pre>
+     *
+     * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+     * @return The replicaId.
+     */
+    public java.lang.String getReplicaId() {
+      java.lang.Object ref = replicaId_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        replicaId_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Names this process among the replicas that share its store; another one after each start. Where the
+     * store is one process's own it says only that.
+     * </pre>
+     *
+     * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+     * @return The bytes for replicaId.
+     */
+    public com.google.protobuf.ByteString
+        getReplicaIdBytes() {
+      java.lang.Object ref = replicaId_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        replicaId_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Names this process among the replicas that share its store; another one after each start. Where the
+     * store is one process's own it says only that.
+     * </pre>
+     *
+     * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+     * @param value The replicaId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReplicaId(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      replicaId_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Names this process among the replicas that share its store; another one after each start. Where the
+     * store is one process's own it says only that.
+     * </pre>
+     *
+     * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReplicaId() {
+      replicaId_ = getDefaultInstance().getReplicaId();
+      bitField0_ = (bitField0_ & ~0x00000400);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Names this process among the replicas that share its store; another one after each start. Where the
+     * store is one process's own it says only that.
+     * </pre>
+     *
+     * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+     * @param value The bytes for replicaId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReplicaIdBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      replicaId_ = value;
+      bitField0_ |= 0x00000400;
       onChanged();
       return this;
     }

@@ -332,4 +332,26 @@ java.lang.String defaultValue);
    * @return The processId.
    */
   long getProcessId();
+
+  /**
+   * <pre>
+   * Names this process among the replicas that share its store; another one after each start. Where the
+   * store is one process's own it says only that.
+   * </pre>
+   *
+   * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+   * @return The replicaId.
+   */
+  java.lang.String getReplicaId();
+  /**
+   * <pre>
+   * Names this process among the replicas that share its store; another one after each start. Where the
+   * store is one process's own it says only that.
+   * </pre>
+   *
+   * <code>string replica_id = 11 [json_name = "replicaId"];</code>
+   * @return The bytes for replicaId.
+   */
+  com.google.protobuf.ByteString
+      getReplicaIdBytes();
 }

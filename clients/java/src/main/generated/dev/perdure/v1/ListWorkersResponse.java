@@ -33,6 +33,7 @@ private static final long serialVersionUID = 0L;
   }
   private ListWorkersResponse() {
     workers_ = java.util.Collections.emptyList();
+    replicaId_ = "";
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -109,6 +110,53 @@ private static final long serialVersionUID = 0L;
     return workers_.get(index);
   }
 
+  public static final int REPLICA_ID_FIELD_NUMBER = 2;
+  @SuppressWarnings("serial")
+  private volatile java.lang.Object replicaId_ = "";
+  /**
+   * <pre>
+   * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+   * </pre>
+   *
+   * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+   * @return The replicaId.
+   */
+  @java.lang.Override
+  public java.lang.String getReplicaId() {
+    java.lang.Object ref = replicaId_;
+    if (ref instanceof java.lang.String) {
+      return (java.lang.String) ref;
+    } else {
+      com.google.protobuf.ByteString bs = 
+          (com.google.protobuf.ByteString) ref;
+      java.lang.String s = bs.toStringUtf8();
+      replicaId_ = s;
+      return s;
+    }
+  }
+  /**
+   * <pre>
+   * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+   * </pre>
+   *
+   * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+   * @return The bytes for replicaId.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getReplicaIdBytes() {
+    java.lang.Object ref = replicaId_;
+    if (ref instanceof java.lang.String) {
+      com.google.protobuf.ByteString b = 
+          com.google.protobuf.ByteString.copyFromUtf8(
+              (java.lang.String) ref);
+      replicaId_ = b;
+      return b;
+    } else {
+      return (com.google.protobuf.ByteString) ref;
+    }
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -126,6 +174,9 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < workers_.size(); i++) {
       output.writeMessage(1, workers_.get(i));
     }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(replicaId_)) {
+      com.google.protobuf.GeneratedMessage.writeString(output, 2, replicaId_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -138,6 +189,9 @@ private static final long serialVersionUID = 0L;
     for (int i = 0; i < workers_.size(); i++) {
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(1, workers_.get(i));
+    }
+    if (!com.google.protobuf.GeneratedMessage.isStringEmpty(replicaId_)) {
+      size += com.google.protobuf.GeneratedMessage.computeStringSize(2, replicaId_);
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -156,6 +210,8 @@ private static final long serialVersionUID = 0L;
 
     if (!getWorkersList()
         .equals(other.getWorkersList())) return false;
+    if (!getReplicaId()
+        .equals(other.getReplicaId())) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -171,6 +227,8 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + WORKERS_FIELD_NUMBER;
       hash = (53 * hash) + getWorkersList().hashCode();
     }
+    hash = (37 * hash) + REPLICA_ID_FIELD_NUMBER;
+    hash = (53 * hash) + getReplicaId().hashCode();
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -313,6 +371,7 @@ private static final long serialVersionUID = 0L;
         workersBuilder_.clear();
       }
       bitField0_ = (bitField0_ & ~0x00000001);
+      replicaId_ = "";
       return this;
     }
 
@@ -359,6 +418,9 @@ private static final long serialVersionUID = 0L;
 
     private void buildPartial0(dev.perdure.v1.ListWorkersResponse result) {
       int from_bitField0_ = bitField0_;
+      if (((from_bitField0_ & 0x00000002) != 0)) {
+        result.replicaId_ = replicaId_;
+      }
     }
 
     @java.lang.Override
@@ -399,6 +461,11 @@ private static final long serialVersionUID = 0L;
           }
         }
       }
+      if (!other.getReplicaId().isEmpty()) {
+        replicaId_ = other.replicaId_;
+        bitField0_ |= 0x00000002;
+        onChanged();
+      }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
       return this;
@@ -438,6 +505,11 @@ private static final long serialVersionUID = 0L;
               }
               break;
             } // case 10
+            case 18: {
+              replicaId_ = input.readStringRequireUtf8();
+              bitField0_ |= 0x00000002;
+              break;
+            } // case 18
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -765,6 +837,98 @@ private static final long serialVersionUID = 0L;
         workers_ = null;
       }
       return workersBuilder_;
+    }
+
+    private java.lang.Object replicaId_ = "";
+    /**
+     * <pre>
+     * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+     * </pre>
+     *
+     * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+     * @return The replicaId.
+     */
+    public java.lang.String getReplicaId() {
+      java.lang.Object ref = replicaId_;
+      if (!(ref instanceof java.lang.String)) {
+        com.google.protobuf.ByteString bs =
+            (com.google.protobuf.ByteString) ref;
+        java.lang.String s = bs.toStringUtf8();
+        replicaId_ = s;
+        return s;
+      } else {
+        return (java.lang.String) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+     * </pre>
+     *
+     * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+     * @return The bytes for replicaId.
+     */
+    public com.google.protobuf.ByteString
+        getReplicaIdBytes() {
+      java.lang.Object ref = replicaId_;
+      if (ref instanceof String) {
+        com.google.protobuf.ByteString b = 
+            com.google.protobuf.ByteString.copyFromUtf8(
+                (java.lang.String) ref);
+        replicaId_ = b;
+        return b;
+      } else {
+        return (com.google.protobuf.ByteString) ref;
+      }
+    }
+    /**
+     * <pre>
+     * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+     * </pre>
+     *
+     * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+     * @param value The replicaId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReplicaId(
+        java.lang.String value) {
+      if (value == null) { throw new NullPointerException(); }
+      replicaId_ = value;
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+     * </pre>
+     *
+     * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearReplicaId() {
+      replicaId_ = getDefaultInstance().getReplicaId();
+      bitField0_ = (bitField0_ & ~0x00000002);
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+     * </pre>
+     *
+     * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+     * @param value The bytes for replicaId to set.
+     * @return This builder for chaining.
+     */
+    public Builder setReplicaIdBytes(
+        com.google.protobuf.ByteString value) {
+      if (value == null) { throw new NullPointerException(); }
+      checkByteStringIsUtf8(value);
+      replicaId_ = value;
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
     }
 
     // @@protoc_insertion_point(builder_scope:perdure.v1.ListWorkersResponse)

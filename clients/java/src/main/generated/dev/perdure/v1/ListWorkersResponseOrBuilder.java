@@ -53,4 +53,24 @@ public interface ListWorkersResponseOrBuilder extends
    */
   dev.perdure.v1.WorkerInfoOrBuilder getWorkersOrBuilder(
       int index);
+
+  /**
+   * <pre>
+   * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+   * </pre>
+   *
+   * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+   * @return The replicaId.
+   */
+  java.lang.String getReplicaId();
+  /**
+   * <pre>
+   * Which replica answered (GetServerInfoResponse.replica_id); workers of the others are not listed.
+   * </pre>
+   *
+   * <code>string replica_id = 2 [json_name = "replicaId"];</code>
+   * @return The bytes for replicaId.
+   */
+  com.google.protobuf.ByteString
+      getReplicaIdBytes();
 }

@@ -698,7 +698,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run.
+     * One run, as this process knows it. Where several replicas share a store, what another one has
+     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     default void getRun(dev.perdure.v1.GetRunRequest request,
@@ -968,7 +970,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run.
+     * One run, as this process knows it. Where several replicas share a store, what another one has
+     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public void getRun(dev.perdure.v1.GetRunRequest request,
@@ -1227,7 +1231,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run.
+     * One run, as this process knows it. Where several replicas share a store, what another one has
+     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public dev.perdure.v1.GetRunResponse getRun(dev.perdure.v1.GetRunRequest request) throws io.grpc.StatusException {
@@ -1473,7 +1479,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run.
+     * One run, as this process knows it. Where several replicas share a store, what another one has
+     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public dev.perdure.v1.GetRunResponse getRun(dev.perdure.v1.GetRunRequest request) {
@@ -1721,7 +1729,9 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run.
+     * One run, as this process knows it. Where several replicas share a store, what another one has
+     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
+     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.GetRunResponse> getRun(

@@ -375,7 +375,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object blocked_ = "";
   /**
    * <pre>
-   * NO_WORKER: due for 60 s and no connected worker can take it.
+   * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+   * share a store, one of another replica may: that is said of the replica that answers.
    * </pre>
    *
    * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -396,7 +397,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * NO_WORKER: due for 60 s and no connected worker can take it.
+   * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+   * share a store, one of another replica may: that is said of the replica that answers.
    * </pre>
    *
    * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -1936,7 +1938,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object blocked_ = "";
     /**
      * <pre>
-     * NO_WORKER: due for 60 s and no connected worker can take it.
+     * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+     * share a store, one of another replica may: that is said of the replica that answers.
      * </pre>
      *
      * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -1956,7 +1959,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * NO_WORKER: due for 60 s and no connected worker can take it.
+     * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+     * share a store, one of another replica may: that is said of the replica that answers.
      * </pre>
      *
      * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -1977,7 +1981,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * NO_WORKER: due for 60 s and no connected worker can take it.
+     * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+     * share a store, one of another replica may: that is said of the replica that answers.
      * </pre>
      *
      * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -1994,7 +1999,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * NO_WORKER: due for 60 s and no connected worker can take it.
+     * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+     * share a store, one of another replica may: that is said of the replica that answers.
      * </pre>
      *
      * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -2008,7 +2014,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * NO_WORKER: due for 60 s and no connected worker can take it.
+     * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+     * share a store, one of another replica may: that is said of the replica that answers.
      * </pre>
      *
      * <code>string blocked = 12 [json_name = "blocked"];</code>

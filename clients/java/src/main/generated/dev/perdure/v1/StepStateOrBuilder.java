@@ -179,7 +179,8 @@ public interface StepStateOrBuilder extends
 
   /**
    * <pre>
-   * NO_WORKER: due for 60 s and no connected worker can take it.
+   * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+   * share a store, one of another replica may: that is said of the replica that answers.
    * </pre>
    *
    * <code>string blocked = 12 [json_name = "blocked"];</code>
@@ -188,7 +189,8 @@ public interface StepStateOrBuilder extends
   java.lang.String getBlocked();
   /**
    * <pre>
-   * NO_WORKER: due for 60 s and no connected worker can take it.
+   * NO_WORKER: due for 60 s and no worker connected to this process can take it. Where several replicas
+   * share a store, one of another replica may: that is said of the replica that answers.
    * </pre>
    *
    * <code>string blocked = 12 [json_name = "blocked"];</code>

@@ -239,7 +239,8 @@ public final class WorkerServiceGrpc {
     /**
      * <pre>
      * The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-     * returns the same leases. Tasks of a call that was cancelled before its answer are released.
+     * returns the same leases, at the replica that answered first; another one gives other tasks, and the
+     * first ones lapse. Tasks of a call that was cancelled before its answer are released.
      * </pre>
      */
     default void pollTasks(dev.perdure.v1.PollTasksRequest request,
@@ -336,7 +337,8 @@ public final class WorkerServiceGrpc {
     /**
      * <pre>
      * The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-     * returns the same leases. Tasks of a call that was cancelled before its answer are released.
+     * returns the same leases, at the replica that answered first; another one gives other tasks, and the
+     * first ones lapse. Tasks of a call that was cancelled before its answer are released.
      * </pre>
      */
     public void pollTasks(dev.perdure.v1.PollTasksRequest request,
@@ -416,7 +418,8 @@ public final class WorkerServiceGrpc {
     /**
      * <pre>
      * The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-     * returns the same leases. Tasks of a call that was cancelled before its answer are released.
+     * returns the same leases, at the replica that answered first; another one gives other tasks, and the
+     * first ones lapse. Tasks of a call that was cancelled before its answer are released.
      * </pre>
      */
     public dev.perdure.v1.PollTasksResponse pollTasks(dev.perdure.v1.PollTasksRequest request) throws io.grpc.StatusException {
@@ -474,7 +477,8 @@ public final class WorkerServiceGrpc {
     /**
      * <pre>
      * The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-     * returns the same leases. Tasks of a call that was cancelled before its answer are released.
+     * returns the same leases, at the replica that answered first; another one gives other tasks, and the
+     * first ones lapse. Tasks of a call that was cancelled before its answer are released.
      * </pre>
      */
     public dev.perdure.v1.PollTasksResponse pollTasks(dev.perdure.v1.PollTasksRequest request) {
@@ -532,7 +536,8 @@ public final class WorkerServiceGrpc {
     /**
      * <pre>
      * The unary way: waits for tasks up to `wait`. A repeat with the same request_id within the lease
-     * returns the same leases. Tasks of a call that was cancelled before its answer are released.
+     * returns the same leases, at the replica that answered first; another one gives other tasks, and the
+     * first ones lapse. Tasks of a call that was cancelled before its answer are released.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.PollTasksResponse> pollTasks(

@@ -283,7 +283,8 @@ public final class WorkflowServiceGrpc {
 
     /**
      * <pre>
-     * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+     * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+     * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
      * </pre>
      */
     default void setDefaultVersion(dev.perdure.v1.SetDefaultVersionRequest request,
@@ -376,7 +377,8 @@ public final class WorkflowServiceGrpc {
 
     /**
      * <pre>
-     * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+     * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+     * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
      * </pre>
      */
     public void setDefaultVersion(dev.perdure.v1.SetDefaultVersionRequest request,
@@ -451,7 +453,8 @@ public final class WorkflowServiceGrpc {
 
     /**
      * <pre>
-     * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+     * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+     * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
      * </pre>
      */
     public dev.perdure.v1.SetDefaultVersionResponse setDefaultVersion(dev.perdure.v1.SetDefaultVersionRequest request) throws io.grpc.StatusException {
@@ -525,7 +528,8 @@ public final class WorkflowServiceGrpc {
 
     /**
      * <pre>
-     * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+     * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+     * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
      * </pre>
      */
     public dev.perdure.v1.SetDefaultVersionResponse setDefaultVersion(dev.perdure.v1.SetDefaultVersionRequest request) {
@@ -603,7 +607,8 @@ public final class WorkflowServiceGrpc {
 
     /**
      * <pre>
-     * Makes a version the one that StartRun takes when it names none. Errors: WORKFLOW_NOT_FOUND.
+     * Makes a version the one that StartRun takes when it names none: at all replicas from the reply on.
+     * Children that name no version follow within a second at other replicas. Errors: WORKFLOW_NOT_FOUND.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.SetDefaultVersionResponse> setDefaultVersion(
