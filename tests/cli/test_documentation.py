@@ -19,7 +19,7 @@ GROUPS = {
         *("retry", "retry-failed", "migrate"),
     ),
     "ledger": ("show", "tail", "verify"),
-    "workflow": ("register", "validate", "list", "show", "set-default"),
+    "workflow": ("register", "validate", "graph", "list", "show", "set-default"),
     "event": ("emit", "list"),
 }
 

@@ -62,3 +62,15 @@ async def test_a_node_host_works_in_the_namespace_it_names(server: Server) -> No
     refused = await run_program("drive.mjs", "--address", server.address, "--namespace", "nowhere")
     assert not refused["ok"]
     assert "[not_found]" in refused["failures"][0]
+
+
+@pytest.mark.promise("P3", "P6")
+async def test_a_node_host_drives_a_workflow_that_needs_no_worker(server: Server) -> None:
+    verdict = await run_program("flow.mjs", "--address", server.address)
+    assert verdict["ok"], verdict["failures"]
+    assert {"branches_started", "joined", "child_ended"} <= set(verdict["kinds"])
+    async with Client.connect(server.address) as client:
+        assert not (await client.audit_runs()).findings
+        runs = await client.list_runs().all()
+    assert sorted(run.branch for run in runs) == ["", "checked/clock", "checked/person", "priced/0", "priced/1"]
+    assert {run.status for run in runs} == {"completed"}

@@ -89,10 +89,18 @@ PARENTING: Final[list[m.EffectRequest]] = [
     m.StartSubworkflow("plain", drive=m.Drive.MANUAL),
     m.StartSubworkflow("nobody"),
 ]
+JOINING: Final[list[m.EffectRequest]] = [
+    m.Fanout(2, 2, 2, ("b", "done"), ("x", "y")),
+    m.Fanout(3, 1, 2, ("b", "a", "done"), ("x", "y", "z")),
+    m.Fanout(3, 2, 1, ("b",), items=Leaf(b"[1,2,3]")),
+    m.Fanout(2, 2, 2, ("done",), items=Leaf(b"[1,2]")),
+    m.Fanout(0, 0, 1, ("b",), items=Leaf(b"[]")),
+]
 REMOTE: Final = m.RemoteRequest(Leaf(b"{}"))
 EFFECTS: Final = [
     *(m.Effect("own", request, "k") for request in [*LISTENING, *LISTENING, *LISTENING, *ASKING, *TELLING, *PARENTING]),
     *(m.Effect("own", request, on_error_node="b") for request in [*ASKING, *PARENTING]),
+    *(m.Effect("own", request, "k", on_error_node=node) for request in JOINING for node in ("", "b")),
     *(
         m.Effect("remote", REMOTE, "k.l", retry, timeouts, on_error_node=on_error, risk=risk)
         for risk in (*m.Risk, m.Risk.IRREVERSIBLE, m.Risk.IRREVERSIBLE)

@@ -382,6 +382,9 @@ class Interleavings(RuleBasedStateMachine):
             kind = min(obligations(run).timers.keys() & {i.TimerKind.START, i.TimerKind.RETRY})
             world.now = max(world.now, obligations(run).timers[kind])
             assert isinstance(world.submit(run_id, i.TimerFired(kind, 0)), Decision)
+        elif run.join is not None:
+            if obligations(run).turn is False:
+                world.take_turn(run)
         elif not world.match(run_id) and run.waiting is not None and not run.waiting.child_run_id:
             assert isinstance(world.submit(run_id, i.Resume(run.waiting.wait_id, False, Leaf(b"1"))), Decision)
 

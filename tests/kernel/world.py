@@ -17,9 +17,9 @@ from perdure_server.kernel.decision import Ack, Decision, Env, EventAppend, Mail
 from perdure_server.kernel.limits import Limits
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import (
+    BranchesStarted,
     Cancelled,
     CancelRequested,
-    ChildLink,
     EventConsumed,
     LateResult,
     Record,
@@ -34,7 +34,7 @@ from tests.kernel.laws import check_ledger, check_run
 from tests.kernel.ledgers import AT, fold
 
 LIMITS = Limits(max_lapses=3, tree_depth=3, open_children=3)
-INTERNAL = (i.TurnTaken, i.StepLeased, i.LeaseLapsed, i.TimerFired, i.EventMatched, i.ChildEndSeen)
+INTERNAL = (i.TurnTaken, i.BranchesDue, i.StepLeased, i.LeaseLapsed, i.TimerFired, i.EventMatched, i.ChildEndSeen)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class World:
         assert internal or reason is not Reason.NOT_DUE, f"{event} must get a reason that its sender knows"
 
     def _commit(self, run_id: str, decision: Decision) -> None:
-        links = {link.run_id for record in decision.records if (link := _link(record)) is not None}
+        links = {run_id for record in decision.records for run_id in _links(record)}
         assert {new.run.run_id for new in decision.new_runs} == links, "child and link are one commit"
         for new in decision.new_runs:
             assert new.run.run_id not in self.runs
@@ -323,8 +323,11 @@ class World:
     def take_turn(self, run: m.RunState) -> None:
         """The server's own next step of a run. It is due, so it must be taken."""
         assert run.step is not None
-        if run.step.effect is None:
-            event: i.Input = i.NodePlanned(run.step.step_id, 0, m.StepPlan(complete_output=Leaf(b"{}")))
+        if run.join is not None:
+            vars_ = (Leaf(b"{}"),) * (1 + run.join.started % 2)
+            event: i.Input = i.BranchesDue(run.step.step_id, run.join.started + 1, vars_)
+        elif run.step.effect is None:
+            event = i.NodePlanned(run.step.step_id, 0, m.StepPlan(complete_output=Leaf(b"{}")))
         else:
             event = i.TurnTaken(run.step.step_id)
         taken = self.submit(run.run_id, event)
@@ -339,6 +342,9 @@ def _snapshot(run: m.RunState) -> dict[str, object]:
     }
 
 
-def _link(record: Record) -> ChildLink | None:
+def _links(record: Record) -> tuple[str, ...]:
     body = record.body
-    return body.child if isinstance(body, StepCompleted | Waiting) else None
+    if isinstance(body, BranchesStarted):
+        return body.run_ids
+    child = body.child if isinstance(body, StepCompleted | Waiting) else None
+    return () if child is None else (child.run_id,)

@@ -93,6 +93,7 @@ _workflow = _group("workflow", "Register and read workflows.")
 for _name, _handler in (
     ("register", workflow_commands.register),
     ("validate", workflow_commands.validate),
+    ("graph", workflow_commands.graph),
     ("list", workflow_commands.list_workflows),
     ("show", workflow_commands.show),
     ("set-default", workflow_commands.set_default),

@@ -55,7 +55,7 @@ async def tree(
         output.show(drawn(branch))
     else:
         for depth, run in lines(branch):
-            output.line(f"{'  ' * depth}{run.run_id}\t{run.workflow_id}\t{run.status}\t{doing(run)}\t{remark(run)}")
+            output.line(f"{'  ' * depth}{run.run_id}\t{named(run)}\t{run.status}\t{doing(run)}\t{remark(run)}")
 
 
 def grow(top: RunState, runs: list[RunState]) -> Branch:
@@ -81,6 +81,11 @@ def lines(branch: Branch, depth: int = 0) -> Iterator[tuple[int, RunState]]:
 def branch_form(branch: Branch) -> dict[str, object]:
     """A run's JSON with its `children` replaced by what it started, whether it ended or not."""
     return {**json_form(branch.run), "children": [branch_form(child) for child in branch.children]}
+
+
+def named(run: RunState) -> str:
+    """The workflow; of a branch or item also its path in the run that joins it."""
+    return f"{run.workflow_id} {run.branch}" if run.branch else run.workflow_id
 
 
 def remark(run: RunState) -> str:
@@ -110,7 +115,7 @@ def label(run: RunState) -> Text:
 
     activity = doing(run)
     node = "" if run.is_ended or not run.current_node else f" at {run.current_node}"
-    text = Text.assemble((run.workflow_id, "bold"), " ", (str(run.status), colour_of(str(run.status))))
+    text = Text.assemble((named(run), "bold"), " ", (str(run.status), colour_of(str(run.status))))
     if activity and activity != run.status:
         text.append(f" ({activity}{node})")
     text.append(f"  {run.run_id}", "dim")

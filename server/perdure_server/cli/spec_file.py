@@ -40,6 +40,11 @@ def read_spec(path: Path) -> WorkflowSpec:
         raise Refusal(f"{path}: {error}", "names and types are those of WorkflowSpec", exit_code=USAGE) from error
 
 
+def is_spec_file(source: str) -> bool:
+    """Whether an argument names a file, or standard input, and not a registered workflow."""
+    return source == "-" or Path(source).is_file()
+
+
 _WORDS: Final = {
     "kind": "NODE_KIND_",
     "risk": "EFFECT_RISK_",

@@ -9,7 +9,7 @@ import typer
 
 from perdure_server.cli.invocation import Session, connected
 from perdure_server.cli.output import Column
-from perdure_server.cli.refusals import FAILED
+from perdure_server.cli.refusals import FAILED, Refusal
 from perdure_server.cli.run_reads import Limit, limited, page_size
 from perdure_server.cli.wording import clip, compact, when
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file; - for standard input.", allow_dash=True)]
 WorkflowId = Annotated[str, typer.Argument(metavar="WORKFLOW_ID", show_default=False)]
 Version = Annotated[str, typer.Option(help="Default: the default version.")]
+
+
+MOST_DRAWN = 300
+"""Nodes of a picture."""
 
 
 @connected
@@ -49,11 +53,13 @@ async def validate(session: Session, file: File) -> int:
     output = session.output
     if output.as_json:
         output.json(found)
-    elif found.valid:
-        output.line(f"{spec.workflow_id} @ {found.version}: valid")
     else:
         for problem in found.problems:
             output.line(f"{problem.field}: {problem.description}")
+        for warning in found.warnings:
+            output.line(f"warning: {warning.field}: {warning.description}")
+        if found.valid:
+            output.line(f"{spec.workflow_id} @ {found.version}: valid")
     return 0 if found.valid else FAILED
 
 
@@ -107,6 +113,35 @@ async def show(session: Session, workflow_id: WorkflowId, version: Version = "")
         Column("TEMPLATE", lambda item: clip(compact(item[1].get("template")), 120), may_fold=True),
     ]
     await output.rows(sorted(spec["nodes"].items()), columns, none="no nodes")
+
+
+@connected
+async def graph(
+    session: Session,
+    source: Annotated[str, typer.Argument(metavar="FILE|WORKFLOW_ID", help="A file if there is one; - for input.")],
+    version: Version = "",
+    as_svg: Annotated[bool, typer.Option("--svg", help="An SVG file instead of Mermaid text.")] = False,
+) -> None:
+    """Draw a workflow: Mermaid text, or with --svg a picture."""
+    from perdure_server.cli.graph_mermaid import mermaid
+    from perdure_server.cli.graph_model import graph_of
+    from perdure_server.cli.graph_svg import svg
+    from perdure_server.cli.spec_file import is_spec_file, read_spec
+
+    if is_spec_file(source):
+        spec = read_spec(Path(source))
+    else:
+        async with session.connect() as client:
+            spec = (await client.get_workflow(source, version)).spec
+    drawn = graph_of(spec)
+    if as_svg and len(drawn.nodes) > MOST_DRAWN:
+        advice = "leave --svg out: Mermaid text has no such bound"
+        raise Refusal(f"a picture holds at most {MOST_DRAWN} nodes, and there are {len(drawn.nodes)}", advice)
+    text = svg(drawn) if as_svg else mermaid(drawn)
+    if session.output.as_json:
+        session.output.json({"workflow_id": spec.workflow_id, "format": "svg" if as_svg else "mermaid", "text": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 @connected

@@ -124,6 +124,41 @@ def outcomes() -> Iterator[model_pb2.EffectOutcome]:
     yield model_pb2.EffectOutcome(failed=model_pb2.StepFailure(failure=FAILURE, retry_after=SECOND))
 
 
+def _server_side() -> dict[str, model_pb2.NodeSpec]:
+    """Nodes of the kinds that make their plan from expressions."""
+    join = model_pb2.JoinSpec(mode=model_pb2.JOIN_MODE_COUNT, count=1)
+    branch = model_pb2.BranchSpec(name="b", entry_node="end", vars_json='{"a":"${vars.a + 1}"}')
+    each = model_pb2.ForeachSpec(
+        items="vars.list.filter(i, i > 0)", entry_node="end", vars_json='{"a":"${item}"}', max_concurrency=2
+    )
+    child = model_pb2.SubworkflowSpec(
+        workflow_id="child",
+        workflow_version="v",
+        vars_json='{"a":"${vars.a}"}',
+        wait=True,
+        on_parent_cancel=common_pb2.CHILD_CANCEL_POLICY_ABANDON,
+        timeout=Duration(seconds=1),
+    )
+    setattr(child, "async", True)
+    changes = [
+        model_pb2.VarsOp(path="/a", set_json='"${vars.a + 1}"'),
+        model_pb2.VarsOp(path="/b", append_json="1"),
+        model_pb2.VarsOp(path="/c", remove=True),
+    ]
+    return {
+        "pick": model_pb2.NodeSpec(
+            kind=model_pb2.NODE_KIND_CHOICE, choices=[model_pb2.ChoiceRule(when="vars.a > 1", next="put-0")], next="end"
+        ),
+        **{
+            f"put-{number}": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_ASSIGN, assign=[change], next="fan")
+            for number, change in enumerate(changes)
+        },
+        "fan": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_PARALLEL, branches=[branch], join=join, next="each"),
+        "each": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_FOREACH, foreach=each, next="sub"),
+        "sub": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_SUBWORKFLOW, subworkflow=child, next="end"),
+    }
+
+
 def spec(workflow_id: str) -> model_pb2.WorkflowSpec:
     """A workflow with a node of each kind."""
     return model_pb2.WorkflowSpec(
@@ -148,6 +183,7 @@ def spec(workflow_id: str) -> model_pb2.WorkflowSpec:
                 result_key="a.b",
                 risk=common_pb2.EFFECT_RISK_READ,
             ),
+            **_server_side(),
             "end": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_COMPLETE, template_json='{"a":"${vars.a}"}'),
             "no": model_pb2.NodeSpec(kind=model_pb2.NODE_KIND_FAIL, template_json='{"type":"NO","message":"no"}'),
         },
