@@ -196,3 +196,17 @@ async def test_the_line_moves_on_after_the_server_was_killed(lives: Lives) -> No
         await moving(after, f"r{n}")
         await after.client.run(f"r{n}").cancel()
     await audited(after)
+
+
+@pytest.mark.promise("P5")
+async def test_a_run_that_would_end_in_the_commit_that_starts_it_needs_a_slot_too(scene: Scene) -> None:
+    quick = Workflow("quick")
+    quick.complete_node("done", {"ok": True})
+    await scene.register(asking(), quick)
+    holder = await start(scene, "holder")
+    with pytest.raises(ResourceExhausted):
+        await scene.start("quick", concurrency=Concurrency("k", 1, "reject"))
+    later = await scene.start("quick", run_id="later", concurrency=ONE)
+    assert await places(scene, "later") == ["in_line"]
+    await holder.cancel()
+    assert (await scene.ended(later)).status == "completed"

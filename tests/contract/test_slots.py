@@ -118,3 +118,16 @@ def test_a_place_without_a_key_or_a_limit_is_refused(store: Store, row: SlotRow)
     verdicts = store.commit([start("a", change=change)])
     assert kinds(verdicts)[0] in (VerdictKind.FAILED, VerdictKind.NO_SLOT)
     assert store.load_run(key("a")) is None
+
+
+def test_a_run_that_takes_a_slot_and_ends_in_the_same_commit_needs_one_too(store: Store) -> None:
+    asked = ObligationChange(slot_asked=SlotRow("k", 1, HELD, False))
+    ends = start("b", run_head=ended_head(1), change=asked)
+    committed(store, start("a", change=place(HELD)), start("c", change=place(LINE)))
+    assert kinds(store.commit([ends])) == [VerdictKind.NO_SLOT]
+    committed(store, step("a", 1, run_head=ended_head(2), change=GONE))
+    assert kinds(store.commit([ends])) == [VerdictKind.NO_SLOT], "c is before it in line"
+    gone = ObligationChange(slot_set=True, slot_asked=SlotRow("k", 1, HELD, False))
+    committed(store, step("c", 1, run_head=ended_head(2), change=gone))
+    committed(store, ends)
+    assert line(store) == ([], [])

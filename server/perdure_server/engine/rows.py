@@ -11,7 +11,7 @@ from perdure_server.ids import new_salts
 from perdure_server.kernel.decision import Obligations, SlotDue, TaskDue
 from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.model import OnLimit, RunState, Step, Wait
-from perdure_server.kernel.records import Record
+from perdure_server.kernel.records import Record, RequeueCause, Requeued, RunStarted
 from perdure_server.storage.port import (
     NewRecord,
     ObligationChange,
@@ -175,6 +175,18 @@ def slot_row(slot: SlotDue | None) -> SlotRow | None:
     kind = SlotKind.HELD if slot.held else SlotKind.ASIDE if slot.aside else SlotKind.IN_LINE
     wanted = slot.concurrency
     return SlotRow(wanted.key, wanted.limit, kind, wanted.on_limit is OnLimit.CANCEL_OLDEST)
+
+
+def slot_asked(run: RunState, records: Sequence[Record]) -> SlotRow | None:
+    """The slot that the run came to hold with these records, also if they end it."""
+    if run.concurrency is None:
+        return None
+    for record in records:
+        body = record.body
+        starts = isinstance(body, RunStarted) and not body.in_line and not body.start_at
+        if starts or (isinstance(body, Requeued) and body.cause is RequeueCause.SLOT_GRANTED):
+            return slot_row(SlotDue(run.concurrency, held=True, aside=False))
+    return None
 
 
 def change_rows(

@@ -172,6 +172,7 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
     head = rows.head_row(run, sealed.head_hash, wait)
     lease_now, lease_us = engine.lease_now(), engine.limits.lease_us
     change = rows.change_rows(run, slot.due, due, lease_now, lease_us)
+    change.slot_asked = rows.slot_asked(run, decision.records)
     identity = _identity_change(slot.run, run)
     if identity is not None and due.task is not None:
         change = replace(change, task_set=True, task=rows.task_row(run, due.task, lease_now, lease_us))

@@ -239,6 +239,8 @@ class ObligationChange:
     timers_dropped: tuple[int, ...] = ()
     slot_set: bool = False
     slot: SlotRow | None = None
+    slot_asked: SlotRow | None = None
+    """A slot that the run comes to hold in this commit, perhaps to end in it: given, or NO_SLOT."""
 
 
 NO_CHANGE = ObligationChange()

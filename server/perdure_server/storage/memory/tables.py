@@ -131,12 +131,11 @@ def refusal(
 
 
 def slots_wanted(commit: Commit) -> Iterator[tuple[RunKey, SlotRow]]:
-    """The runs that would hold a slot after a Commit."""
-    if commit.key is not None and commit.change.slot is not None and commit.change.slot.kind is SlotKind.HELD:
-        yield commit.key, commit.change.slot
-    for new in commit.new_runs:
-        if new.change.slot is not None and new.change.slot.kind is SlotKind.HELD:
-            yield RunKey(commit.namespace, new.identity.run_id), new.change.slot
+    """Slots that a Commit's runs would come to hold by it, or hold already and say so again."""
+    changes = [(commit.key, commit.change)] if commit.key is not None else []
+    changes += [(RunKey(commit.namespace, new.identity.run_id), new.change) for new in commit.new_runs]
+    wanted = [(key, change.slot_asked or change.slot) for key, change in changes]
+    yield from ((key, row) for key, row in wanted if row is not None and row.kind is SlotKind.HELD)
 
 
 def slot_free(row: SlotRow, own: tuple[SlotRow | None, int], places: Iterable[tuple[RunKey, SlotRow, int]]) -> bool:

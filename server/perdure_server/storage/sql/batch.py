@@ -190,14 +190,11 @@ def slot_row(run: KnownRun, run_id: str, slot: SlotRow, rank: int) -> Row:
 
 
 def slots_wanted(commit: Commit) -> list[tuple[RunKey, SlotRow]]:
-    """Slots that a Commit's runs would hold after it, as far as it says so."""
-    wanted = [(commit.key, commit.change.slot)] if commit.key is not None and commit.change.slot else []
-    wanted += [
-        (RunKey(commit.namespace, new.identity.run_id), new.change.slot)
-        for new in commit.new_runs
-        if new.change.slot is not None
-    ]
-    return [(key, row) for key, row in wanted if row.kind is SlotKind.HELD]
+    """Slots that a Commit's runs would come to hold by it, or hold already and say so again."""
+    changes = [(commit.key, commit.change)] if commit.key is not None else []
+    changes += [(RunKey(commit.namespace, new.identity.run_id), new.change) for new in commit.new_runs]
+    wanted = [(key, change.slot_asked or change.slot) for key, change in changes]
+    return [(key, row) for key, row in wanted if row is not None and row.kind is SlotKind.HELD]
 
 
 class BatchPlan:
