@@ -54,11 +54,15 @@ conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages a
 	$(PYTEST) tests -m "node and not long" $(PYTEST_ARGS)
 
 .PHONY: robustness
-robustness: setup ## Crash enumeration, traces, seeded mutants: the bounded part
-	$(PYTEST) tests/robustness -m "not long" $(PYTEST_ARGS)
+robustness: setup ## Crash enumeration, network and disk faults, traces, seeded mutants: the bounded part
+	$(PYTEST) tests/robustness -m "not long" --ignore=tests/robustness/test_kill_loop.py $(PYTEST_ARGS)
+
+.PHONY: kill-loop
+kill-loop: setup ## Load by real clients while servers and workers are killed, for three minutes; then the checker
+	$(PYTEST) tests/robustness/test_kill_loop.py -m "not long" $(PYTEST_ARGS)
 
 .PHONY: robustness-long
-robustness-long: setup ## The same without bounds (all mutants); hours
+robustness-long: setup ## The same and the kill loop without bounds (all mutants, half an hour a store); hours
 	$(PYTEST) tests/robustness -m long --timeout=0 $(PYTEST_ARGS)
 
 .PHONY: bench

@@ -8,6 +8,7 @@ play leaves, and must bear out everything that clients were told.
 
 import asyncio
 import json
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from tests.robustness.crash.lost_commit import cut_last_commit
 from tests.robustness.crash.plays import (
     AFTER,
     BEFORE,
+    STORES,
     CommitLine,
     Play,
     again_and_again,
@@ -47,6 +49,9 @@ GROUPED = 3
 pytestmark = [pytest.mark.promise("P1", "P5", "P6"), pytest.mark.timeout(900)]
 
 POINTS = pytest.mark.parametrize("point", [AFTER, BEFORE], ids=["after", "before"])
+STORED = pytest.mark.parametrize("store", STORES)
+SAMPLE = 20
+"""Commits of a play that somebody dies at, one play for each, where not all of them are tried."""
 
 
 def done_by(commit: dict[str, Any]) -> dict[str, Any]:
@@ -106,11 +111,12 @@ async def test_the_script_has_every_kind_of_effect_and_record(servers: Servers) 
     assert left
 
 
+@STORED
 @POINTS
-async def test_a_server_that_dies_at_every_commit_changes_nothing(servers: Servers, point: str) -> None:
+async def test_a_server_that_dies_at_every_commit_changes_nothing(servers: Servers, point: str, store: str) -> None:
     """One play; each server dies at the first commit at which none before it did."""
-    undisturbed = await perform(servers, "undisturbed", never)
-    play = await perform(servers, "dying", at_every_commit(point))
+    undisturbed = await perform(servers, "undisturbed", never, store=store)
+    play = await perform(servers, "dying", at_every_commit(point), store=store)
     assert_same(play, undisturbed)
     assert len(play.deaths) == play.lives - 1
     assert_each_was_hit(undisturbed, play.deaths)
@@ -140,11 +146,11 @@ def targets(play: Play) -> list[Target]:
     return found
 
 
-async def is_hit(servers: Servers, point: str, target: Target, undisturbed: Play) -> bool:
+async def is_hit(servers: Servers, point: str, target: Target, undisturbed: Play, store: str) -> bool:
     """Plays until a server has died at a commit, a few times at most; each play must end as the undisturbed one."""
     for attempt in range(ATTEMPTS):
         name = f"dying-{target.number}-{attempt}"
-        play = await perform(servers, name, at_commit(point, target.facts, target.nth))
+        play = await perform(servers, name, at_commit(point, target.facts, target.nth), store=store)
         assert_same(play, undisturbed)
         assert len(play.deaths) == play.lives - 1
         if play.deaths:
@@ -152,19 +158,26 @@ async def is_hit(servers: Servers, point: str, target: Target, undisturbed: Play
     return False
 
 
-async def die_at_each(servers: Servers, point: str) -> None:
-    """One play for each commit of an undisturbed one: the first server dies at it, the second one lives on."""
-    undisturbed = await perform(servers, "undisturbed", never)
+async def die_at_each(servers: Servers, point: str, store: str = "sqlite", sample: int = 0) -> None:
+    """One play for each commit of an undisturbed one: the first server dies at it, the second one lives on.
+
+    Args:
+        sample: only so many of the commits; 0: all.
+    """
+    undisturbed = await perform(servers, "undisturbed", never, store=store)
+    chosen = targets(undisturbed)
+    if sample:
+        chosen = random.sample(chosen, sample)
     places = asyncio.Semaphore(PLAYS_AT_ONCE)
     missed: list[Target] = []
 
     async def die_at(target: Target) -> None:
         async with places:
-            if not await is_hit(servers, point, target, undisturbed):
+            if not await is_hit(servers, point, target, undisturbed, store):
                 missed.append(target)
 
     async with asyncio.TaskGroup() as group:
-        for target in targets(undisturbed):
+        for target in chosen:
             group.create_task(die_at(target))
     assert [target for target in missed if "handed_out" not in target.facts] == []
     assert len(missed) <= GROUPED
@@ -179,20 +192,33 @@ async def test_one_death_in_place_of_each_single_commit_changes_nothing(servers:
     await die_at_each(servers, BEFORE)
 
 
+@POINTS
+async def test_one_death_at_some_commits_of_a_journal_changes_nothing(servers: Servers, point: str) -> None:
+    await die_at_each(servers, point, "journal", SAMPLE)
+
+
+@pytest.mark.long
+@POINTS
+async def test_one_death_at_each_single_commit_of_a_journal_changes_nothing(servers: Servers, point: str) -> None:
+    await die_at_each(servers, point, "journal")
+
+
+@STORED
 @pytest.mark.parametrize("stride", [7, 23])
-async def test_servers_that_die_now_and_then_change_nothing(servers: Servers, stride: int) -> None:
+async def test_servers_that_die_now_and_then_change_nothing(servers: Servers, stride: int, store: str) -> None:
     """Unlike the servers that die at every commit, these have lived for a while."""
-    undisturbed = await perform(servers, "undisturbed", never)
-    play = await perform(servers, "dying", again_and_again(AFTER, stride, stride))
+    undisturbed = await perform(servers, "undisturbed", never, store=store)
+    play = await perform(servers, "dying", again_and_again(AFTER, stride, stride), store=store)
     assert_same(play, undisturbed)
     assert len(play.deaths) >= len(undisturbed.log) // stride
 
 
 @pytest.mark.long
+@STORED
 @pytest.mark.parametrize("seed", range(50))
-async def test_servers_that_die_at_random_change_nothing(servers: Servers, seed: int) -> None:
-    undisturbed = await perform(servers, "undisturbed", never)
-    play = await perform(servers, "dying", at_random(seed))
+async def test_servers_that_die_at_random_change_nothing(servers: Servers, seed: int, store: str) -> None:
+    undisturbed = await perform(servers, "undisturbed", never, store=store)
+    play = await perform(servers, "dying", at_random(seed), store=store)
     assert_same(play, undisturbed)
     assert play.deaths
 

@@ -18,6 +18,7 @@ from tests.robustness.checker.examine import examine
 from tests.robustness.checker.finding import kinds
 from tests.robustness.checker.tampering import TAMPERINGS, unseen_tamperings
 from tests.robustness.checker.testimony import StreamedRecord, Testimony
+from tests.robustness.crash.plays import STORES
 from tests.robustness.kill_loop.campaign import CONFIG, Campaign, Round
 from tests.robustness.kill_loop.fleet import Fleet
 from tests.robustness.kill_loop.host import KINDS, run_name
@@ -50,13 +51,19 @@ async def fight(fleet: Fleet, folder: Path, seconds: float) -> None:
 
 
 @pytest.mark.timeout(3_000)
-async def test_three_minutes_of_killing_on_sqlite_change_nothing(servers: Servers, tmp_path: Path) -> None:
-    await fight(Fleet(servers, CONFIG), tmp_path, 180)
+@pytest.mark.parametrize(("store", "seconds"), [("sqlite", 90), ("journal", 90)])
+async def test_some_minutes_of_killing_change_nothing(
+    servers: Servers, tmp_path: Path, store: str, seconds: float
+) -> None:
+    url = STORES[store](servers.directory / "store")
+    await fight(Fleet(servers, {**CONFIG, "store": url}), tmp_path, seconds)
 
 
 @pytest.mark.long
-async def test_half_an_hour_of_killing_on_sqlite_changes_nothing(servers: Servers, tmp_path: Path) -> None:
-    await fight(Fleet(servers, CONFIG), tmp_path, 1_800)
+@pytest.mark.parametrize("store", STORES)
+async def test_half_an_hour_of_killing_changes_nothing(servers: Servers, tmp_path: Path, store: str) -> None:
+    url = STORES[store](servers.directory / "store")
+    await fight(Fleet(servers, {**CONFIG, "store": url}), tmp_path, 1_800)
 
 
 # What the campaign finds once something is wrong.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,11 +52,11 @@ class Lives:
 
     Args:
         servers: starts them.
-        store: name of the SQLite file.
+        store: URL of the store.
         config: of each process.
         environment_of: environment of the n-th process (from 1).
         defect: planted in each process.
-        after_death: given the store's file when a process has been killed.
+        after_death: called when a process has been killed.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class Lives:
         config: dict[str, Any],
         environment_of: Callable[[int], dict[str, str]],
         defect: str = "",
-        after_death: Callable[[Path], None] | None = None,
+        after_death: Callable[[], None] | None = None,
     ) -> None:
         self.count = 0
         self._servers = servers
@@ -122,7 +121,9 @@ class Lives:
     async def _live_once(self) -> None:
         self.count += 1
         server = await self._servers.start(
-            self._config, environment=self._environment_of(self.count), store=self._store, defect=self._defect
+            {**self._config, "store": self._store},
+            environment=self._environment_of(self.count),
+            defect=self._defect,
         )
         if server.is_alive:
             async with self._changed:
@@ -130,6 +131,6 @@ class Lives:
                 self._changed.notify_all()
         code = await asyncio.shield(server.exited)
         if self._after_death is not None and not self._is_leaving:
-            self._after_death(self._servers.directory / self._store)
+            self._after_death()
         if code != KILLED:
             raise ServerError(f"server {self.count} of {self._store} ended with {code}:\n{server.tail()}")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -45,6 +46,13 @@ BEFORE = "PERDURE_FAULT_KILL_BEFORE_COMMIT"
 """In place of a commit, which is the latest moment after the one before it: all that it allowed has left."""
 
 COMMIT_LOG = "PERDURE_FAULT_COMMIT_LOG"
+
+
+STORES: Mapping[str, Callable[[Path], str]] = {
+    "sqlite": lambda place: f"sqlite:///{place}",
+    "journal": lambda place: f"file:{place}",
+}
+"""URL of each durable store of one process, by where it is kept."""
 
 
 def never(_life: int) -> dict[str, str]:
@@ -134,13 +142,15 @@ async def perform(
     defect: str = "",
     after_death: Callable[[Path], None] | None = None,
     patience_s: float = PATIENCE_S,
+    store: str = "sqlite",
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
     Args:
         defect: planted in the servers.
-        after_death: given the store's file after each death.
+        after_death: given the store's file or folder after each death.
         patience_s: a play that gets no new record for so long hangs.
+        store: one of STORES.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
@@ -149,7 +159,9 @@ async def perform(
         return {**plan(life), COMMIT_LOG: str(log_path)}
 
     config = {"lease_seconds": LEASE_S}
-    async with Lives(servers, f"{name}.db", config, environment, defect, after_death) as lives:
+    place = servers.directory / name
+    then = partial(after_death, place) if after_death is not None else None
+    async with Lives(servers, STORES[store](place), config, environment, defect, then) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
         playing = asyncio.create_task(Script(host, worker).play())
