@@ -128,7 +128,10 @@ def test_what_a_killed_writer_had_acknowledged_is_kept(
     for number in range(acknowledged):
         assert said(writer) == str(number)
     writer.send_signal(signal.SIGKILL)
-    rest, _ = writer.communicate()
+    assert writer.stdout is not None
+    # Not `communicate`, which reads behind the lines that the stream has already taken from the pipe.
+    rest = writer.stdout.read()
+    writer.wait()
     last = max([acknowledged - 1, *(int(line) for line in rest.split())])
     store = SQLITE.open(tmp_path)
     assert whole_batches(store) in {last + 1, last + 2}

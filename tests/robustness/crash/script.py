@@ -24,8 +24,8 @@ from tests.robustness.crash.worker import WitnessWorker
 ROOTS = ("ears", "trip", "walk", "home", "empty", "ward", "tardy", "doubt", "venom", "words", "sad", "soon", "rush")
 """Ids of the runs that the host starts, in its order."""
 
-START_MS = 800
-"""A start that is still ahead when a server that died at StartRun is back."""
+START_MS = 1_200
+"""A start, and a deadline, that is still ahead when a server that died at StartRun is back, on a busy machine too."""
 
 SCOPES: tuple[EventScopeKey, ...] = (
     (common_pb2.EVENT_SCOPE_GLOBAL, ""),
@@ -158,7 +158,7 @@ class Script:
         start_at = _in_ms(START_MS)
         await self._start(w.PLAIN, "soon", start_at=start_at)
         await self._resume("soon", "ask", '"here"')
-        await self._start(w.HASTY, "rush", deadline=_in_ms(2 * w.SHORT_MS))
+        await self._start(w.HASTY, "rush", deadline=_in_ms(START_MS))
         await self._host.until("rush", ended)
 
     # One call each.
