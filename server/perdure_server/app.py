@@ -10,8 +10,10 @@ import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -35,10 +37,14 @@ from perdure_server.storage.sql.sqlite import open_sqlite
 from perdure_server.storage.sql.sqlite_copy import CopyFacts, Progress, change_epoch, put_in_place, take_copy
 from perdure_server.telemetry import set_up_logging
 
+if TYPE_CHECKING:
+    from perdure_server.storage.sql.postgres import PostgresStore
+
 log = logging.getLogger(__name__)
 
 SQLITE_PREFIX = "sqlite:///"
 JOURNAL_PREFIX = "file:"
+POSTGRES_PREFIXES = ("postgresql://", "postgres://")
 SWITCH_SECONDS = 0.000_5
 """How long the event loop may keep the interpreter while the writing thread wants it. Each statement of a commit
 gives the interpreter up and asks for it again; with Python's own 5 ms a busy loop delays every one of them."""
@@ -64,7 +70,7 @@ def open_store(url: str, now: int) -> Store:
     """Opens the backend that a URL names.
 
     Args:
-        url: "memory:", "file:FOLDER" or "sqlite:///FILE" (four slashes for an absolute path).
+        url: "memory:", "file:FOLDER", "sqlite:///FILE" (four slashes for an absolute path), or "postgresql://...".
         now: Unix microseconds.
 
     Raises: ConfigError for a URL of no backend; StoreError if the backend refuses.
@@ -77,7 +83,29 @@ def open_store(url: str, now: int) -> Store:
         return open_sqlite(path, genesis=genesis_hash, epoch=new_epoch(), now=now)
     if url.startswith(JOURNAL_PREFIX) and url != JOURNAL_PREFIX:
         return open_journal(Path(url.removeprefix(JOURNAL_PREFIX)), genesis=genesis_hash, epoch=new_epoch())
-    raise ConfigError(f"--store takes memory:, file:FOLDER or sqlite:///FILE, not {url!r}")
+    if url.startswith(POSTGRES_PREFIXES):
+        return _open_postgres(url)
+    raise ConfigError(
+        f"--store takes memory:, file:FOLDER, sqlite:///FILE or postgresql://..., not {shown_store(url)!r}"
+    )
+
+
+def _open_postgres(url: str) -> PostgresStore:
+    try:
+        # Loaded here: its driver is an extra.
+        postgres = import_module("perdure_server.storage.sql.postgres")
+    except ImportError as error:
+        raise ConfigError(f"--store postgresql:// needs pip install 'perdure[postgres]' ({error})") from error
+    return postgres.open_postgres(url, genesis=genesis_hash, epoch=new_epoch())
+
+
+def shown_store(url: str) -> str:
+    """A --store URL as it may be logged: without a password or parameters."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    authority, at, place = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{authority.partition(':')[0]}{at}{place}"
 
 
 def back_up(url: str, target: Path, progress: Progress) -> CopyFacts:
@@ -213,7 +241,11 @@ async def serve(config: Config) -> None:
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 20, 20)
         log.info(
-            "perdure %s listening on %s, store %s, pid %s", server_version(), app.address, config.store, os.getpid()
+            "perdure %s listening on %s, store %s, pid %s",
+            server_version(),
+            app.address,
+            shown_store(config.store),
+            os.getpid(),
         )
         if app.metrics_address:
             log.info("metrics and probes on http://%s", app.metrics_address)

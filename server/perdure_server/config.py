@@ -22,7 +22,7 @@ class Config:
     """Settings of one server process.
 
     Args:
-        store: "memory:", "file:FOLDER" or "sqlite:///FILE".
+        store: "memory:", "file:FOLDER", "sqlite:///FILE" or "postgresql://...".
         listen: HOST:PORT; port 0 takes a free one. Loopback unless there is a token file, a client CA
             or `insecure`.
         tls_cert, tls_key: PEM files; both or none.

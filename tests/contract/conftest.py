@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from perdure_server.storage.port import Store
-from tests.contract.bindings import STORES, Binding
+from tests.contract.bindings import Binding, as_params
 
 
-@pytest.fixture(params=STORES, ids=lambda binding: binding.name)
+@pytest.fixture(params=as_params())
 def binding(request: pytest.FixtureRequest) -> Binding:
     """The store under test, as its binding."""
     return request.param

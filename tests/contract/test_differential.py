@@ -8,11 +8,12 @@ too little.
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,15 +27,20 @@ from perdure_server.storage.port import (
     ObligationRows,
     RecordQuery,
     RunHead,
+    RunKey,
     RunQuery,
+    RunSnapshot,
     RunSummary,
     Store,
+    StoredEvent,
+    StoredRecord,
     TaskQuery,
     TaskRow,
     TimerRow,
+    Verdict,
     WaitQuery,
 )
-from tests.contract.bindings import MEMORY, NOW, STORES
+from tests.contract.bindings import MEMORY, NOW, STORES, Binding, as_params
 from tests.contract.builders import (
     create,
     ended_head,
@@ -351,10 +357,65 @@ def same(name: str, reply: Any) -> Any:
     return [replace(verdict, error="") for verdict in reply] if name == "commit" else reply
 
 
+class Counted:
+    """A store whose positions are counted without holes, as the model's are: rolled-back ones stay holes elsewhere.
+
+    Args:
+        store: whose commits all come through here.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._places = [0]
+        """The store's position of each one that the model knows."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See Store."""
+        verdicts = self._store.commit(batch)
+        given = [position for verdict in verdicts for position in (*verdict.positions, *verdict.event_positions)]
+        self._places += sorted(set(given).difference(self._places))
+        return [
+            replace(
+                verdict,
+                positions=tuple(map(self._places.index, verdict.positions)),
+                event_positions=tuple(map(self._places.index, verdict.event_positions)),
+            )
+            for verdict in verdicts
+        ]
+
+    def horizon(self) -> int:
+        """See Store."""
+        return bisect_right(self._places, self._store.horizon()) - 1
+
+    def read_records(self, query: RecordQuery) -> list[StoredRecord]:
+        """See Store."""
+        after, until = self._places[query.after_position], self._places[query.until_position]
+        return self._counted(self._store.read_records(replace(query, after_position=after, until_position=until)))
+
+    def load_run(self, key: RunKey) -> RunSnapshot | None:
+        """See Store."""
+        found = self._store.load_run(key)
+        return found and replace(found, records=tuple(self._counted(found.records)))
+
+    def _counted(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:
+        return [replace(stored, position=self._places.index(stored.position)) for stored in records]
+
+    def read_events(self, *arguments: Any) -> list[StoredEvent]:
+        """See Store. Asked without bounds only."""
+        found = self._store.read_events(*arguments)
+        return [replace(kept, position=self._places.index(kept.position)) for kept in found]
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_store_answers_like_the_model(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("binding", as_params(store for store in STORES if store is not MEMORY))
+def test_every_store_answers_like_the_model(tmp_path: Path, binding: Binding, seed: int) -> None:
     model = MEMORY.open(tmp_path)
-    others = [binding.open(tmp_path) for binding in STORES if binding is not MEMORY]
+    opened = binding.open(tmp_path)
+    store = cast(Store, Counted(opened)) if "dense" in binding.excluded else opened
     stream = Stream(model, seed)
     happened: Counter[str] = Counter()
     for turn in range(ROUNDS):
@@ -362,8 +423,7 @@ def test_every_store_answers_like_the_model(tmp_path: Path, seed: int) -> None:
         for name, ask in asked:
             reply = ask(model)
             happened.update(outcomes(name, reply))
-            for store in others:
-                assert same(name, ask(store)) == same(name, reply), (seed, turn, name)
+            assert same(name, ask(store)) == same(name, reply), (seed, turn, name)
     assert EXPECTED - happened.keys() == set()
-    for store in (model, *others):
-        store.close()
+    for one in (model, opened):
+        one.close()

@@ -16,7 +16,7 @@ from perdure_server.storage.port import (
     Store,
     VerdictKind,
 )
-from tests.contract.bindings import EPOCH, NOW
+from tests.contract.bindings import EPOCH, NOW, Binding
 from tests.contract.builders import (
     DEFAULT,
     committed,
@@ -53,7 +53,6 @@ ODD_IDS = [
     "a'b",
     'a"b',
     "\U0001f600",
-    "\0",
 ]
 
 
@@ -118,6 +117,21 @@ def test_ids_are_compared_code_point_by_code_point(store: Store) -> None:
     committed(store, *(step(run_id, 1) for run_id in ODD_IDS))
 
 
+def test_text_with_a_nul_is_kept_or_refused_but_never_cut(binding: Binding, store: Store) -> None:
+    commits = [start("a"), start("a\0b"), start("b", labels={"x": "\0"}), start("c")]
+    if "nul" in binding.excluded:
+        assert [verdict.kind for verdict in store.commit(commits)] == [
+            VerdictKind.COMMITTED,
+            VerdictKind.FAILED,
+            VerdictKind.FAILED,
+            VerdictKind.COMMITTED,
+        ]
+        return
+    committed(store, *commits)
+    listed = [run.identity.run_id for run in store.list_runs(RunQuery(DEFAULT), None, 100)]
+    assert listed == ["c", "b", "a\0b", "a"]
+
+
 def test_odd_ids_are_told_apart_by_every_filter(store: Store) -> None:
     committed(
         store,
@@ -174,7 +188,7 @@ def test_instants_keep_their_microseconds(store: Store) -> None:
 def test_info_names_the_store_and_its_abilities(store: Store) -> None:
     info = store.info()
     assert info.epoch == EPOCH
-    assert not info.shared
+    assert info.shared == info.features["replicas"].available == (info.kind == "postgresql")
     assert {"durable", "replicas"} <= set(info.features)
     assert all(feature.reason for feature in info.features.values())
 

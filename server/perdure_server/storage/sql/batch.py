@@ -7,7 +7,7 @@ the order of the schema's columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -197,21 +197,60 @@ def slots_wanted(commit: Commit) -> list[tuple[RunKey, SlotRow]]:
     return [(key, row) for key, row in wanted if row is not None and row.kind is SlotKind.HELD]
 
 
+def identifiers_named(commit: Commit, known: Container[RunKey]) -> Iterator[tuple[str, str]]:
+    """(namespace, identifier) of all that a Commit needs a number of, but for the runs that are known."""
+    namespace = commit.namespace
+    if commit.key is not None and commit.key not in known:
+        yield commit.key
+    if commit.identity is not None:
+        yield namespace, commit.identity.workflow_version
+    if commit.new_runs:
+        yield namespace, ""
+    for new in commit.new_runs:
+        identity = new.identity
+        yield identity.namespace, identity.run_id
+        yield identity.namespace, identity.root_run_id
+        yield identity.namespace, identity.session_id
+        yield identity.namespace, identity.workflow_id
+        yield identity.namespace, identity.workflow_version
+        yield identity.namespace, identity.parent_run_id
+
+
+def has_sequels(batch: Sequence[Commit]) -> bool:
+    """Whether two Commits of the batch name the same run."""
+    if len(batch) < 2:
+        return False
+    named = [commit.key for commit in batch if commit.key is not None]
+    named += [RunKey(commit.namespace, new.identity.run_id) for commit in batch for new in commit.new_runs]
+    return len(set(named)) < len(named)
+
+
 class BatchPlan:
     """Commits that are written together, decided in order. Each names runs that no other one names.
 
     Args:
         found: what is stored.
-        position: the last one given.
-        identifier_no: the last one given.
         genesis: gives the `prev_hash` of a run's first record.
+        position: the last one given before.
+        positions: those to give, in order; enough of them.
+        identifier_nos: as positions.
     """
 
-    def __init__(self, found: Found, position: int, identifier_no: int, genesis: Genesis) -> None:
+    def __init__(
+        self,
+        found: Found,
+        genesis: Genesis,
+        position: int,
+        positions: Sequence[int],
+        identifier_nos: Iterator[int],
+    ) -> None:
         self._found = found
         self._genesis = genesis
+        self._positions = positions
+        self._given = 0
+        self._identifier_nos = identifier_nos
         self.position = position
-        self.identifier_no = identifier_no
+        """The last one given."""
         self.writes = Writes()
 
     def add(self, commit: Commit) -> Verdict:
@@ -289,11 +328,10 @@ class BatchPlan:
         elif slot.kind is SlotKind.IN_LINE:
             line.first = None if line.first is None else line.first or run.key.run_id
 
-    def _append(self, run: KnownRun, records: Sequence[NewRecord]) -> range:
-        first, position, prev_hash = self.position + 1, self.position, run.head_hash
-        writes = self.writes
-        for new in records:
-            position += 1
+    def _append(self, run: KnownRun, records: Sequence[NewRecord]) -> Sequence[int]:
+        places = self._take(len(records))
+        prev_hash, writes = run.head_hash, self.writes
+        for new, position in zip(records, places, strict=True):
             payload_bytes = 0
             for payload in new.payloads:
                 number = position * SLOTS + payload.index
@@ -320,8 +358,15 @@ class BatchPlan:
                 )
             )
             prev_hash = new.record_hash
-        self.position = position
-        return range(first, position + 1)
+        return places
+
+    def _take(self, count: int) -> Sequence[int]:
+        """The next positions."""
+        places = self._positions[self._given : self._given + count]
+        if places:
+            self._given += count
+            self.position = places[-1]
+        return places
 
     def _set_head(self, run: KnownRun, run_id: str, head: RunHead) -> None:
         self.writes.heads[run.run_no] = (run, head)
@@ -330,7 +375,7 @@ class BatchPlan:
         elif run.wait_id:
             self.writes.waits[run.run_no] = None
 
-    def _create(self, new: RunCreate) -> range:
+    def _create(self, new: RunCreate) -> Sequence[int]:
         identity = new.identity
         namespace = identity.namespace
         run = KnownRun(
@@ -360,7 +405,7 @@ class BatchPlan:
     def _number(self, namespace: str, identifier: str) -> int:
         number = self._found.numbers.get((namespace, identifier))
         if number is None:
-            self.identifier_no = number = self.identifier_no + 1
+            number = next(self._identifier_nos)
             self._found.numbers[namespace, identifier] = number
             self.writes.identifiers.append((number, namespace, identifier))
         return number
@@ -386,7 +431,7 @@ class BatchPlan:
         known = self._found.events.get(key)
         if known is not None:
             return known, True
-        self.position += 1
+        self._take(1)
         self._found.events[key] = self.position
         self.writes.event_keys.add(key[:4])
         self.writes.events.append(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from perdure_server.storage.port import StoreError
 
-REVISIONS: Final = ("0001", "0003")
+REVISIONS: Final = ("0001", "0003", "0004")
 """Every schema there ever was, oldest first; each has a file of its name in `migrations/versions`."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

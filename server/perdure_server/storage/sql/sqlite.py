@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Concatenate, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -24,42 +24,24 @@ from perdure_server.storage.port import (
     CatalogChange,
     CatalogVerdict,
     Commit,
-    DueWork,
     Feature,
     LeaseRenewal,
     ObligationRows,
-    ReadyTask,
-    RecordQuery,
-    RequestRow,
-    RunChange,
     RunKey,
-    RunQuery,
-    RunSnapshot,
-    RunSummary,
-    SlotLine,
     StoreDamagedError,
-    StoredEvent,
-    StoredRecord,
     StoreError,
     StoreInfo,
-    TaskQuery,
     Verdict,
-    WaitQuery,
     WaitRow,
-    WorkflowRow,
 )
 from perdure_server.storage.rules import DEFAULT_NAMESPACE, Genesis
 from perdure_server.storage.sql import (
     catalog,
-    ledger_reads,
-    run_lists,
-    run_reads,
     schema,
-    slots,
     upkeep,
-    work_reads,
 )
 from perdure_server.storage.sql.migrate import migrate
+from perdure_server.storage.sql.reading import P, SqlReadingSide, T
 from perdure_server.storage.sql.sqlite_file import FileLock, Synchronous, connect_reader, connect_writer
 from perdure_server.storage.sql.sqlite_writer import SqliteCommitter
 
@@ -85,7 +67,7 @@ def _failure(error: Exception) -> StoreError:
     return StoreError(f"SQLite says: {cause}")
 
 
-class SqliteStore:
+class SqliteStore(SqlReadingSide):
     """A store in one file. Made by `open_sqlite`."""
 
     def __init__(self, path: Path, lock: FileLock, writer: sqlite3.Connection, genesis: Genesis, epoch: str) -> None:
@@ -116,12 +98,11 @@ class SqliteStore:
             except _FAILURES as error:
                 raise _failure(error) from error
 
-    @contextmanager
-    def _read(self) -> Generator[sa.Connection]:
+    def _query(self, read: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
         self._check_open()
         try:
             with self._reads.begin() as connection:
-                yield connection
+                return read(connection, *args, **options)
         except _FAILURES as error:
             raise _failure(error) from error
         except PoolTimeoutError as error:
@@ -183,33 +164,17 @@ class SqliteStore:
                 self._connection.close()
                 self._file_lock.release()
 
-    # The reading side.
+    # The reading side, beside what SqlReadingSide has.
 
     def info(self) -> StoreInfo:
         """See StoreReader."""
         self._check_open()
         return StoreInfo("sqlite", self._epoch, shared=False, features=_FEATURES)
 
-    def load_run(self, key: RunKey) -> RunSnapshot | None:
-        """See StoreReader. A damaged run raises StoreError."""
-        with self._read() as connection:
-            return run_reads.load_run(connection, key)
-
-    def read_records(self, query: RecordQuery) -> list[StoredRecord]:
-        """See StoreReader. A record that would go beyond `byte_limit` begins the next page."""
-        horizon = self.horizon()
-        with self._read() as connection:
-            return ledger_reads.read_records(connection, query, horizon)
-
     def horizon(self) -> int:
         """See StoreReader."""
         self._check_open()
         return self._committer.horizon
-
-    def read_changes(self, after_position: int, until_position: int, limit: int) -> list[RunChange]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return ledger_reads.read_changes(connection, after_position, until_position, limit)
 
     def lease_offset(self) -> int:
         """See StoreReader. Leases are in the monotonic clock itself."""
@@ -221,95 +186,6 @@ class SqliteStore:
         self._check_open()
         self._closed.wait(timeout_us / 1_000_000)
         return False
-
-    def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return run_lists.list_runs(connection, query, after, limit)
-
-    def count_runs(self, query: RunQuery, limit: int) -> int:
-        """See StoreReader."""
-        with self._read() as connection:
-            return run_lists.count_runs(connection, query, limit)
-
-    def list_waits(self, query: WaitQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return run_lists.list_waits(connection, query, after, limit)
-
-    def due_work(self, now: int, lease_now: int, limit: int) -> DueWork:
-        """See StoreReader. Turns and mail in the order in which they came."""
-        with self._read() as connection:
-            return work_reads.due_work(connection, now, lease_now, limit)
-
-    def ready_tasks(self, query: TaskQuery) -> list[ReadyTask]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return work_reads.ready_tasks(connection, query)
-
-    def waits_for_event(
-        self, namespace: str, scope: int, scope_id: str, name: str, after_run_id: str, limit: int
-    ) -> list[RunKey]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return run_reads.waits_for_event(connection, namespace, scope, scope_id, name, after_run_id, limit)
-
-    def read_events(
-        self,
-        namespace: str,
-        scope: int,
-        scope_id: str,
-        name: str,
-        after_position: int,
-        until_position: int,
-        limit: int,
-    ) -> list[StoredEvent]:
-        """See StoreReader. `until_position` 0: up to the horizon."""
-        positions = (after_position, until_position or self.horizon())
-        with self._read() as connection:
-            return ledger_reads.read_events(connection, namespace, (scope, scope_id), name, positions, limit)
-
-    def find_request(self, namespace: str, method: str, request_id: str) -> RequestRow | None:
-        """See StoreReader."""
-        with self._read() as connection:
-            return catalog.find_request(connection, namespace, method, request_id)
-
-    def find_workflow(self, namespace: str, workflow_id: str, version: str) -> WorkflowRow | None:
-        """See StoreReader."""
-        with self._read() as connection:
-            return catalog.find_workflow(connection, namespace, workflow_id, version)
-
-    def list_workflows(
-        self,
-        namespace: str,
-        workflow_id: str,
-        defaults_only: bool,
-        after: tuple[int, str, str] | None,
-        limit: int,
-    ) -> list[WorkflowRow]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return catalog.list_workflows(connection, namespace, workflow_id, defaults_only, after, limit)
-
-    def list_namespaces(self) -> list[str]:
-        """See StoreReader. Sorted."""
-        with self._read() as connection:
-            return catalog.list_namespaces(connection)
-
-    def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
-        """See StoreReader."""
-        with self._read() as connection:
-            return slots.slot_line(connection, namespace, key, limit)
-
-    def due_slots(self, limit: int) -> list[tuple[str, str]]:
-        """See StoreReader."""
-        with self._read() as connection:
-            return slots.due_slots(connection, limit)
-
-    def read_obligations(self, key: RunKey) -> ObligationRows | None:
-        """See StoreReader."""
-        with self._read() as connection:
-            return run_reads.read_obligations(connection, key)
 
 
 def open_sqlite(

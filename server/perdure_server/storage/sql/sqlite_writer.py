@@ -6,8 +6,10 @@ the statements are made from its schema all the same.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -24,7 +26,9 @@ from perdure_server.storage.sql.batch import (
     KnownRun,
     Writes,
     event_key,
+    has_sequels,
     head_shape,
+    identifiers_named,
     new_run_row,
     slots_wanted,
 )
@@ -110,33 +114,6 @@ _FIND_LINE: Final = """
 _FIND_HOLDER: Final = "SELECT 1 FROM slots WHERE namespace = ? AND slot_key = ? AND kind = 3 AND run_id = ?"
 
 
-def _identifiers_named(commit: Commit, known: Mapping[RunKey, KnownRun]) -> Iterable[tuple[str, str]]:
-    namespace = commit.namespace
-    if commit.key is not None and commit.key not in known:
-        yield commit.key
-    if commit.identity is not None:
-        yield namespace, commit.identity.workflow_version
-    if commit.new_runs:
-        yield namespace, ""
-    for new in commit.new_runs:
-        identity = new.identity
-        yield identity.namespace, identity.run_id
-        yield identity.namespace, identity.root_run_id
-        yield identity.namespace, identity.session_id
-        yield identity.namespace, identity.workflow_id
-        yield identity.namespace, identity.workflow_version
-        yield identity.namespace, identity.parent_run_id
-
-
-def _has_sequels(batch: Sequence[Commit]) -> bool:
-    """Whether two Commits of the batch name the same run."""
-    if len(batch) < 2:
-        return False
-    named = [commit.key for commit in batch if commit.key is not None]
-    named += [RunKey(commit.namespace, new.identity.run_id) for commit in batch for new in commit.new_runs]
-    return len(set(named)) < len(named)
-
-
 class SqliteCommitter:
     """Applies batches of Commits over one connection, from one thread at a time.
 
@@ -170,7 +147,7 @@ class SqliteCommitter:
 
         Raises: sqlite3.Error if the store failed; nothing was kept.
         """
-        if _has_sequels(batch):
+        if has_sequels(batch):
             # Written together, a row that a later Commit replaces would never meet its CHECKs.
             return self._one_by_one(batch)
         moved: list[KnownRun] = []
@@ -213,10 +190,13 @@ class SqliteCommitter:
 
     def _together(self, batch: Sequence[Commit], moved: list[KnownRun]) -> list[Verdict]:
         """Writes them with one statement a table; what became of their runs goes into `moved`."""
-        plan = BatchPlan(self._find(batch), self._position, self._identifier_no, self._genesis)
+        positions = range(self._position + 1, sys.maxsize)
+        plan = BatchPlan(
+            self._find(batch), self._genesis, self._position, positions, itertools.count(self._identifier_no + 1)
+        )
         verdicts = [plan.add(commit) for commit in batch]
         self._write(plan.writes)
-        self._position, self._identifier_no = plan.position, plan.identifier_no
+        self._position, self._identifier_no = plan.position, self._identifier_no + len(plan.writes.identifiers)
         self._note_events(plan.writes.event_keys)
         moved += [run.moved(head) for run, head in plan.writes.heads.values()]
         return verdicts
@@ -243,7 +223,7 @@ class SqliteCommitter:
         for commit in batch:
             if commit.key is not None and commit.key in heads:
                 found.runs[commit.key] = heads[commit.key]
-        unknown = (pair for commit in batch for pair in _identifiers_named(commit, found.runs))
+        unknown = (pair for commit in batch for pair in identifiers_named(commit, found.runs))
         named = list(dict.fromkeys(unknown))
         if named:
             self._find_named(named, found)

@@ -106,7 +106,9 @@ def install(
 def _replace(connection: sa.Connection, table: sa.Table, run: KnownRun, rows: Sequence[Row]) -> None:
     connection.execute(sa.delete(table).where(table.c.run_no == run.run_no))
     names = [column.name for column in table.columns]
-    values: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+    # PostgreSQL takes no boolean for a number.
+    plain = [[int(value) if isinstance(value, bool) else value for value in row] for row in rows]
+    values: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in plain]
     if values:
         connection.execute(sa.insert(table), values)
 

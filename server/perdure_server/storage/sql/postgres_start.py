@@ -1,0 +1,131 @@
+"""What is done once when a PostgreSQL store is opened: is this database fit, ours, and up to date?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from perdure_server.storage.port import StoreError
+from perdure_server.storage.rules import DEFAULT_NAMESPACE
+from perdure_server.storage.sql import schema, upkeep
+from perdure_server.storage.sql.migrate import migrate
+from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY
+from perdure_server.storage.sql.postgres_url import READER_SETTINGS, PostgresTarget
+
+OLDEST_SERVER: Final = 13
+"""Has pg_current_xact_id and pg_xact_status."""
+
+SEQUENCES: Final = ("ledger_positions", "identifier_blocks")
+
+_MIGRATION_LOCK: Final = int.from_bytes(b"perdure\0", "big")
+
+_SETTINGS: Final = {**READER_SETTINGS, "statement_timeout": "0", "lock_timeout": "0"}
+"""Bringing a large database up to date takes as long as it takes, and the other processes wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an opened store is known by.
+
+    Args:
+        epoch: identity of the data.
+        advisory_key: the store's name among the advisory locks of its database.
+    """
+
+    epoch: str
+    advisory_key: int
+
+
+def prepare(target: PostgresTarget, epoch: str) -> Start:
+    """Brings the schema up to date, while other processes that start wait, and reads what the store is known by.
+
+    Raises: StoreError with what to do.
+    """
+    engine = sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: target.connect(_SETTINGS), poolclass=NullPool, use_native_hstore=False
+    )
+    try:
+        with engine.begin() as connection:
+            _check_server(connection, target)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            _check_owner(connection, target)
+            migrate(connection)
+            _check_tables(connection, target)
+            found = _epoch(connection, epoch)
+            return Start(found, connection.execute(sa.text(ADVISORY_KEY)).scalar_one())
+    except DBAPIError as error:
+        raise StoreError(f"{target.shown} cannot be used: {_reason(error)}{_advice(error, target)}") from error
+
+
+def _check_server(connection: sa.Connection, target: PostgresTarget) -> None:
+    version = connection.execute(sa.text("SHOW server_version_num")).scalar_one()
+    if int(version) < OLDEST_SERVER * 10_000:
+        raise StoreError(f"{target.shown} is PostgreSQL {int(version) // 10_000}; at least {OLDEST_SERVER} is needed")
+    encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise StoreError(f"{target.shown} has encoding {encoding}; make a database with ENCODING 'UTF8'")
+
+
+def _check_owner(connection: sa.Connection, target: PostgresTarget) -> None:
+    """A database without our version table must not have tables of our names."""
+    tables = set(sa.inspect(connection).get_table_names())
+    taken = sorted(tables & schema.metadata.tables.keys())
+    if taken and "alembic_version" not in tables:
+        raise StoreError(
+            f"{target.shown} has tables of another application ({', '.join(taken[:3])}); use a database or a schema"
+            " (options=-csearch_path%3DNAME) of its own"
+        )
+
+
+def _check_tables(connection: sa.Connection, target: PostgresTarget) -> None:
+    """All tables are there and may be used: a schema that was half copied or half granted is found here."""
+    for kind, names, rights in (
+        ("table", tuple(schema.metadata.tables), "SELECT, INSERT, UPDATE, DELETE"),
+        ("sequence", SEQUENCES, "USAGE, SELECT"),
+    ):
+        for name in names:
+            exists = connection.execute(sa.select(sa.func.to_regclass(name).is_not(None))).scalar_one()
+            if not exists:
+                raise StoreError(
+                    f"{target.shown} lacks the {kind} {name!r} of its schema: it was copied or restored in part;"
+                    " restore all of it, or use an empty database"
+                )
+            for right in rights.split(", "):
+                check = sa.func.has_table_privilege if kind == "table" else sa.func.has_sequence_privilege
+                if not connection.execute(sa.select(check(name, right))).scalar_one():
+                    raise StoreError(
+                        f"{target.shown}: the user may not {right} on {kind} {name!r}; GRANT {rights} ON ALL"
+                        f" {kind.upper()}S IN SCHEMA of the store to it, or use the owner's user"
+                    )
+
+
+def _epoch(connection: sa.Connection, epoch: str) -> str:
+    found = upkeep.read_meta(connection, "epoch")
+    if not found:
+        upkeep.write_meta(connection, "epoch", epoch)
+        row = {"namespace": DEFAULT_NAMESPACE, "description": "", "created_at": 0}
+        connection.execute(sa.insert(schema.namespaces), row)
+    return found or epoch
+
+
+def _reason(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())
+
+
+def _advice(error: DBAPIError, target: PostgresTarget) -> str:
+    cause = error.orig
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        user = target.parameters.get("user", "the user")
+        return (
+            f"; as the owner of the database: GRANT CREATE, USAGE ON SCHEMA public TO {user}, or make {user} the owner"
+        )
+    if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+        return "; a standby cannot be written to: name the primary"
+    if isinstance(cause, psycopg.errors.InvalidSchemaName):
+        return "; the search_path names no schema that exists: CREATE SCHEMA it"
+    return ""
