@@ -1,0 +1,170 @@
+"""`perdure serve` several times on one PostgreSQL database: real processes, real clients (P6, P7, P8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from subprocess import Popen
+
+import pytest
+
+from perdure import Client, EffectContext, JsonObject, LedgerEntry, LedgerScope, RecordKind, Worker, Workflow
+from tests.acceptance.scene import asking, listening
+from tests.e2e.shell import serve
+from tests.postgres import cluster
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
+
+WITHIN_S = 60.0
+
+
+class Servers:
+    """Server processes on one database.
+
+    Args:
+        url: of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._readers = ThreadPoolExecutor(16)
+        self._logs: dict[str, Future[str]] = {}
+        self.log = ""
+        self.processes: dict[str, Popen[str]] = {}
+
+    def start(self, listen: str = "127.0.0.1:0") -> str:
+        """One more; its address once it listens."""
+        process, address = serve("--store", self._url, "--drain-seconds", "2", "--listen", listen)
+        assert process.stderr is not None
+        self._logs[address] = self._readers.submit(process.stderr.read)
+        self.processes[address] = process
+        return address
+
+    def start_together(self, number: int) -> list[str]:
+        """Several at the same moment."""
+        starting = [self._readers.submit(self.start) for _ in range(number)]
+        return [started.result(WITHIN_S) for started in starting]
+
+    def end(self, address: str, *, kill: bool = False) -> None:
+        """Ends one, by SIGTERM or by SIGKILL."""
+        process = self.processes.pop(address)
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+        process.wait(WITHIN_S)
+        self.log += self._logs.pop(address).result(WITHIN_S)
+        assert process.stderr is not None
+        process.stderr.close()
+
+    def close(self) -> None:
+        """Ends them all."""
+        for address in list(self.processes):
+            self.end(address, kill=True)
+        self._readers.shutdown()
+
+
+@pytest.fixture
+def servers() -> Generator[Servers]:
+    """Servers on a database of the test's own."""
+    database = cluster().new_database()
+    started = Servers(cluster().url(database))
+    yield started
+    started.close()
+    cluster().drop_database(database)
+
+
+@asynccontextmanager
+async def clients(addresses: list[str]) -> AsyncGenerator[list[Client]]:
+    """A client of each."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Client.connect(address)) for address in addresses]
+
+
+def steps(number: int) -> Workflow:
+    """Some effects of a worker, one after the other."""
+    workflow = Workflow("steps")
+    for step in range(number):
+        following = f"s{step + 1}" if step + 1 < number else ""
+        workflow.effect_node(f"s{step}", "echo", {"n": step}, result_key=f"r{step}", next=following)
+    return workflow
+
+
+def worker_of(client: Client, worker_id: str) -> Worker:
+    """A worker that answers `echo`."""
+    worker = Worker(client, worker_id=worker_id, drain_timeout=0)
+
+    @worker.effect("echo")
+    async def echo(_ctx: EffectContext, payload: JsonObject) -> JsonObject:
+        return payload
+
+    return worker
+
+
+@pytest.mark.promise("P6")
+async def test_what_happens_at_one_replica_reaches_the_others(servers: Servers) -> None:
+    addresses = servers.start_together(3)
+    async with clients(addresses) as (a, b, c):
+        for workflow in (asking(), listening(), steps(3)):
+            await a.register_workflow(workflow, set_default=True)
+        async with worker_of(c, "w1"), asyncio.timeout(WITHIN_S):
+            worked = await a.start("steps", {})
+            assert (await b.run(worked.run_id).wait(until="ended", timeout=WITHIN_S)).status == "completed"
+            asked = await a.start("asking", {})
+            waiting = (await b.run(asked.run_id).wait(timeout=WITHIN_S)).waiting
+            assert waiting is not None
+            watching = asyncio.ensure_future(c.run(asked.run_id).wait(until="ended", timeout=WITHIN_S))
+            await b.run(asked.run_id).resume("y", wait_id=waiting.wait_id)
+            assert (await watching).status == "completed"
+            heard = await a.start("listening", {})
+            await c.emit_event("go", {"x": 1}, scope_id=heard.run_id)
+            assert (await b.run(heard.run_id).wait(until="ended", timeout=WITHIN_S)).status == "completed"
+
+
+async def follow(client: Client, runs: int) -> list[LedgerEntry]:
+    """The whole ledger, until so many runs have ended."""
+    entries: list[LedgerEntry] = []
+    ended = 0
+    async with client.subscribe(LedgerScope.all()) as subscription:
+        async for entry in subscription:
+            entries.append(entry)
+            ended += entry.kind.is_terminal
+            if ended == runs:
+                break
+    return entries
+
+
+@pytest.mark.promise("P8")
+async def test_observers_of_all_replicas_see_one_order_while_replicas_come_and_go(servers: Servers) -> None:
+    """Workers and clients at two replicas, one of which is restarted; a third one dies."""
+    runs = 200
+    stays, restarts, dies = servers.start_together(3)
+    async with clients([stays, restarts, dies]) as (a, b, c), asyncio.timeout(4 * WITHIN_S):
+        await a.register_workflow(steps(3), set_default=True)
+        async with worker_of(a, "wa"), worker_of(b, "wb"):
+            observers = [asyncio.ensure_future(follow(client, runs)) for client in (a, b)]
+            for number in range(runs):
+                await (a, b, c)[number % (3 if number < 60 else 1)].start("steps", {}, run_id=f"r{number}")
+                if number == 60:
+                    servers.end(dies, kill=True)
+                if number == 100:
+                    await asyncio.to_thread(servers.end, restarts)
+                    await asyncio.to_thread(servers.start, restarts)
+            chains = await asyncio.gather(*observers)
+            listed = await a.list_records(LedgerScope.all()).all()
+        order = [(entry.run_id, entry.seq) for entry in listed]
+        assert len(set(order)) == len(order)
+        for chain in chains:
+            assert [(entry.run_id, entry.seq) for entry in chain] == order[: len(chain)]
+            assert len(chain) == len(order)
+        by_run: dict[str, list[int]] = {}
+        for run_id, seq in order:
+            by_run.setdefault(run_id, []).append(seq)
+        assert len(by_run) == runs
+        assert all(seqs == list(range(1, len(seqs) + 1)) for seqs in by_run.values())
+        for number in range(runs):
+            kinds = [entry.kind for entry in listed if entry.run_id == f"r{number}"]
+            assert kinds.count(RecordKind.COMPLETED) == 1
+        assert (await a.audit_all_runs()).findings == []
