@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -33,6 +34,13 @@ SEEDS = (1, 2)
 def open_again(folder: Path) -> Store:
     """Another store on the same database: what another process has."""
     return POSTGRES.open(folder)
+
+
+def first(connection: psycopg.Connection[Any], statement: str, *values: int) -> int:
+    """The first value of a statement's answer."""
+    row = connection.execute(statement.encode(), values).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def write(store: Store, writer: int, seed: int) -> list[tuple[str, int]]:
@@ -63,7 +71,7 @@ def write(store: Store, writer: int, seed: int) -> list[tuple[str, int]]:
 def hold_positions(url: str, chance: random.Random, ended: threading.Event) -> None:
     """Takes positions like a commit does, holds them for a moment, and rolls back: what delays a writer."""
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
-        (key,) = connection.execute(ADVISORY_KEY).fetchone() or (0,)
+        key = first(connection, ADVISORY_KEY)
         while not ended.is_set():
             connection.execute("BEGIN")
             connection.execute(LOCK_POSITIONS, (key,))
@@ -124,10 +132,10 @@ def test_a_position_below_one_that_is_committed_holds_the_horizon_back(tmp_path:
     committed(store, start("r1"))
     slow = psycopg.connect(postgres_url(tmp_path), autocommit=True, cursor_factory=psycopg.RawCursor)
     with slow:
-        (key,) = slow.execute(ADVISORY_KEY).fetchone() or (0,)
+        key = first(slow, ADVISORY_KEY)
         slow.execute("BEGIN")
         slow.execute(LOCK_POSITIONS, (key,))
-        (taken, _, _) = slow.execute(TAKE_POSITIONS, (1,)).fetchone() or (0, 0, None)
+        taken = first(slow, TAKE_POSITIONS, 1)
         (verdict,) = committed(other, step("r1", 1))
         assert taken < verdict.positions[0]
         assert store.horizon() == taken - 1
@@ -149,7 +157,7 @@ def test_positions_of_another_store_in_the_database_hold_nobody_back(tmp_path: P
     committed(store, start("r1", last=3))
     committed(other, start("r1"))
     with psycopg.connect(f"{url}?options=-csearch_path%3Dother", cursor_factory=psycopg.RawCursor) as slow:
-        (key,) = slow.execute(ADVISORY_KEY).fetchone() or (0,)
+        key = first(slow, ADVISORY_KEY)
         slow.execute(LOCK_POSITIONS, (key,))
         committed(store, step("r1", 3))
         assert store.horizon() == 4
