@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1 import model_pb2
@@ -18,7 +20,7 @@ from perdure_server.storage.port import WorkflowRow
 
 
 class WorkflowService(WorkflowServiceServicer):
-    """Keeps workflow versions."""
+    """Keeps workflow versions. Specs are checked in a thread: thousands of expressions take seconds to compile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -28,7 +30,7 @@ class WorkflowService(WorkflowServiceServicer):
         self, request: pb.RegisterWorkflowRequest, context: Context
     ) -> pb.RegisterWorkflowResponse:
         """Stores a version."""
-        command = v.register_workflow(request, self._limits)
+        command = await asyncio.to_thread(v.register_workflow, request, self._limits)
         reply = await register_workflow(self._engine, command)
         return pb.RegisterWorkflowResponse(
             workflow_id=command.workflow_id,
@@ -71,7 +73,7 @@ class WorkflowService(WorkflowServiceServicer):
         self, request: pb.ValidateWorkflowRequest, context: Context
     ) -> pb.ValidateWorkflowResponse:
         """Checks a spec; problems are the answer."""
-        namespace, checked = v.validate_workflow(request, self._limits)
+        namespace, checked = await asyncio.to_thread(v.validate_workflow, request, self._limits)
         await self._engine.catalog.require_namespace(namespace)
         problems = [pb.SpecProblem(field=field, description=text) for field, text in checked.problems]
         warnings = [pb.SpecProblem(field=field, description=text) for field, text in checked.warnings]
