@@ -34,12 +34,14 @@ class Traffic:
 
     Args:
         accepted: connections taken.
+        connected: those that reach the other side; only these can be cut and reset.
         refused: connections closed before anything passed, because the proxy refuses or nobody answers behind it.
         ended: connections that are over.
         passed: bytes that went on, by direction.
     """
 
     accepted: int = 0
+    connected: int = 0
     refused: int = 0
     ended: int = 0
     passed: Counter[Way] = field(default_factory=Counter[Way])
@@ -47,7 +49,7 @@ class Traffic:
     @property
     def open(self) -> int:
         """Connections that stand."""
-        return self.accepted - self.refused - self.ended
+        return self.connected - self.ended
 
 
 class FaultProxy:
@@ -150,6 +152,7 @@ class FaultProxy:
             return
         link = Link((reader, writer), behind, self._conducts, self._idle_close_s, self._passed)
         self._links.add(link)
+        self._count(connected=1)
         try:
             await link.run()
         finally:
@@ -160,8 +163,9 @@ class FaultProxy:
         self.traffic.passed[way] += number
         self._notify()
 
-    def _count(self, accepted: int = 0, refused: int = 0, ended: int = 0) -> None:
+    def _count(self, accepted: int = 0, connected: int = 0, refused: int = 0, ended: int = 0) -> None:
         self.traffic.accepted += accepted
+        self.traffic.connected += connected
         self.traffic.refused += refused
         self.traffic.ended += ended
         self._notify()

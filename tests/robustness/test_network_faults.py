@@ -67,9 +67,9 @@ async def reset_three_times(proxy: FaultProxy) -> AsyncGenerator[None]:
 async def again_and_again(proxy: FaultProxy, end: Callable[[], object]) -> None:
     """Ends the connections three times, each time when there is one."""
     for _ in range(3):
-        accepted = proxy.traffic.accepted
+        connected = proxy.traffic.connected
         await _awaited(end())
-        await proxy.until(lambda traffic, before=accepted: traffic.accepted > before and traffic.open > 0)
+        await proxy.until(lambda traffic, before=connected: traffic.connected > before)
 
 
 async def _awaited(work: object) -> None:
