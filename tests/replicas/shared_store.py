@@ -56,6 +56,7 @@ class ReplicaStore:
     Attributes:
         offset: from the monotonic clock to the store's lease clock, microseconds.
         failing: why every call fails; empty: they do not.
+        answers_lost: so many of the next commits are kept, and fail all the same: nobody learns what became of them.
         gate: each commit waits until it is set.
         after_load: called on the reading thread with each snapshot, before it is handed over.
     """
@@ -64,6 +65,7 @@ class ReplicaStore:
         self.data = data
         self.offset = 0
         self.failing = ""
+        self.answers_lost = 0
         self.gate = threading.Event()
         self.gate.set()
         self.after_load: Callable[[RunSnapshot | None], None] = lambda _snapshot: None
@@ -106,6 +108,9 @@ class ReplicaStore:
             for view in self.data.views:
                 if view is not self:
                     view.hint()
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise StoreError("the database went away during a commit, which was unknown")
         return verdicts
 
     def hint(self) -> None:
