@@ -81,7 +81,7 @@ def test_what_was_not_committed_fails_and_nothing_of_it_is_kept(
     store: Store, proxy: LosingProxy, batch: list[Commit], loss: Loss
 ) -> None:
     proxy.next = loss
-    with pytest.raises(StoreError, match="aborted|went away"):
+    with pytest.raises(StoreError, match=r"aborted|went away"):
         store.commit(batch)
     assert proxy.lost == 1
     assert kept(store) == [("r1", 1)]
