@@ -108,6 +108,10 @@ class FanOut:
         """To the scheduler."""
         self._parts.scheduler.timer_armed(due_at)
 
+    def schedule_armed(self, due_at: int) -> None:
+        """To the scheduler."""
+        self._parts.scheduler.schedule_armed(due_at)
+
     def wait_registered(self, run: RunState) -> None:
         """To the scheduler."""
         self._parts.scheduler.wait_registered(run)

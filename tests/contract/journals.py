@@ -37,6 +37,7 @@ def everything(store: Store) -> dict[str, Any]:
             "records": store.read_records(RecordQuery(namespace, limit=1 << 30, byte_limit=1 << 40)),
             "ready": store.ready_tasks(TaskQuery(namespace, ("default", "q2"), ("*",), ("order",), 10_000)),
             "workflows": store.list_workflows(namespace, "", False, None, 10_000),
+            "schedules": store.list_schedules(namespace, "", 10_000),
             "requests": [store.find_request(namespace, "StartRun", f"q{number}") for number in range(40)],
             "events": [
                 store.read_events(namespace, 1, scope_id, "*", 0, 0, 10_000)
@@ -45,5 +46,6 @@ def everything(store: Store) -> dict[str, Any]:
             "snapshots": [store.load_run(key(run.identity.run_id, namespace)) for run in runs],
             "obligations": [store.read_obligations(key(run.identity.run_id, namespace)) for run in runs],
         }
+    found["due_schedules"] = store.due_schedules(NOW + 20, 10_000)
     found["due"] = store.due_work(NOW + 1_000, NOW + 1_000, 10_000)
     return found

@@ -31,6 +31,8 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    ScheduleRow,
+    ScheduleWrite,
     Store,
     StoredEvent,
     StoredRecord,
@@ -196,7 +198,16 @@ class Stream:
             if self._chance(3)
         )
         asked = request(f"q{self._random.randrange(40)}", at=self._instant()) if self._chance(3) else None
-        return replace(commit, new_runs=new_runs, events=events, mail=mail, request=asked)
+        schedule = self._schedule(namespace) if self._chance(4) else None
+        return replace(commit, new_runs=new_runs, events=events, mail=mail, request=asked, schedule=schedule)
+
+    def _schedule(self, namespace: str) -> ScheduleWrite:
+        schedule_id = self._some(*NAMES)
+        found = self._model.find_schedule(namespace, schedule_id)
+        version = (found.version if found else 0) + self._chance(6)
+        due_at = self._some(0, self._instant())
+        row = ScheduleRow(schedule_id, version + 1, due_at, self._instant(), self._random.randbytes(9))
+        return ScheduleWrite(schedule_id, version, None if self._chance(5) else row)
 
     def _identity_change(self) -> IdentityChange | None:
         if not self._chance(4):
@@ -303,6 +314,9 @@ class Stream:
             ("request", lambda store: store.find_request(namespace, "StartRun", f"q{instant - NOW}")),
             ("workflow", lambda store: store.find_workflow(namespace, self._upper_or(name), "")),
             ("workflows", lambda store: store.list_workflows(namespace, "", False, None, 50)),
+            ("schedule", lambda store: store.find_schedule(namespace, name)),
+            ("schedules", lambda store: store.list_schedules(namespace, self._after_or_all(other), limit)),
+            ("due_schedules", lambda store: store.due_schedules(instant, limit)),
             ("namespaces", lambda store: store.list_namespaces()),
             ("horizon", lambda store: store.horizon()),
         ]
@@ -311,6 +325,10 @@ class Stream:
     @staticmethod
     def _name_or_any(name: str) -> str:
         return "*" if name == "ß" else name
+
+    @staticmethod
+    def _after_or_all(name: str) -> str:
+        return "" if name == "ß" else name
 
     @staticmethod
     def _upper_or(name: str) -> str:
@@ -326,6 +344,8 @@ def outcomes(name: str, reply: Any) -> list[str]:
         return [f"renew {renewed}" for renewed in reply]
     if name == "catalog":
         return [f"catalog {'known' if reply.request else 'changed' if reply.changed else 'unchanged'}"]
+    if name == "due_schedules":
+        return [f"schedules due {bool(reply.rows)}, to come {bool(reply.next_at)}"]
     return [f"{name} {'something' if reply else 'nothing'}"]
 
 
@@ -334,6 +354,7 @@ EXPECTED = {
     "conflict",
     "run_exists",
     "request_known",
+    "schedule_changed",
     "failed",
     "event known",
     "renew True",
@@ -345,11 +366,13 @@ EXPECTED = {
     "catalog changed",
     "catalog unchanged",
     "catalog known",
+    "schedules due True, to come True",
+    "schedules due False, to come True",
     *(
         f"{read} something"
         for read in (
             *("load", "obligations", "records", "runs", "count", "waits", "due", "ready", "listeners", "events"),
-            *("request", "workflow", "workflows", "namespaces", "horizon"),
+            *("request", "workflow", "workflows", "schedule", "schedules", "namespaces", "horizon"),
         )
     ),
 }

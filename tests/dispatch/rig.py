@@ -59,6 +59,11 @@ class FanOut:
         if not self.muted and self.scheduler:
             self.scheduler.timer_armed(due_at)
 
+    def schedule_armed(self, due_at: int) -> None:
+        """See `Wakeups`."""
+        if not self.muted and self.scheduler:
+            self.scheduler.schedule_armed(due_at)
+
     def wait_registered(self, run: RunState) -> None:
         """See `Wakeups`."""
         if not self.muted and self.scheduler:

@@ -12,7 +12,7 @@ from perdure import effect_key, values
 from perdure.errors import PerdureError
 from perdure.instants import from_timestamp, micros, to_duration, to_timestamp
 from perdure.json_text import UnserialisableError, decode, encode
-from perdure.v1 import common_pb2, model_pb2, records_pb2, run_service_pb2
+from perdure.v1 import common_pb2, model_pb2, records_pb2, run_service_pb2, schedule_service_pb2
 from perdure_server.kernel.keys import idempotency_key
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,6 +30,10 @@ ENUMS = [
     (values.OnExisting, run_service_pb2.OnExisting),
     (values.NodeKind, model_pb2.NodeKind),
     (values.JoinMode, model_pb2.JoinMode),
+    (values.OnLimit, common_pb2.OnLimit),
+    (values.SlotState, common_pb2.SlotState),
+    (values.ScheduleOverlap, schedule_service_pb2.ScheduleOverlap),
+    (values.TriggerOutcome, schedule_service_pb2.TriggerOutcome),
 ]
 
 

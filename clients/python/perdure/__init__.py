@@ -60,6 +60,7 @@ from perdure.runs import (
     StartReply,
     TickReply,
 )
+from perdure.schedules import ScheduleSpec, ScheduleState
 from perdure.subscription import RunWatch, Subscription
 from perdure.values import (
     ChildCancelPolicy,
@@ -145,6 +146,8 @@ __all__ = [
     "RunStatus",
     "RunWait",
     "RunWatch",
+    "ScheduleSpec",
+    "ScheduleState",
     "ServerInfo",
     "Set",
     "SpecProblem",

@@ -8,6 +8,7 @@ from perdure.connection import Connection
 from perdure.v1.admin_service_pb2_grpc import AdminServiceStub
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from perdure.v1.run_service_pb2_grpc import RunServiceStub
+from perdure.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from perdure.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
 
@@ -20,6 +21,7 @@ class Calls:
         self._ledger = LedgerServiceStub(connection.channel)
         self._workflows = WorkflowServiceStub(connection.channel)
         self._admin = AdminServiceStub(connection.channel)
+        self._schedules = ScheduleServiceStub(connection.channel)
 
     @property
     def connection(self) -> Connection:

@@ -16,6 +16,7 @@ from perdure.lifecycle_calls import LifecycleCalls
 from perdure.run_calls import RunCalls
 from perdure.run_handle import RunHandle
 from perdure.runs import StartOptions, View
+from perdure.schedule_calls import ScheduleCalls
 from perdure.subscription import RunWatch, SubscribeOptions, Subscription, subscribe_request
 from perdure.workflow import Workflow
 from perdure.workflow_calls import WorkflowCalls
@@ -23,7 +24,7 @@ from perdure.workflow_calls import WorkflowCalls
 DEFAULT_TARGET = "localhost:7171"
 
 
-class Client(RunCalls, LifecycleCalls, WorkflowCalls, LedgerCalls, AdminCalls):
+class Client(RunCalls, LifecycleCalls, WorkflowCalls, LedgerCalls, ScheduleCalls, AdminCalls):
     """A connection to a Perdure server and a namespace of it. Keep one for the life of the process.
 
     Make it with `Client.connect`. Calls are repeated while they can succeed, within one deadline of 30 s (long

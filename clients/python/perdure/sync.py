@@ -324,6 +324,17 @@ class Client:
     list_records = _Wrapping(AsyncClient.list_records, Pages)
     subscribe = _Wrapping(AsyncClient.subscribe, Subscription)
 
+    create_schedule = _Blocking(AsyncClient.create_schedule)
+    get_schedule = _Blocking(AsyncClient.get_schedule)
+    update_schedule = _Blocking(AsyncClient.update_schedule)
+    delete_schedule = _Blocking(AsyncClient.delete_schedule)
+    pause_schedule = _Blocking(AsyncClient.pause_schedule)
+    unpause_schedule = _Blocking(AsyncClient.unpause_schedule)
+    trigger_schedule = _Blocking(AsyncClient.trigger_schedule)
+    backfill_schedule = _Blocking(AsyncClient.backfill_schedule)
+    preview_schedule = _Blocking(AsyncClient.preview_schedule)
+    list_schedules = _Wrapping(AsyncClient.list_schedules, Pages)
+
     get_server_info = _Blocking(AsyncClient.get_server_info)
     audit_runs = _Blocking(AsyncClient.audit_runs)
     audit_all_runs = _Blocking(AsyncClient.audit_all_runs)

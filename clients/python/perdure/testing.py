@@ -126,10 +126,15 @@ class Environment:
             return False
 
     async def _next_timer(self) -> int:
-        """The next timer after now, Unix microseconds; 0 if there is none."""
+        """The next timer, or instant of a schedule, after now, Unix microseconds; 0 if there is none."""
         engine = self._app.runtime.engine
         work = await engine.read(engine.store.due_work, self._clock.now(), engine.lease_now(), 1)
-        return work.next_timer_at
+        now = self._clock.now()
+        schedules = await engine.read(engine.store.due_schedules, now, 10_000)
+        # Those that wait for a run to end are due all the time, and have a next instant beside that.
+        waiting = [engine.codec.decode_schedule(row.detail).due_at for _, row in schedules.rows]
+        coming = [work.next_timer_at, schedules.next_at, *(at for at in waiting if at > now)]
+        return min(filter(None, coming), default=0)
 
     async def listen(self, listening: asyncio.Event) -> None:
         """Notes every change of a run for `settle`; `server` runs it."""

@@ -167,6 +167,26 @@ class OnLimit(ContractEnum):
     CANCEL_OLDEST = "cancel_oldest"
 
 
+class ScheduleOverlap(ContractEnum):
+    """What becomes of an instant while a run of the schedule has not ended; unset means SKIP."""
+
+    UNSPECIFIED = "unspecified"
+    SKIP = "skip"
+    BUFFER_ONE = "buffer_one"
+    BUFFER_ALL = "buffer_all"
+    CANCEL_OTHER = "cancel_other"
+    ALLOW_ALL = "allow_all"
+
+
+class TriggerOutcome(ContractEnum):
+    """What became of a triggered instant."""
+
+    UNSPECIFIED = "unspecified"
+    STARTED = "started"
+    WAITING = "waiting"
+    SKIPPED = "skipped"
+
+
 class SlotState(ContractEnum):
     """Whether a run has a slot of its concurrency key; UNSPECIFIED: it needs none (now)."""
 

@@ -36,6 +36,9 @@ CAPABILITIES: Final = (
     "ledger-subscriptions",
     "run-verification",
     "audit",
+    "start-with-event",
+    "concurrency-keys",
+    "schedules",
 )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from perdure.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
 from perdure.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
+from perdure.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from perdure.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from perdure_server.api.admin_service import AdminService
 from perdure_server.api.auth import Anybody, Authenticator
@@ -15,6 +16,7 @@ from perdure_server.api.guard import Guard, current_caller
 from perdure_server.api.health import Health
 from perdure_server.api.ledger_service import LedgerService, add_ledger_service
 from perdure_server.api.run_service import RunService
+from perdure_server.api.schedule_service import ScheduleService
 from perdure_server.api.server import ApiServer, Transport
 from perdure_server.api.worker_service import WorkerService, add_worker_service
 from perdure_server.api.workflow_service import WorkflowService
@@ -28,6 +30,7 @@ SERVICES: Final = (
     "perdure.v1.WorkerService",
     "perdure.v1.LedgerService",
     "perdure.v1.AdminService",
+    "perdure.v1.ScheduleService",
 )
 
 
@@ -64,6 +67,7 @@ class Edge:
             [
                 partial(add_RunServiceServicer_to_server, self._runs),
                 partial(add_WorkflowServiceServicer_to_server, WorkflowService(engine)),
+                partial(add_ScheduleServiceServicer_to_server, ScheduleService(engine)),
                 partial(add_worker_service, workers),
                 partial(add_ledger_service, records),
                 partial(

@@ -90,6 +90,9 @@ ERRORS: Final[Mapping[str, ErrorRule]] = {
     "UNIMPLEMENTED": ErrorRule(StatusCode.UNIMPLEMENTED, False, "This version has no such method."),
     "LIMIT_REACHED": ErrorRule(_LIMIT, False, "A limit on runs is reached."),
     "STALE_ATTEMPT": ErrorRule(StatusCode.ABORTED, False, "A later attempt has the step."),
+    "SCHEDULE_NOT_FOUND": ErrorRule(_MISSING, False, "There is no such schedule."),
+    "SCHEDULE_EXISTS": ErrorRule(_EXISTS, False, "The schedule exists."),
+    "SCHEDULE_CHANGED": ErrorRule(_STATE, False, "The schedule has another revision."),
     "CONCURRENCY_LIMIT": ErrorRule(_LIMIT, False, "All slots of the concurrency key are taken."),
     "BAD_REPORT": ErrorRule(_INVALID, False, "The report does not fit its task."),
     "RUN_NOT_FAILED": ErrorRule(_STATE, False, "The run has not failed."),
@@ -106,6 +109,9 @@ _RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "NAMESPACE_NOT_FOUND": ("namespace", "namespace"),
     "NAMESPACE_EXISTS": ("namespace", "namespace"),
     "REQUEST_ID_REUSED": ("request", "request_id"),
+    "SCHEDULE_NOT_FOUND": ("schedule", "schedule_id"),
+    "SCHEDULE_EXISTS": ("schedule", "schedule_id"),
+    "SCHEDULE_CHANGED": ("schedule", "schedule_id"),
 }
 
 

@@ -16,6 +16,7 @@ from perdure_server.cli import (
     run_moves,
     run_reads,
     run_tree,
+    schedule_commands,
     serve_command,
     workflow_commands,
 )
@@ -99,6 +100,21 @@ for _name, _handler in (
     ("set-default", workflow_commands.set_default),
 ):
     _workflow.command(_name)(_handler)
+
+_schedule = _group("schedule", "Start runs at instants.")
+for _name, _handler in (
+    ("create", schedule_commands.create),
+    ("get", schedule_commands.get),
+    ("list", schedule_commands.list_schedules),
+    ("update", schedule_commands.update),
+    ("pause", schedule_commands.pause),
+    ("unpause", schedule_commands.unpause),
+    ("trigger", schedule_commands.trigger),
+    ("backfill", schedule_commands.backfill),
+    ("delete", schedule_commands.delete),
+    ("next", schedule_commands.following),
+):
+    _schedule.command(_name)(_handler)
 
 _event = _group("event", "Emit and read events.")
 _event.command("emit")(admin_commands.emit)

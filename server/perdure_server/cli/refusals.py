@@ -61,6 +61,9 @@ ADVICE: Final = {
     "MIGRATION_REFUSED": "`perdure run migrate RUN_ID --dry-run` names all that is missing; --map OLD=NEW renames",
     "INTERNAL": "a defect: report it with the error id; the server's log holds the cause under that id",
     "UNIMPLEMENTED": "the server is older than this command: `perdure doctor` compares versions",
+    "SCHEDULE_NOT_FOUND": "`perdure schedule list` shows those there are",
+    "SCHEDULE_EXISTS": "`perdure schedule update` changes it",
+    "SCHEDULE_CHANGED": "`perdure schedule get` shows it as it stands now",
     "CONCURRENCY_LIMIT": "Try again when a run of the key has ended, or start with --on-limit queue.",
     "LIMIT_REACHED": "docs/limits.md has the limits; let runs end or start fewer at once",
 }

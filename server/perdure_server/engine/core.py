@@ -31,7 +31,7 @@ from perdure_server.kernel.inputs import Input, StartRun
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.measures import Measures
-from perdure_server.storage.port import Commit, LeaseRenewal, RunKey, Store, StoreError, Verdict
+from perdure_server.storage.port import Commit, LeaseRenewal, RunKey, ScheduleWrite, Store, StoreError, Verdict
 
 T = TypeVar("T")
 
@@ -137,8 +137,17 @@ class Engine:
         *,
         request: RequestId | None = None,
         make_reply: Callable[[RunState], bytes] | None = None,
+        schedule: ScheduleWrite | None = None,
+        victims: tuple[str, ...] = (),
     ) -> Outcome:
-        """Creates a run. Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND), EngineError."""
+        """Creates a run.
+
+        Args:
+            schedule: the schedule that starts it, as it is after that; both or neither.
+            victims: runs that give way to it.
+
+        Raises: Rejection (RUN_EXISTS, NODE_NOT_FOUND), ScheduleChangedError, other EngineErrors.
+        """
         self._check_open()
         key = RunKey(event.namespace, event.run_id)
         future: asyncio.Future[Outcome] = self._loop.create_future()
@@ -146,6 +155,7 @@ class Engine:
         if self.shared:
             await self.refresh_horizon()
             call.at_horizon = True
+        call.schedule, call.victims = schedule, victims
         slot = RunSlot(key)
         slot.spec = spec
         slot.busy = True

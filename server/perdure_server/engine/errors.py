@@ -47,6 +47,36 @@ class NamespaceExistsError(EngineError):
     reason = "NAMESPACE_EXISTS"
 
 
+class ScheduleNotFoundError(EngineError):
+    """No such schedule."""
+
+    reason = "SCHEDULE_NOT_FOUND"
+
+
+class ScheduleExistsError(EngineError):
+    """The schedule exists."""
+
+    reason = "SCHEDULE_EXISTS"
+
+
+class ScheduleChangedError(EngineError):
+    """The schedule is not as it was when somebody looked at it."""
+
+    reason = "SCHEDULE_CHANGED"
+
+
+class LimitReachedError(EngineError):
+    """A limit of the server."""
+
+    reason = "LIMIT_REACHED"
+
+
+class InvalidFieldError(EngineError):
+    """A field that only the state of things shows to be wrong."""
+
+    reason = "INVALID_FIELD"
+
+
 class RequestIdReusedError(EngineError):
     """The request id was used with another body."""
 

@@ -21,6 +21,7 @@ from perdure_server.engine.errors import (
     EngineError,
     RequestIdReusedError,
     RunNotFoundError,
+    ScheduleChangedError,
     StoreUnavailableError,
 )
 from perdure_server.engine.loading import fill_slot
@@ -166,6 +167,8 @@ class Intake:
             self._replay(slot, call, result.request)
         elif result.kind is VerdictKind.RUN_EXISTS and result.taken_run_id == slot.key.run_id and slot.run is None:
             self._refuse(slot, call, t.run_exists(slot.key))
+        elif result.kind is VerdictKind.SCHEDULE_CHANGED:
+            self._fail(slot, call, ScheduleChangedError("others changed the schedule at the same time"))
         elif result.kind is VerdictKind.NO_SLOT:
             self._no_slot(slot, call)
         elif result.kind is VerdictKind.FAILED:

@@ -8,6 +8,7 @@ from typing import Protocol
 from perdure_server.kernel.decision import EventAppend, Mail, TaskDue
 from perdure_server.kernel.model import RunState, Wait, WorkflowSpec
 from perdure_server.kernel.records import Record
+from perdure_server.kernel.schedules import Schedule
 from perdure_server.storage.port import StoredPayload, StoredRecord
 
 
@@ -38,6 +39,14 @@ class Codec(Protocol):
 
     def decode_wait(self, detail: bytes) -> Wait:
         """The wait that `encode_wait` was given."""
+        ...
+
+    def encode_schedule(self, schedule: Schedule) -> bytes:
+        """The whole schedule."""
+        ...
+
+    def decode_schedule(self, detail: bytes) -> Schedule:
+        """The schedule that `encode_schedule` was given."""
         ...
 
     def decode_workflow(self, spec: bytes) -> WorkflowSpec:
@@ -86,6 +95,10 @@ class Wakeups(Protocol):
 
     def events_appended(self, namespace: str, events: Sequence[EventAppend]) -> None:
         """Events were appended."""
+        ...
+
+    def schedule_armed(self, due_at: int) -> None:
+        """A schedule has an instant to come."""
         ...
 
     def mail_sent(self, namespace: str, mail: Sequence[Mail]) -> None:

@@ -11,7 +11,7 @@ from perdure_server.engine.commands import RequestId
 from perdure_server.kernel.decision import NO_OBLIGATIONS, Ack, Obligations, SlotsTaken
 from perdure_server.kernel.inputs import Input
 from perdure_server.kernel.model import RunState, WorkflowSpec
-from perdure_server.storage.port import RunKey, WaitRow
+from perdure_server.storage.port import RunKey, ScheduleWrite, WaitRow
 
 InputSource: TypeAlias = Input | Callable[[RunState], Input | None]
 """An input, or a function that makes it from the run's state; None: only the state is wanted."""
@@ -59,9 +59,11 @@ class Call:
         "mail",
         "make_reply",
         "request",
+        "schedule",
         "settle",
         "taken",
         "tries",
+        "victims",
     )
 
     def __init__(
@@ -83,6 +85,8 @@ class Call:
         self.taken: frozenset[str] = frozenset()
         self.known_missing: frozenset[tuple[str, str]] = frozenset()
         self.line: SlotsTaken | None = None
+        self.schedule: ScheduleWrite | None = None
+        self.victims: tuple[str, ...] = ()
 
 
 class RunSlot:

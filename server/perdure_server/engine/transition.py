@@ -15,6 +15,8 @@ from perdure_server.kernel.decision import (
     Ack,
     Decision,
     EventAppend,
+    Mail,
+    MailKind,
     NewRun,
     Obligations,
     Reason,
@@ -86,6 +88,8 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
     placed, spec = "", None
     if isinstance(event, Migrate):
         spec, env = event.target, replace(env, spec=event.target)
+    for victim in call.victims:
+        decision.mail.append(Mail(victim, MailKind.SUPERSEDE, slot.key.run_id))
     if decision.records:
         chain_turns(decision, env)
         if engine.shared and not call.at_horizon and _sets_floor(slot.run, decision):
@@ -198,6 +202,7 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
         mail_consumed=call.mail,
         events=tuple(event_row(event) for event in decision.events),
         request=request,
+        schedule=call.schedule,
     )
     return Transition(
         run,

@@ -36,6 +36,12 @@ MIN_PRIORITY: Final = -100
 MAX_PRIORITY: Final = 100
 MAX_COEFFICIENT: Final = 1_000.0
 """Of a retry policy."""
+SCHEDULE_ID_CHARS: Final = 96
+"""Ids of schedules: those of the runs that they start hold an instant too."""
+MAX_CRONS: Final = 10
+"""Cron expressions, and intervals, of a schedule."""
+CRON_BYTES: Final = 256
+MAX_NEXT_TIMES: Final = 100
 MAX_CONCURRENCY: Final = 10_000
 """Slots of a concurrency key."""
 MAX_FAILURE_TYPES: Final = 100

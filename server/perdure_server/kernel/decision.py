@@ -74,6 +74,8 @@ class MailKind(Enum):
 
     CHILD_ENDED = "child_ended"
     CANCEL = "cancel"
+    SUPERSEDE = "supersede"
+    """A cancel that leaves a run alone which is on its way to its end."""
 
 
 @dataclass(frozen=True, slots=True)

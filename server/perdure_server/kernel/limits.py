@@ -30,6 +30,9 @@ class Limits:
     server_turns: int = 10_000
     tree_depth: int = 32
     runs_in_line: int = 10_000
+    schedules: int = 10_000
+    schedule_buffer: int = 1_000
+    backfill_instants: int = 1_000
     batch_bytes: int = 256 * KIB
     batch_records: int = 512
     streams_per_caller: int = 100

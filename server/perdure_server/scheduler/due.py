@@ -20,6 +20,7 @@ from perdure_server.kernel.model import RunStatus
 from perdure_server.loop import Loop
 from perdure_server.scheduler.chores import Chores
 from perdure_server.scheduler.spread import LEASE_FIRST_US, Spread
+from perdure_server.scheduler.superseding import superseded
 from perdure_server.storage.port import DueLease, DueMail, DueTimer, DueWork, RunKey
 
 T = TypeVar("T")
@@ -210,6 +211,8 @@ async def deliver_mail(engine: Engine, mail: DueMail) -> Outcome:
         if not sender.ended:
             raise SenderNotEndedError(f"run {sender.run_id} has not ended at seq {sender.seq}")
         event: Input = ChildEndSeen(sender.run_id, sender.status, sender.output, sender.error)
+    elif MailKind(mail.kind) is MailKind.SUPERSEDE:
+        return await engine.submit(mail.key, superseded(sender.run_id), mail=((mail.kind, mail.from_run_id),))
     else:
         cancelled = sender.cancelling or sender.status is RunStatus.CANCELLED
         reason = sender.cancel_reason if cancelled else f"Cancelled by run {sender.run_id}"

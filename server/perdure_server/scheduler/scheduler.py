@@ -11,12 +11,13 @@ from perdure_server.loop import Loop
 from perdure_server.scheduler.due import DueLoop
 from perdure_server.scheduler.matching import Matching
 from perdure_server.scheduler.retention import Retention
+from perdure_server.scheduler.schedules import Schedules
 from perdure_server.scheduler.slots import Slots
 from perdure_server.scheduler.sweeper import Sweeper
 
 
 class Scheduler:
-    """Timers, lapsed leases, turns, mail, event matching, slots of concurrency keys, sweeper and retention.
+    """Timers, lapsed leases, turns, mail, event matching, slots, schedules, sweeper and retention.
 
     It hears of commits as part of `Wakeups`; a wake-up that is lost is made good by polling.
 
@@ -29,13 +30,15 @@ class Scheduler:
         self.due = DueLoop(engine)
         self.matching = Matching(engine)
         self.slots = Slots(engine)
+        self.schedules = Schedules(engine)
         self.sweeper = Sweeper(engine)
         self.retention = Retention(engine)
 
     @property
     def loops(self) -> tuple[Loop, ...]:
         """All loops."""
-        return self.due.loop, self.matching.loop, self.slots.loop, self.sweeper.loop, self.retention.loop
+        loops = self.due.loop, self.matching.loop, self.slots.loop, self.schedules.loop
+        return *loops, self.sweeper.loop, self.retention.loop
 
     async def start(self) -> None:
         """Recovers and starts the loops; to be awaited before workers are let in. Idempotent.
@@ -61,20 +64,22 @@ class Scheduler:
         await self.due.chores.stop()
         await self.matching.chores.stop()
         await self.slots.chores.stop()
+        await self.schedules.chores.stop()
 
     async def settle(self) -> None:
         """For tests: returns when all that is due now has been done, and what that made due."""
         await self._pass()
-        while self.due.behind or self.due.chores.busy or self.matching.chores.busy or self.slots.chores.busy:
-            await self.due.chores.idle()
-            await self.matching.chores.idle()
-            await self.slots.chores.idle()
+        chores = self.due.chores, self.matching.chores, self.slots.chores, self.schedules.chores
+        while self.due.behind or any(each.busy for each in chores):
+            for each in chores:
+                await each.idle()
             await self._pass()
 
     async def _pass(self) -> None:
         await self.due.loop.next_pass()
         await self.matching.loop.next_pass()
         await self.slots.loop.next_pass()
+        await self.schedules.loop.next_pass()
 
     # --- wake-ups (part of engine.ports.Wakeups) -------------------------------------------------
 
@@ -83,9 +88,15 @@ class Scheduler:
         concurrency key may have moved its line."""
         if run.concurrency is not None:
             self.slots.run_changed(before, run)
+        if run.ended:
+            self.schedules.run_ended(run)
         step = run.step
         if run.activity is Activity.LEASED and step is not None and step.timeouts.heartbeat_us:
             self.due.lease_deadline(self._engine.lease_now() + step.timeouts.heartbeat_us)
+
+    def schedule_armed(self, due_at: int) -> None:
+        """A schedule has an instant to come."""
+        self.schedules.schedule_armed(due_at)
 
     def timer_armed(self, due_at: int) -> None:
         """A timer was set."""

@@ -10,12 +10,13 @@ from functools import partial
 from typing import Final
 
 from perdure_server.engine.core import Engine
-from perdure_server.kernel.decision import Reason, Rejection
-from perdure_server.kernel.inputs import Cancel, Input, SlotGranted
+from perdure_server.kernel.decision import Rejection
+from perdure_server.kernel.inputs import SlotGranted
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import RunState, SlotState
 from perdure_server.loop import Loop
 from perdure_server.scheduler.chores import Chores
+from perdure_server.scheduler.superseding import superseded
 from perdure_server.storage.port import RunKey, SlotLine, SlotPlace
 
 PAGE: Final = 1_000
@@ -100,15 +101,8 @@ def give_way(line: SlotLine) -> list[tuple[str, str]]:
 
 
 async def _supersede(engine: Engine, key: RunKey, winner: str) -> None:
-    """Cancels a run once: one that is on its way to its end is left to it."""
-
-    def cancel(run: RunState) -> Input:
-        if run.ended or run.cancelling or run.slot is SlotState.NONE:
-            raise Rejection(Reason.NOT_DUE, "the run gives way already")
-        return Cancel(f"Superseded by run {winner}", cancelled_by=f"run:{winner}")
-
     try:
-        await engine.submit(key, cancel)
+        await engine.submit(key, superseded(winner))
         engine.counters["runs_superseded"] += 1
     except Rejection:
         return

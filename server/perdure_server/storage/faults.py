@@ -141,6 +141,7 @@ def _commit_facts(commit: Commit) -> dict[str, Any]:
         "events": [event.name for event in commit.events],
         "mail": [mail.kind for mail in commit.mail],
         "mail_consumed": [kind for kind, _ in commit.mail_consumed],
+        "schedule": commit.schedule.schedule_id if commit.schedule else "",
         "request": f"{commit.request.method}/{commit.request.request_id}" if commit.request else "",
     }
 

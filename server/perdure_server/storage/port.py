@@ -8,10 +8,11 @@ Rows are plain data: a store never decodes a record, a state or a payload.
 and does not hurt its neighbours. When `commit` returns, everything it accepted is on disk (P2). A
 position is given to each record and event; they grow in commit order, and inside one run in seq order.
 
-A commit that gives a run a slot of its concurrency key (`SlotRow.kind` HELD where it was not) is accepted only while
-fewer runs than `limit` hold one and nobody of a lower rank is in line: NO_SLOT otherwise. The store decides that inside
-the transaction, so no two writers give the same slot. It may refuse one that a commit of the same batch has just made
-possible, never accept one too many. A run's rank is the position at which it came to have a row, and is kept.
+A commit that gives a run a slot of its concurrency key (`slot_asked`, or `slot` HELD where it was not) is accepted
+only while fewer runs than `limit` hold one and nobody of a lower rank is in line: NO_SLOT otherwise. The store
+decides that inside the transaction, so no two writers give the same slot. It may refuse one that a commit of the same
+batch has just made possible, never accept one too many. A run's rank is the position at which it came to have a row,
+and is kept.
 """
 
 from __future__ import annotations
@@ -48,10 +49,6 @@ from perdure_server.storage.rows import (
     RunQuery,
     RunSnapshot,
     RunSummary,
-    SlotKind,
-    SlotLine,
-    SlotPlace,
-    SlotRow,
     StoreDamagedError,
     StoredEvent,
     StoredPayload,
@@ -67,6 +64,15 @@ from perdure_server.storage.rows import (
     WaitRow,
     WorkflowRow,
 )
+from perdure_server.storage.slot_rows import (
+    DueSchedules,
+    ScheduleRow,
+    ScheduleWrite,
+    SlotKind,
+    SlotLine,
+    SlotPlace,
+    SlotRow,
+)
 
 __all__ = [
     "NO_CHANGE",
@@ -76,6 +82,7 @@ __all__ = [
     "Commit",
     "DueLease",
     "DueMail",
+    "DueSchedules",
     "DueTimer",
     "DueWork",
     "EventRow",
@@ -97,6 +104,8 @@ __all__ = [
     "RunQuery",
     "RunSnapshot",
     "RunSummary",
+    "ScheduleRow",
+    "ScheduleWrite",
     "SlotKind",
     "SlotLine",
     "SlotPlace",
@@ -263,6 +272,18 @@ class StoreReader(Protocol):
 
     def due_slots(self, limit: int) -> list[tuple[str, str]]:
         """(namespace, key) of lines whose first run may have a slot, or in which one is that `newest_wins`."""
+        ...
+
+    def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        """A schedule."""
+        ...
+
+    def list_schedules(self, namespace: str, after: str, limit: int) -> list[ScheduleRow]:
+        """Schedules by id, after that id."""
+        ...
+
+    def due_schedules(self, now: int, limit: int) -> DueSchedules:
+        """At most `limit` schedules with 0 < next_at <= now, by (next_at, namespace, schedule_id)."""
         ...
 
     def read_obligations(self, key: RunKey) -> ObligationRows | None:

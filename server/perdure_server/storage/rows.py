@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final, NamedTuple
+
+from perdure_server.storage.slot_rows import ScheduleWrite, SlotRow
 
 
 class StoreError(Exception):
@@ -178,45 +180,6 @@ class TimerRow:
     due_at: int
 
 
-class SlotKind(IntEnum):
-    """Where a run stands with its concurrency key."""
-
-    IN_LINE = 1
-    ASIDE = 2
-    """In line, and paused: others pass it."""
-    HELD = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRow:
-    """The place of a run with its concurrency key, at most one a run. `newest_wins`: the oldest give way to it."""
-
-    key: str
-    limit: int
-    kind: SlotKind
-    newest_wins: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SlotPlace:
-    """A run's place, and its rank: lower ones came earlier."""
-
-    run_id: str
-    rank: int
-    row: SlotRow
-
-
-@dataclass(frozen=True, slots=True)
-class SlotLine:
-    """A concurrency key: how many hold a slot, how many are in line (those aside included), and the first of each
-    by rank; of those in line without those aside."""
-
-    holding: int = 0
-    waiting: int = 0
-    holders: tuple[SlotPlace, ...] = ()
-    line: tuple[SlotPlace, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class ObligationRows:
     """What the store holds for a run besides state and ledger. `turn` None: none; True: held."""
@@ -327,6 +290,7 @@ class Commit:
     mail_consumed: tuple[tuple[str, str], ...] = ()
     events: tuple[EventRow, ...] = ()
     request: RequestRow | None = None
+    schedule: ScheduleWrite | None = None
 
 
 class VerdictKind(Enum):
@@ -339,6 +303,8 @@ class VerdictKind(Enum):
     """A new run's id is taken; `taken_run_id` names it."""
     REQUEST_KNOWN = "request_known"
     """The request id was committed before; `request` is that row, whatever its hash."""
+    SCHEDULE_CHANGED = "schedule_changed"
+    """The schedule's version is not the expected one."""
     NO_SLOT = "no_slot"
     """A run would come to hold a slot, and as many hold one as its limit, or another is before it in line."""
     FAILED = "failed"
@@ -355,7 +321,8 @@ class Verdict:
         event_positions: one per event; of the existing event where it was known.
         events_known: parallel to event_positions: the event existed.
 
-    When several kinds apply: REQUEST_KNOWN before CONFLICT before RUN_EXISTS before NO_SLOT before FAILED.
+    When several kinds apply: REQUEST_KNOWN before CONFLICT before SCHEDULE_CHANGED before RUN_EXISTS before
+    NO_SLOT before FAILED.
     """
 
     kind: VerdictKind

@@ -16,6 +16,7 @@ from perdure.v1 import (
     admin_service_pb2,
     ledger_service_pb2,
     run_service_pb2,
+    schedule_service_pb2,
     worker_service_pb2,
     workflow_service_pb2,
 )
@@ -33,6 +34,7 @@ _MODULES: tuple[Any, ...] = (
     worker_service_pb2,
     ledger_service_pb2,
     admin_service_pb2,
+    schedule_service_pb2,
 )
 
 

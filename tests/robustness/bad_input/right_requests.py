@@ -17,6 +17,7 @@ from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as workflows
 from perdure.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from tests.robustness.bad_input.right_schedules import RIGHT_SCHEDULES
 from tests.robustness.bad_input.world import ACTING, ASKING, NEXT, WORKER_ID, WORKING, World
 
 Maker = Callable[[World], Awaitable[Message]]
@@ -471,6 +472,7 @@ SCOPES: Final = (
 
 
 RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
+    **RIGHT_SCHEDULES,
     "RunService/StartRun": (_start,),
     "RunService/TickRun": (_tick,),
     "RunService/ResumeRun": (_resume,),

@@ -124,6 +124,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     names `holder_run_id`.
     """
+    ERROR_REASON_SCHEDULE_NOT_FOUND: _ErrorReason.ValueType  # 53
+    """NOT_FOUND. No such schedule."""
+    ERROR_REASON_SCHEDULE_EXISTS: _ErrorReason.ValueType  # 54
+    """ALREADY_EXISTS. The schedule exists."""
+    ERROR_REASON_SCHEDULE_CHANGED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+    again.
+    """
     ERROR_REASON_STORE_DAMAGED: _ErrorReason.ValueType  # 65
     """DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
     runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
@@ -236,6 +244,14 @@ PreconditionFailure lists all of them.
 ERROR_REASON_CONCURRENCY_LIMIT: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 names `holder_run_id`.
+"""
+ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 53
+"""NOT_FOUND. No such schedule."""
+ERROR_REASON_SCHEDULE_EXISTS: ErrorReason.ValueType  # 54
+"""ALREADY_EXISTS. The schedule exists."""
+ERROR_REASON_SCHEDULE_CHANGED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+again.
 """
 ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 65
 """DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other

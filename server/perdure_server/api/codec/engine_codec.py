@@ -8,6 +8,7 @@ from perdure_server.api.codec import keyframes, record_reader, record_writer, wo
 from perdure_server.api.codec.hot_records import encode_hot, is_hot
 from perdure_server.kernel.model import RunState, Wait, WorkflowSpec
 from perdure_server.kernel.records import Record
+from perdure_server.kernel.schedules import Schedule
 from perdure_server.storage.port import StoredPayload
 
 
@@ -41,6 +42,14 @@ class EngineCodec:
     def decode_wait(self, detail: bytes) -> Wait:
         """The wait that `encode_wait` was given. Raises: StoredFormatError."""
         return keyframes.decode_wait(detail)
+
+    def encode_schedule(self, schedule: Schedule) -> bytes:
+        """The whole schedule."""
+        return keyframes.encode_schedule(schedule)
+
+    def decode_schedule(self, detail: bytes) -> Schedule:
+        """The schedule that `encode_schedule` was given. Raises: StoredFormatError."""
+        return keyframes.decode_schedule(detail)
 
     def decode_workflow(self, spec: bytes) -> WorkflowSpec:
         """A registered workflow."""

@@ -1,7 +1,7 @@
 """Keyframes and stored waits: internal, versioned encodings of whole kernel values.
 
 A keyframe is b"PKF1", one byte for the writer of the vars, the head's length as uint32 big-endian, the
-head (every field but vars, as JSON), the vars as JSON. A wait is b"PWT1" and JSON.
+head (every field but vars, as JSON), the vars as JSON. A wait is b"PWT1" and JSON, a schedule b"PSC1" and JSON.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import orjson
 
 from perdure_server.api.codec.dataclass_json import dataclass_coder
 from perdure_server.kernel.model import RunState, Wait
+from perdure_server.kernel.schedules import Schedule
 
 _KEYFRAME: Final = b"PKF1"
 _WAIT: Final = b"PWT1"
+_SCHEDULE: Final = b"PSC1"
 _FAST: Final = 0
 _PLAIN: Final = 1
 _HEAD_AT: Final = len(_KEYFRAME) + 5
 
 _RUN_CODER: Final = dataclass_coder(RunState, ("vars",))
 _WAIT_CODER: Final = dataclass_coder(Wait)
+_SCHEDULE_CODER: Final = dataclass_coder(Schedule)
 
 
 class StoredFormatError(ValueError):
@@ -65,3 +68,18 @@ def decode_wait(detail: bytes) -> Wait:
     if detail[:4] != _WAIT:
         raise StoredFormatError(f"a wait starts with {_WAIT!r}, not {detail[:4]!r}")
     return _WAIT_CODER.read(orjson.loads(detail[4:]))
+
+
+def encode_schedule(schedule: Schedule) -> bytes:
+    """A schedule."""
+    return _SCHEDULE + orjson.dumps(_SCHEDULE_CODER.write(schedule))
+
+
+def decode_schedule(detail: bytes) -> Schedule:
+    """The schedule that `encode_schedule` was given.
+
+    Raises: StoredFormatError.
+    """
+    if detail[:4] != _SCHEDULE:
+        raise StoredFormatError(f"a schedule starts with {_SCHEDULE!r}, not {detail[:4]!r}")
+    return _SCHEDULE_CODER.read(orjson.loads(detail[4:]))

@@ -72,6 +72,8 @@ def write_commit(commit: Commit, position: int) -> Json:
         line["mail_consumed"] = commit.mail_consumed
     if commit.events:
         line["events"] = [rows.write_event(event) for event in commit.events]
+    if commit.schedule:
+        line["schedule"] = rows.write_schedule_change(commit.schedule)
     if commit.request:
         line["request"] = rows.write_request(commit.request)
     return line
@@ -80,7 +82,7 @@ def write_commit(commit: Commit, position: int) -> Json:
 def read_commit(line: Json) -> Commit:
     """See `write_commit`."""
     namespace, get = line["namespace"], line.get
-    run_id, keyframe, request = get("run_id"), get("keyframe"), get("request")
+    run_id, keyframe, request, schedule = get("run_id"), get("keyframe"), get("request"), get("schedule")
     return Commit(
         namespace,
         key=None if run_id is None else RunKey(namespace, run_id),
@@ -95,6 +97,7 @@ def read_commit(line: Json) -> Commit:
         mail_consumed=tuple((kind, sender) for kind, sender in get("mail_consumed", ())),
         events=tuple(map(rows.read_event, get("events", ()))),
         request=rows.read_request(request) if request else None,
+        schedule=rows.read_schedule_change(schedule) if schedule else None,
     )
 
 
@@ -109,9 +112,9 @@ def _instant(commit: Commit) -> int:
 
 
 def _time(instant: int) -> str:
-    """An instant for people; empty beyond the calendar."""
+    """An instant for people; empty if there is none (0), and beyond the calendar."""
     seconds, microseconds = divmod(instant, 1_000_000)
-    second = _second(seconds)
+    second = _second(seconds) if instant else ""
     return f"{second}.{microseconds:06d}Z" if second else ""
 
 

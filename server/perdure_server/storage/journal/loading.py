@@ -338,6 +338,9 @@ class SnapshotReader:
         elif kind == "mail":
             namespace, to_run_id, what, from_run_id = line["mail"]
             state.mail[namespace, to_run_id, what, from_run_id] = line["position"]
+        elif kind == "schedule":
+            schedule = rows.read_schedule(line["schedule"])
+            state.put_schedule(line["namespace"], schedule.schedule_id, schedule)
         elif kind == END:
             self._ended = line["lines"] == self._line + 1
         else:

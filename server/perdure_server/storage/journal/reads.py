@@ -21,6 +21,7 @@ from perdure_server.storage.memory.tables import Run
 from perdure_server.storage.port import (
     DueLease,
     DueMail,
+    DueSchedules,
     DueTimer,
     DueWork,
     ReadyTask,
@@ -29,6 +30,7 @@ from perdure_server.storage.port import (
     RunKey,
     RunQuery,
     RunSummary,
+    ScheduleRow,
     SlotLine,
     SlotPlace,
     StoredEvent,
@@ -142,6 +144,19 @@ def due_slots(state: State, limit: int) -> list[tuple[str, str]]:
     """See `StoreReader.due_slots`."""
     keys: list[tuple[str, str]] = sorted(state.lines)
     return [key for key in keys if may_move(slots(state, *key, len(state.slots)))][:limit]
+
+
+def schedule_page(state: State, namespace: str, after: str, limit: int) -> list[ScheduleRow]:
+    """See `StoreReader.list_schedules`."""
+    ids = islice(state.schedule_ids.after(namespace, after), limit)
+    return [state.schedules[namespace, schedule_id] for schedule_id in ids]
+
+
+def due_schedules(state: State, now: int, limit: int) -> DueSchedules:
+    """See `StoreReader.due_schedules`."""
+    places = list(islice(state.scheduled.after(None), limit + 1))
+    due = [(place[1], state.schedules[place[1:]]) for place in places[:limit] if place[0] <= now]
+    return DueSchedules(tuple(due), places[len(due)][0] if len(due) < len(places) else 0)
 
 
 def due_work(state: State, now: int, lease_now: int, limit: int) -> DueWork:

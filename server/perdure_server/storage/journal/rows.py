@@ -32,6 +32,8 @@ from perdure_server.storage.port import (
     RequestRow,
     RunHead,
     RunIdentity,
+    ScheduleRow,
+    ScheduleWrite,
     SlotKind,
     SlotRow,
     StoredPayload,
@@ -445,3 +447,34 @@ def read_workflow(row: Json) -> WorkflowRow:
 def write_mail(row: MailRow) -> list[str]:
     """A message: receiver, kind, sender."""
     return [row.to_run_id, row.kind, row.from_run_id]
+
+
+def write_schedule(row: ScheduleRow) -> Json:
+    """A schedule."""
+    return {
+        "schedule_id": row.schedule_id,
+        "version": row.version,
+        "next_at": row.next_at,
+        "created_at": row.created_at,
+        "detail": text_of(row.detail),
+    }
+
+
+def read_schedule(row: Json) -> ScheduleRow:
+    """See `write_schedule`."""
+    return ScheduleRow(row["schedule_id"], row["version"], row["next_at"], row["created_at"], bytes_of(row["detail"]))
+
+
+def write_schedule_change(change: ScheduleWrite) -> Json:
+    """A schedule as it is after a commit; null where it is deleted."""
+    return {
+        "schedule_id": change.schedule_id,
+        "expected_version": change.expected_version,
+        "row": write_schedule(change.row) if change.row else None,
+    }
+
+
+def read_schedule_change(row: Json) -> ScheduleWrite:
+    """See `write_schedule_change`."""
+    kept = row["row"]
+    return ScheduleWrite(row["schedule_id"], row["expected_version"], read_schedule(kept) if kept else None)

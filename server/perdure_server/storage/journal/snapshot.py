@@ -77,6 +77,7 @@ class Snapshot:
         self._mail = dict(state.mail)
         self._events = dict(state.events)
         self._requests = dict(state.requests)
+        self._schedules = dict(state.schedules)
         self._namespaces = dict(state.namespaces)
         self._workflows = dict(state.workflows)
 
@@ -140,7 +141,7 @@ class Snapshot:
             yield {"type": "records", "namespace": key.namespace, "run_id": key.run_id, "records": piece}
 
     def other_lines(self) -> Iterator[Json]:
-        """Events, kept replies and mail."""
+        """Events, kept replies, mail and schedules."""
         for key, event in self._events.items():
             row = rows.write_event(event.event)
             yield {"type": "event", "namespace": key[0], "position": event.position, "event": row}
@@ -148,6 +149,8 @@ class Snapshot:
             yield {"type": "request", "namespace": namespace, "request": rows.write_request(request)}
         for key, position in self._mail.items():
             yield {"type": "mail", "mail": key, "position": position}
+        for (namespace, _), schedule in self._schedules.items():
+            yield {"type": "schedule", "namespace": namespace, "schedule": rows.write_schedule(schedule)}
 
 
 def _past(run: Run) -> Past:

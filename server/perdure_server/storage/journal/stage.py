@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from perdure_server.storage.journal.changes import UnstorableError, encode_commit
 from perdure_server.storage.memory.tables import Chain, EventKey, Tables, event_key, refusal, slot_free, slots_wanted
-from perdure_server.storage.port import Commit, RequestRow, RunKey, SlotRow, Verdict, VerdictKind
+from perdure_server.storage.port import Commit, RequestRow, RunKey, ScheduleRow, SlotRow, Verdict, VerdictKind
 
 
 class Stage:
@@ -25,6 +25,7 @@ class Stage:
         self._chains: dict[RunKey, Chain] = {}
         self._requests: dict[tuple[str, str, str], RequestRow] = {}
         self._events: set[EventKey] = set()
+        self._schedules: dict[tuple[str, str], ScheduleRow | None] = {}
         self._slots: dict[RunKey, tuple[SlotRow | None, int]] = {}
         self._position = tables.position
         self.lines: list[bytes] = []
@@ -32,7 +33,7 @@ class Stage:
 
     def decide(self, commit: Commit) -> Verdict | None:
         """Why a Commit is not kept; None if it was accepted."""
-        verdict = refusal(commit, self._find_request, self._find_chain, self._slots_free)
+        verdict = refusal(commit, self._find_request, self._find_chain, self._find_schedule, self._slots_free)
         if verdict is not None:
             return verdict
         try:
@@ -61,6 +62,8 @@ class Stage:
             if key not in self._events and key not in self._tables.events:
                 self._events.add(key)
                 self._position += 1
+        if commit.schedule:
+            self._schedules[commit.namespace, commit.schedule.schedule_id] = commit.schedule.row
         if commit.request:
             self._requests[commit.namespace, commit.request.method, commit.request.request_id] = commit.request
 
@@ -84,6 +87,10 @@ class Stage:
     def _find_request(self, namespace: str, method: str, request_id: str) -> RequestRow | None:
         staged = self._requests.get((namespace, method, request_id))
         return staged or self._tables.find_request(namespace, method, request_id)
+
+    def _find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        key = namespace, schedule_id
+        return self._schedules[key] if key in self._schedules else self._tables.find_schedule(*key)
 
     def _find_chain(self, key: RunKey) -> Chain | None:
         return self._chains.get(key) or self._tables.find_chain(key)

@@ -12,6 +12,7 @@ from perdure_server.storage.port import (
     RunHead,
     RunIdentity,
     RunKey,
+    ScheduleRow,
     SlotRow,
     StoredEvent,
     StoredRecord,
@@ -57,6 +58,10 @@ class State(Tables):
         self.leased: dict[RunKey, None] = {}
         self.lines = Shelves()
         """(namespace, concurrency key) -> (rank, run_id)"""
+        self.schedule_ids = Shelves()
+        """namespace -> schedule_id"""
+        self.scheduled: Ordered[tuple[int, str, str]] = Ordered()
+        """(next_at, namespace, schedule_id) of the schedules that have an instant to come"""
         self.logs = Shelves()
         """(namespace, scope, scope_id) -> (position, event key)"""
         self._relatives: dict[tuple[str, str, str], list[RunKey]] = {}
@@ -161,6 +166,18 @@ class State(Tables):
         """See Tables."""
         self.logs.take(key[:3], (self.events[key].position, key))
         super().drop_event(key)
+
+    def put_schedule(self, namespace: str, schedule_id: str, row: ScheduleRow | None) -> None:
+        """See Tables."""
+        before = self.schedules.get((namespace, schedule_id))
+        if before is not None:
+            self.schedule_ids.take(namespace, schedule_id)
+            self.scheduled.discard((before.next_at, namespace, schedule_id))
+        if row is not None:
+            self.schedule_ids.put(namespace, schedule_id)
+            if row.next_at:
+                self.scheduled.add((row.next_at, namespace, schedule_id))
+        super().put_schedule(namespace, schedule_id, row)
 
     # Finding.
 

@@ -33,6 +33,7 @@ from perdure_server.storage.port import (
     CatalogChange,
     CatalogVerdict,
     Commit,
+    DueSchedules,
     DueWork,
     Feature,
     LeaseRenewal,
@@ -45,6 +46,7 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    ScheduleRow,
     SlotLine,
     StoredEvent,
     StoredRecord,
@@ -372,6 +374,21 @@ class JournalStore:
                 tuple(TimerRow(kind, due_at) for kind, due_at in timers),
                 state.slots[key][0] if key in state.slots else None,
             )
+
+    def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        """See StoreReader."""
+        with self._read() as state:
+            return state.find_schedule(namespace, schedule_id)
+
+    def list_schedules(self, namespace: str, after: str, limit: int) -> list[ScheduleRow]:
+        """See StoreReader."""
+        with self._read() as state:
+            return reads.schedule_page(state, namespace, after, limit)
+
+    def due_schedules(self, now: int, limit: int) -> DueSchedules:
+        """See StoreReader."""
+        with self._read() as state:
+            return reads.due_schedules(state, now, limit)
 
     def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
         """See StoreReader."""

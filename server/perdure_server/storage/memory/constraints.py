@@ -13,6 +13,7 @@ from perdure_server.storage.port import (
     ObligationChange,
     RunHead,
     RunIdentity,
+    ScheduleRow,
     SlotRow,
     TaskRow,
     TimerRow,
@@ -36,6 +37,8 @@ def broken_rule(commit: Commit) -> str:
         problem = problem or _identity(new.identity) or _head(new.head) or _records(new.records) or _change(new.change)
     for event in commit.events:
         problem = problem or _event(event)
+    if commit.schedule and commit.schedule.row:
+        problem = problem or _schedule(commit.schedule.row)
     return problem
 
 
@@ -138,6 +141,11 @@ def _task(row: TaskRow) -> str:
 
 def _slot(row: SlotRow) -> str:
     return "" if row.key and row.limit >= 1 else f"a slot of key {row.key!r}, limit {row.limit}"
+
+
+def _schedule(row: ScheduleRow) -> str:
+    right = row.schedule_id and row.version >= 1 and row.next_at >= 0
+    return "" if right else f"schedule {row.schedule_id!r} of version {row.version}, next at {row.next_at}"
 
 
 def _timer(row: TimerRow) -> str:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from perdure_server.storage.memory import schedules
 from perdure_server.storage.memory.catalog import Catalog
 from perdure_server.storage.memory.matching import (
     may_move,
@@ -23,6 +24,7 @@ from perdure_server.storage.port import (
     Commit,
     DueLease,
     DueMail,
+    DueSchedules,
     DueTimer,
     DueWork,
     Feature,
@@ -36,6 +38,7 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    ScheduleRow,
     SlotLine,
     SlotPlace,
     StoredEvent,
@@ -348,6 +351,21 @@ class MemoryStore:
                 tuple(TimerRow(kind, due_at) for kind, due_at in timers),
                 tables.slots[key][0] if key in tables.slots else None,
             )
+
+    def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        """See StoreReader."""
+        with self._lock:
+            return self._open_tables().schedules.get((namespace, schedule_id))
+
+    def list_schedules(self, namespace: str, after: str, limit: int) -> list[ScheduleRow]:
+        """See StoreReader."""
+        with self._lock:
+            return schedules.list_schedules(self._open_tables().schedules, namespace, after, limit)
+
+    def due_schedules(self, now: int, limit: int) -> DueSchedules:
+        """See StoreReader."""
+        with self._lock:
+            return schedules.due_schedules(self._open_tables().schedules, now, limit)
 
     def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
         """See StoreReader."""

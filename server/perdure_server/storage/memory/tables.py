@@ -19,6 +19,7 @@ from perdure_server.storage.port import (
     RunHead,
     RunIdentity,
     RunKey,
+    ScheduleRow,
     SlotKind,
     SlotRow,
     StoredEvent,
@@ -101,6 +102,7 @@ def refusal(
     commit: Commit,
     find_request: Callable[[str, str, str], RequestRow | None],
     find_chain: Callable[[RunKey], Chain | None],
+    find_schedule: Callable[[str, str], ScheduleRow | None],
     slots_free: Callable[[Commit], bool],
 ) -> Verdict | None:
     """Why a Commit is not kept, given what it meets; None if nothing speaks against it.
@@ -108,6 +110,7 @@ def refusal(
     Args:
         find_request: (namespace, method, request_id) -> the kept reply.
         find_chain: where a run's ledger ends; None for a run that is not there.
+        find_schedule: (namespace, schedule_id) -> the schedule.
         slots_free: whether every run that would come to hold a slot may have it.
     """
     request = commit.request
@@ -121,6 +124,11 @@ def refusal(
         if chain is None or chain.seq != commit.expected_seq:
             return Verdict(VerdictKind.CONFLICT)
         last_hash = chain.last_hash
+    change = commit.schedule
+    if change is not None:
+        row = find_schedule(commit.namespace, change.schedule_id)
+        if (row.version if row else 0) != change.expected_version:
+            return Verdict(VerdictKind.SCHEDULE_CHANGED)
     for new in commit.new_runs:
         if find_chain(RunKey(new.identity.namespace, new.identity.run_id)):
             return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
@@ -166,6 +174,7 @@ class Tables:
         self.turns: dict[RunKey, Turn] = {}
         self.timers: dict[RunKey, dict[int, int]] = {}
         """By kind; a run without timers is not in it."""
+        self.schedules: dict[tuple[str, str], ScheduleRow] = {}
         self.slots: dict[RunKey, tuple[SlotRow, int]] = {}
         self.mail: dict[MailKey, int] = {}
         self.events: dict[EventKey, StoredEvent] = {}
@@ -203,6 +212,8 @@ class Tables:
         events = [self._add_event(commit.namespace, event) for event in commit.events]
         if commit.mail or commit.mail_consumed:
             self._exchange_mail(commit)
+        if commit.schedule:
+            self.put_schedule(commit.namespace, commit.schedule.schedule_id, commit.schedule.row)
         if commit.request:
             self.put_request(commit.namespace, commit.request)
         self.bytes_held += commit_bytes(commit)
@@ -217,7 +228,7 @@ class Tables:
         """Why a Commit is not kept; None if nothing speaks against it. Whether its text and numbers can be stored
         is not looked at: see `unstorable`.
         """
-        return refusal(commit, self.find_request, self.find_chain, self.slots_free)
+        return refusal(commit, self.find_request, self.find_chain, self.find_schedule, self.slots_free)
 
     def find_request(self, namespace: str, method: str, request_id: str) -> RequestRow | None:
         """The kept reply of a request id."""
@@ -227,6 +238,10 @@ class Tables:
         """Where a run's ledger ends; None if there is no such run."""
         run = self.runs.get(key)
         return Chain(run.head.seq, run.records[-1].record_hash) if run else None
+
+    def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        """A schedule."""
+        return self.schedules.get((namespace, schedule_id))
 
     def slots_free(self, commit: Commit) -> bool:
         """Whether every run that would come to hold a slot may have it."""
@@ -347,6 +362,14 @@ class Tables:
     def put_request(self, namespace: str, request: RequestRow) -> None:
         """Keeps a reply."""
         self.requests[namespace, request.method, request.request_id] = request
+
+    def put_schedule(self, namespace: str, schedule_id: str, row: ScheduleRow | None) -> None:
+        """Keeps a schedule as it is now; None: it is deleted."""
+        before = self.schedules.pop((namespace, schedule_id), None)
+        self.bytes_held -= len(before.detail) if before else 0
+        if row is not None:
+            self.schedules[namespace, schedule_id] = row
+            self.bytes_held += len(row.detail)
 
     # What other writes than commits do.
 

@@ -22,6 +22,7 @@ from perdure_server.storage.port import (
     RunHead,
     RunIdentity,
     RunKey,
+    ScheduleWrite,
     SlotKind,
     SlotRow,
     TaskRow,
@@ -92,7 +93,7 @@ class KnownLine:
 class Found:
     """What the tables hold of what a batch names. Made for every batch, so not a dataclass: those cost more."""
 
-    __slots__ = ("events", "holders", "lines", "numbers", "requests", "runs")
+    __slots__ = ("events", "holders", "lines", "numbers", "requests", "runs", "schedules")
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, KnownRun] = {}
@@ -102,6 +103,8 @@ class Found:
         self.events: dict[EventKey, int] = {}
         self.lines: dict[tuple[str, str], KnownLine] = {}
         """By (namespace, key), of the keys that a Commit would give a slot of."""
+        self.schedules: dict[tuple[str, str], int] = {}
+        """Versions, by (namespace, schedule_id)."""
         self.holders: set[RunKey] = set()
         """Of the runs that Commits would give a slot, those that hold one already."""
 
@@ -129,6 +132,7 @@ class Writes:
         self.events: list[Row] = []
         self.event_keys: set[EventLogKey] = set()
         self.requests: list[Row] = []
+        self.schedules: dict[tuple[str, str], Row | None] = {}
 
 
 def event_key(namespace: str, event: EventRow) -> EventKey:
@@ -217,16 +221,17 @@ def identifiers_named(commit: Commit, known: Container[RunKey]) -> Iterator[tupl
 
 
 def has_sequels(batch: Sequence[Commit]) -> bool:
-    """Whether two Commits of the batch name the same run."""
+    """Whether two Commits of the batch name the same run or schedule."""
     if len(batch) < 2:
         return False
     named = [commit.key for commit in batch if commit.key is not None]
     named += [RunKey(commit.namespace, new.identity.run_id) for commit in batch for new in commit.new_runs]
-    return len(set(named)) < len(named)
+    schedules = [(commit.namespace, commit.schedule.schedule_id) for commit in batch if commit.schedule is not None]
+    return len(set(named)) < len(named) or len(set(schedules)) < len(schedules)
 
 
 class BatchPlan:
-    """Commits that are written together, decided in order. Each names runs that no other one names.
+    """Commits that are written together, decided in order. Each names runs and a schedule that no other one names.
 
     Args:
         found: what is stored.
@@ -280,6 +285,8 @@ class BatchPlan:
             self._put_mail(commit.namespace, mail)
         if commit.request is not None:
             self._add_request(commit.namespace, commit.request)
+        if commit.schedule is not None:
+            self._put_schedule(commit.namespace, commit.schedule)
         return Verdict(
             VerdictKind.COMMITTED,
             positions=tuple(positions),
@@ -300,6 +307,11 @@ class BatchPlan:
             if run is None or run.seq != commit.expected_seq:
                 return Verdict(VerdictKind.CONFLICT)
             last_hash = run.head_hash
+        change = commit.schedule
+        if change is not None:
+            version = self._found.schedules.get((commit.namespace, change.schedule_id), 0)
+            if version != change.expected_version:
+                return Verdict(VerdictKind.SCHEDULE_CHANGED)
         for new in commit.new_runs:
             if RunKey(new.identity.namespace, new.identity.run_id) in runs:
                 return Verdict(VerdictKind.RUN_EXISTS, taken_run_id=new.identity.run_id)
@@ -459,6 +471,11 @@ class BatchPlan:
     def _take_mail(self, key: MailKey) -> None:
         self.writes.mail_in.pop(key, None)
         self.writes.mail_out[key] = None
+
+    def _put_schedule(self, namespace: str, change: ScheduleWrite) -> None:
+        key, row = (namespace, change.schedule_id), change.row
+        self._found.schedules[key] = row.version if row else 0
+        self.writes.schedules[key] = (*key, row.version, row.next_at, row.created_at, row.detail) if row else None
 
     def _add_request(self, namespace: str, request: RequestRow) -> None:
         self._found.requests[namespace, request.method, request.request_id] = request

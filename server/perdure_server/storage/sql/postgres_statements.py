@@ -95,6 +95,18 @@ LOCK_LINES: Final = _wanted(
 )
 """Who gives a slot of a concurrency key, or a place in its line, does so alone. Taken after the locks of runs."""
 
+_schedules: Final = schema.schedules.c
+LOCK_SCHEDULES: Final = _wanted(
+    (_schedules.namespace, _schedules.schedule_id),
+    "SELECT pg_advisory_xact_lock(hashtextextended(namespace || '/' || schedule_id, 1)) FROM {wanted}",
+)
+"""Who changes a schedule, or makes it, does so alone. Taken after the locks of lines."""
+
+FIND_SCHEDULES: Final = _wanted(
+    (_schedules.namespace, _schedules.schedule_id),
+    "SELECT n, version FROM {wanted} JOIN schedules USING (namespace, schedule_id)",
+)
+
 FIND_LINES: Final = _wanted(
     (_slots.namespace, _slots.slot_key, _slots.run_id),
     f"""
@@ -147,6 +159,8 @@ INSERT_MAIL: Final = _insert(schema.mail, "ON CONFLICT DO NOTHING")
 DELETE_MAIL: Final = _delete(schema.mail)
 INSERT_EVENTS: Final = _insert(schema.events)
 INSERT_REQUESTS: Final = _insert(schema.requests)
+PUT_SCHEDULES: Final = _put(schema.schedules)
+DELETE_SCHEDULES: Final = _delete(schema.schedules)
 
 RENEW_LEASE: Final = """
     UPDATE tasks SET lease_expires_at = $4::bigint, heartbeat_due_at = coalesce($5::bigint, heartbeat_due_at)

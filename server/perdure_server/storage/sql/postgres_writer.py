@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -51,6 +51,11 @@ from perdure_server.storage.sql.postgres_numbers import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_Rows: TypeAlias = (
+    "Mapping[int, Row | None] | Mapping[tuple[int, int], Row | None] | Mapping[tuple[str, str], Row | None]"
+)
+"""Rows by their keys; None deletes."""
 
 UNSTORABLE: Final = (errors.IntegrityError, errors.DataError, struct.error, OverflowError, UnicodeEncodeError)
 """What server and packing raise for values that one Commit brought, as opposed to a store that fails."""
@@ -155,13 +160,15 @@ class PostgresCommitter:
         """One transaction, in which a Commit sees what those before it wrote."""
         connection = self._link.connection()
         keys = [commit.key for commit in batch if commit.key is not None]
-        lines, prepare = _lines_touched(batch), self._link.prepares
+        lines, schedules, prepare = _lines_touched(batch), _schedules_changed(batch), self._link.prepares
         with connection.pipeline():
             for statement in self._link.begin:
                 connection.execute(statement)
             connection.execute(st.LOCK_RUNS, self._run_names(keys), prepare=prepare)
             if lines:
                 connection.execute(st.LOCK_LINES.text, st.LOCK_LINES.pack(lines), prepare=prepare)
+            if schedules:
+                connection.execute(st.LOCK_SCHEDULES.text, st.LOCK_SCHEDULES.pack(schedules), prepare=prepare)
         kept: list[tuple[Found, BatchPlan]] = []
         verdicts = [self._alone(commit, kept) for commit in batch]
         try:
@@ -244,7 +251,7 @@ class PostgresCommitter:
             if commit.request is not None
         ]
         events: list[EventKey] = [event_key(commit.namespace, event) for commit in batch for event in commit.events]
-        lines = _lines_touched(batch)
+        lines, schedules = _lines_touched(batch), _schedules_changed(batch)
         slots = [(key.namespace, row.key, key.run_id) for commit in batch for key, row in slots_wanted(commit)]
         places = sum(map(_places, batch))
         connection, prepare = self._link.connection(), self._link.prepares
@@ -262,6 +269,8 @@ class PostgresCommitter:
             known_requests = ask(bool(requests), st.FIND_REQUESTS.text, lambda: st.FIND_REQUESTS.pack(requests))
             known_events = ask(bool(events), st.FIND_EVENTS.text, lambda: st.FIND_EVENTS.pack(events))
             ask(bool(lines), st.LOCK_LINES.text, lambda: st.LOCK_LINES.pack(lines))
+            ask(bool(schedules), st.LOCK_SCHEDULES.text, lambda: st.LOCK_SCHEDULES.pack(schedules))
+            versions = ask(bool(schedules), st.FIND_SCHEDULES.text, lambda: st.FIND_SCHEDULES.pack(schedules))
             known_lines = ask(bool(slots), st.FIND_LINES.text, lambda: st.FIND_LINES.pack(slots))
             locked = ask(True, LOCK_POSITIONS, lambda: (self._advisory_key,))
             taken = ask(bool(places), TAKE_POSITIONS, lambda: (places,))
@@ -276,6 +285,8 @@ class PostgresCommitter:
             found.requests[namespace, method, request_id] = RequestRow(method, request_id, body_hash, reply, at)
         for n, position in known_events:
             found.events[events[int(n) - 1]] = position
+        for n, version in versions:
+            found.schedules[schedules[int(n) - 1]] = version
         for n, holding, first, holds in known_lines:
             namespace, slot_key, run_id = slots[int(n) - 1]
             found.lines[namespace, slot_key] = KnownLine(holding, first or "")
@@ -331,6 +342,7 @@ class PostgresCommitter:
             (st.INSERT_MAIL, sorted((*key, position) for key, position in writes.mail_in.items())),
             (st.INSERT_EVENTS, sorted(writes.events, key=lambda row: row[1:6])),
             (st.INSERT_REQUESTS, sorted(writes.requests, key=lambda row: row[:3])),
+            *_replacement(st.DELETE_SCHEDULES, st.PUT_SCHEDULES, writes.schedules),
         ]
         with connection.pipeline():
             for statement, rows in steps:
@@ -369,6 +381,11 @@ def _lines_touched(batch: Sequence[Commit]) -> list[tuple[str, str]]:
     changes = [(commit.namespace, commit.change) for commit in batch]
     changes += [(commit.namespace, new.change) for commit in batch for new in commit.new_runs]
     return sorted({(namespace, change.slot.key) for namespace, change in changes if change.slot is not None})
+
+
+def _schedules_changed(batch: Sequence[Commit]) -> list[tuple[str, str]]:
+    """(namespace, schedule_id) of the schedules that the batch changes, in order."""
+    return sorted({(commit.namespace, commit.schedule.schedule_id) for commit in batch if commit.schedule is not None})
 
 
 def _places(commit: Commit) -> int:
@@ -412,14 +429,14 @@ def _head_rows(writes: Writes) -> tuple[list[Row], list[Row]]:
     return new_rows, heads
 
 
-def _split(rows: Mapping[int, Row | None] | Mapping[tuple[int, int], Row | None]) -> tuple[list[Row], list[Row]]:
+def _split(rows: _Rows) -> tuple[list[Row], list[Row]]:
     """Keys of rows to delete, and rows to put."""
     gone: list[Row] = [(key,) if isinstance(key, int) else key for key, row in rows.items() if row is None]
     return gone, [row for row in rows.values() if row is not None]
 
 
 def _replacement(
-    deletion: st.RowStatement, put: st.RowStatement, rows: dict[int, Row | None]
+    deletion: st.RowStatement, put: st.RowStatement, rows: _Rows
 ) -> tuple[tuple[st.RowStatement, Sequence[Row]], ...]:
     gone, kept = _split(rows)
     return (deletion, gone), (put, kept)

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from perdure_server.storage.port import (
+    DueSchedules,
     DueWork,
     ObligationRows,
     ReadyTask,
@@ -19,6 +20,7 @@ from perdure_server.storage.port import (
     RunQuery,
     RunSnapshot,
     RunSummary,
+    ScheduleRow,
     SlotLine,
     StoredEvent,
     StoredRecord,
@@ -26,7 +28,7 @@ from perdure_server.storage.port import (
     WaitQuery,
     WorkflowRow,
 )
-from perdure_server.storage.sql import catalog, ledger_reads, run_lists, run_reads, slots, work_reads
+from perdure_server.storage.sql import catalog, ledger_reads, run_lists, run_reads, schedules, slots, work_reads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,6 +123,18 @@ class SqlReadingSide(ABC):
     def list_namespaces(self) -> list[str]:
         """See StoreReader. Sorted."""
         return self._query(catalog.list_namespaces)
+
+    def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
+        """See StoreReader."""
+        return self._query(schedules.find_schedule, namespace, schedule_id)
+
+    def list_schedules(self, namespace: str, after: str, limit: int) -> list[ScheduleRow]:
+        """See StoreReader."""
+        return self._query(schedules.list_schedules, namespace, after, limit)
+
+    def due_schedules(self, now: int, limit: int) -> DueSchedules:
+        """See StoreReader."""
+        return self._query(schedules.due_schedules, now, limit)
 
     def slot_line(self, namespace: str, key: str, limit: int) -> SlotLine:
         """See StoreReader."""

@@ -72,6 +72,8 @@ _put_timers: Final = insert(schema.timers, on_conflict="REPLACE")
 _delete_timers: Final = delete(schema.timers, ("run_no", "kind"))
 _put_slots: Final = insert(schema.slots, on_conflict="KEEP rank")
 _delete_slots: Final = delete(schema.slots, ("run_no",))
+_put_schedules: Final = insert(schema.schedules, on_conflict="REPLACE")
+_delete_schedules: Final = delete(schema.schedules, ("namespace", "schedule_id"))
 _insert_mail: Final = insert(schema.mail, on_conflict="NOTHING")
 _delete_mail: Final = delete(schema.mail, ("namespace", "to_run_id", "kind", "from_run_id"))
 _insert_events: Final = insert(schema.events)
@@ -111,6 +113,7 @@ _FIND_LINE: Final = """
     SELECT (SELECT count(*) FROM slots WHERE namespace = ?1 AND slot_key = ?2 AND kind = 3),
         (SELECT run_id FROM slots WHERE namespace = ?1 AND slot_key = ?2 AND kind = 1 ORDER BY rank LIMIT 1)
 """
+_FIND_SCHEDULE: Final = "SELECT version FROM schedules WHERE namespace = ? AND schedule_id = ?"
 _FIND_HOLDER: Final = "SELECT 1 FROM slots WHERE namespace = ? AND slot_key = ? AND kind = 3 AND run_id = ?"
 
 
@@ -245,6 +248,11 @@ class SqliteCommitter:
                 found.events[events[number]] = position
         for key, row in (wanted for commit in batch for wanted in slots_wanted(commit)):
             self._find_line(key, row.key, found)
+        for commit in batch:
+            if commit.schedule is not None:
+                schedule = commit.namespace, commit.schedule.schedule_id
+                stored = self._cursor.execute(_FIND_SCHEDULE, schedule).fetchone()
+                found.schedules[schedule] = stored[0] if stored else 0
         return found
 
     def _find_line(self, run: RunKey, slot_key: str, found: Found) -> None:
@@ -302,6 +310,9 @@ class SqliteCommitter:
             _insert_events.run(cursor, writes.events)
         if writes.requests:
             _insert_requests.run(cursor, writes.requests)
+        if writes.schedules:
+            _delete_schedules.run(cursor, [key for key, row in writes.schedules.items() if row is None])
+            _put_schedules.run(cursor, [row for row in writes.schedules.values() if row is not None])
 
     def _write_heads(self, writes: Writes) -> None:
         new_rows: list[Row] = []

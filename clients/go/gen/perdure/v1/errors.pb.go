@@ -125,6 +125,13 @@ const (
 	// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
 	// names `holder_run_id`.
 	ErrorReason_ERROR_REASON_CONCURRENCY_LIMIT ErrorReason = 52
+	// NOT_FOUND. No such schedule.
+	ErrorReason_ERROR_REASON_SCHEDULE_NOT_FOUND ErrorReason = 53
+	// ALREADY_EXISTS. The schedule exists.
+	ErrorReason_ERROR_REASON_SCHEDULE_EXISTS ErrorReason = 54
+	// FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+	// again.
+	ErrorReason_ERROR_REASON_SCHEDULE_CHANGED ErrorReason = 55
 	// DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
 	// runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
 	ErrorReason_ERROR_REASON_STORE_DAMAGED ErrorReason = 65
@@ -180,6 +187,9 @@ var (
 		49: "ERROR_REASON_EFFECT_IN_DOUBT",
 		50: "ERROR_REASON_MIGRATION_REFUSED",
 		52: "ERROR_REASON_CONCURRENCY_LIMIT",
+		53: "ERROR_REASON_SCHEDULE_NOT_FOUND",
+		54: "ERROR_REASON_SCHEDULE_EXISTS",
+		55: "ERROR_REASON_SCHEDULE_CHANGED",
 		65: "ERROR_REASON_STORE_DAMAGED",
 	}
 	ErrorReason_value = map[string]int32{
@@ -230,6 +240,9 @@ var (
 		"ERROR_REASON_EFFECT_IN_DOUBT":         49,
 		"ERROR_REASON_MIGRATION_REFUSED":       50,
 		"ERROR_REASON_CONCURRENCY_LIMIT":       52,
+		"ERROR_REASON_SCHEDULE_NOT_FOUND":      53,
+		"ERROR_REASON_SCHEDULE_EXISTS":         54,
+		"ERROR_REASON_SCHEDULE_CHANGED":        55,
 		"ERROR_REASON_STORE_DAMAGED":           65,
 	}
 )
@@ -266,7 +279,7 @@ var File_perdure_v1_errors_proto protoreflect.FileDescriptor
 const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"\x17perdure/v1/errors.proto\x12\n" +
-	"perdure.v1*\xd7\f\n" +
+	"perdure.v1*\xc1\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1d\n" +
@@ -315,7 +328,10 @@ const file_perdure_v1_errors_proto_rawDesc = "" +
 	"\x1cERROR_REASON_DEADLINE_PASSED\x100\x12 \n" +
 	"\x1cERROR_REASON_EFFECT_IN_DOUBT\x101\x12\"\n" +
 	"\x1eERROR_REASON_MIGRATION_REFUSED\x102\x12\"\n" +
-	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104\x12\x1e\n" +
+	"\x1eERROR_REASON_CONCURRENCY_LIMIT\x104\x12#\n" +
+	"\x1fERROR_REASON_SCHEDULE_NOT_FOUND\x105\x12 \n" +
+	"\x1cERROR_REASON_SCHEDULE_EXISTS\x106\x12!\n" +
+	"\x1dERROR_REASON_SCHEDULE_CHANGED\x107\x12\x1e\n" +
 	"\x1aERROR_REASON_STORE_DAMAGED\x10ABV\n" +
 	"\x0edev.perdure.v1P\x01ZBgithub.com/perdure-dev/perdure/clients/go/gen/perdure/v1;perdurev1b\x06proto3"
 

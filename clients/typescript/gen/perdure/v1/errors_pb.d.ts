@@ -351,6 +351,28 @@ export enum ErrorReason {
   CONCURRENCY_LIMIT = 52,
 
   /**
+   * NOT_FOUND. No such schedule.
+   *
+   * @generated from enum value: ERROR_REASON_SCHEDULE_NOT_FOUND = 53;
+   */
+  SCHEDULE_NOT_FOUND = 53,
+
+  /**
+   * ALREADY_EXISTS. The schedule exists.
+   *
+   * @generated from enum value: ERROR_REASON_SCHEDULE_EXISTS = 54;
+   */
+  SCHEDULE_EXISTS = 54,
+
+  /**
+   * FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+   * again.
+   *
+   * @generated from enum value: ERROR_REASON_SCHEDULE_CHANGED = 55;
+   */
+  SCHEDULE_CHANGED = 55,
+
+  /**
    * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
    * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
    *

@@ -3537,6 +3537,13 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED. All slots of the concurrency key are taken and on_limit is REJECT; metadata
     /// names `holder_run_id`.
     ConcurrencyLimit = 52,
+    /// NOT_FOUND. No such schedule.
+    ScheduleNotFound = 53,
+    /// ALREADY_EXISTS. The schedule exists.
+    ScheduleExists = 54,
+    /// FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+    /// again.
+    ScheduleChanged = 55,
     /// DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
     /// runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
     StoreDamaged = 65,
@@ -3595,6 +3602,9 @@ impl ErrorReason {
             Self::EffectInDoubt => "ERROR_REASON_EFFECT_IN_DOUBT",
             Self::MigrationRefused => "ERROR_REASON_MIGRATION_REFUSED",
             Self::ConcurrencyLimit => "ERROR_REASON_CONCURRENCY_LIMIT",
+            Self::ScheduleNotFound => "ERROR_REASON_SCHEDULE_NOT_FOUND",
+            Self::ScheduleExists => "ERROR_REASON_SCHEDULE_EXISTS",
+            Self::ScheduleChanged => "ERROR_REASON_SCHEDULE_CHANGED",
             Self::StoreDamaged => "ERROR_REASON_STORE_DAMAGED",
         }
     }
@@ -3648,6 +3658,9 @@ impl ErrorReason {
             "ERROR_REASON_EFFECT_IN_DOUBT" => Some(Self::EffectInDoubt),
             "ERROR_REASON_MIGRATION_REFUSED" => Some(Self::MigrationRefused),
             "ERROR_REASON_CONCURRENCY_LIMIT" => Some(Self::ConcurrencyLimit),
+            "ERROR_REASON_SCHEDULE_NOT_FOUND" => Some(Self::ScheduleNotFound),
+            "ERROR_REASON_SCHEDULE_EXISTS" => Some(Self::ScheduleExists),
+            "ERROR_REASON_SCHEDULE_CHANGED" => Some(Self::ScheduleChanged),
             "ERROR_REASON_STORE_DAMAGED" => Some(Self::StoreDamaged),
             _ => None,
         }
@@ -4679,6 +4692,484 @@ impl WaitRunUntil {
             "WAIT_RUN_UNTIL_UNSPECIFIED" => Some(Self::Unspecified),
             "WAIT_RUN_UNTIL_SETTLED" => Some(Self::Settled),
             "WAIT_RUN_UNTIL_ENDED" => Some(Self::Ended),
+            _ => None,
+        }
+    }
+}
+/// The instants k * every + offset since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleInterval {
+    /// At least 1 s, in whole seconds.
+    #[prost(message, optional, tag="1")]
+    pub every: ::core::option::Option<::prost_types::Duration>,
+    /// Less than `every`, in whole seconds.
+    #[prost(message, optional, tag="2")]
+    pub offset: ::core::option::Option<::prost_types::Duration>,
+}
+/// The run that an instant starts; fields as in StartRunRequest.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScheduledStart {
+    /// Workflow.
+    #[prost(string, tag="1")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// Empty: the version that is the default when the instant comes.
+    #[prost(string, tag="2")]
+    pub workflow_version: ::prost::alloc::string::String,
+    /// JSON object, at most 1 MiB; empty: {}.
+    #[prost(string, tag="3")]
+    pub vars_json: ::prost::alloc::string::String,
+    /// Who the run acts for; at most 128 bytes.
+    #[prost(string, tag="4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// Empty: each run has a session of its own; at most 128 bytes.
+    #[prost(string, tag="5")]
+    pub session_id: ::prost::alloc::string::String,
+    /// At most 30: two are the schedule's.
+    #[prost(map="string, string", tag="6")]
+    pub labels: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    /// The run fails with RUN_DEADLINE this long after its start.
+    #[prost(message, optional, tag="7")]
+    pub deadline: ::core::option::Option<::prost_types::Duration>,
+    /// The concurrency key of the runs.
+    #[prost(message, optional, tag="8")]
+    pub concurrency: ::core::option::Option<Concurrency>,
+}
+/// What a schedule does, and when. At least one cron expression or interval.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScheduleSpec {
+    /// At most 10, each at most 256 bytes: minute, hour, day of month, month, day of week, with names
+    /// (JAN, MON), lists, ranges, steps, L, LW, MON#2, 5L; with six fields the second comes first. In the
+    /// local time of `time_zone`. Where a zone's offset changes, five fields mean: an instant in the hour
+    /// that is skipped comes right after the gap, one in the hour that is doubled comes once, the first
+    /// time; expressions whose minute or hour begins with `*`, and six fields, follow elapsed time.
+    #[prost(string, repeated, tag="1")]
+    pub crons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// At most 10; elapsed time.
+    #[prost(message, repeated, tag="2")]
+    pub intervals: ::prost::alloc::vec::Vec<ScheduleInterval>,
+    /// IANA name such as "Europe/Berlin"; empty: UTC.
+    #[prost(string, tag="3")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// No instant before.
+    #[prost(message, optional, tag="4")]
+    pub start_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// No instant after.
+    #[prost(message, optional, tag="5")]
+    pub end_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Each instant fires up to this much later, always the same for the same instant, and before the
+    /// next one. At most 1 day.
+    #[prost(message, optional, tag="6")]
+    pub jitter: ::core::option::Option<::prost_types::Duration>,
+    /// Unset: SKIP.
+    #[prost(enumeration="ScheduleOverlap", tag="7")]
+    pub overlap: i32,
+    /// An instant that is noticed later than this (the server was down, the clock jumped) is missed: it
+    /// is counted and starts nothing. Unset: 60 s; at most 366 days. If the clock goes back, no instant
+    /// fires again.
+    #[prost(message, optional, tag="8")]
+    pub catch_up_window: ::core::option::Option<::prost_types::Duration>,
+    /// So many instants start runs, then no more; 0: any number.
+    #[prost(int64, tag="9")]
+    pub max_starts: i64,
+    /// The run.
+    #[prost(message, optional, tag="10")]
+    pub start: ::core::option::Option<ScheduledStart>,
+}
+/// A run that a schedule started.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleStart {
+    /// The instant that it stands for.
+    #[prost(message, optional, tag="1")]
+    pub scheduled_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When.
+    #[prost(message, optional, tag="2")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Run.
+    #[prost(string, tag="3")]
+    pub run_id: ::prost::alloc::string::String,
+}
+/// Instants by what became of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScheduleCounts {
+    /// Started a run.
+    #[prost(int64, tag="1")]
+    pub started: i64,
+    /// Noticed too late; of a long time at once, counted to 10,000.
+    #[prost(int64, tag="2")]
+    pub missed: i64,
+    /// Left out because of a run that had not ended.
+    #[prost(int64, tag="3")]
+    pub skipped: i64,
+    /// Their run was refused.
+    #[prost(int64, tag="4")]
+    pub refused: i64,
+}
+/// A schedule as it stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    /// Id.
+    #[prost(string, tag="1")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// Grows with each change by people.
+    #[prost(int64, tag="2")]
+    pub revision: i64,
+    /// What it does.
+    #[prost(message, optional, tag="3")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// Paused.
+    #[prost(bool, tag="4")]
+    pub paused: bool,
+    /// As given with the last create, pause or unpause.
+    #[prost(string, tag="5")]
+    pub note: ::prost::alloc::string::String,
+    /// Starts left of max_starts; -1: any number.
+    #[prost(int64, tag="6")]
+    pub starts_left: i64,
+    /// Created.
+    #[prost(message, optional, tag="7")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Last change, by people or by an instant.
+    #[prost(message, optional, tag="8")]
+    pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The next instants; empty while paused, and when none is to come. In lists only the first one.
+    #[prost(message, repeated, tag="9")]
+    pub next_times: ::prost::alloc::vec::Vec<::prost_types::Timestamp>,
+    /// Instants that wait: buffered ones, and those of backfills.
+    #[prost(int32, tag="10")]
+    pub waiting: i32,
+    /// Runs that it started and that have not ended, as of its last instant; at most the newest 100.
+    #[prost(string, repeated, tag="11")]
+    pub running_run_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Counts.
+    #[prost(message, optional, tag="12")]
+    pub counts: ::core::option::Option<ScheduleCounts>,
+    /// The newest 10, the newest last.
+    #[prost(message, repeated, tag="13")]
+    pub recent: ::prost::alloc::vec::Vec<ScheduleStart>,
+    /// Why the last refused instant was refused: a reason of ErrorReason, ":" and words.
+    #[prost(string, tag="14")]
+    pub refusal: ::prost::alloc::string::String,
+}
+/// Creates a schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// 1 to 96 characters of \[A-Za-z0-9._:-\].
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// What it does.
+    #[prost(message, optional, tag="4")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// It begins paused.
+    #[prost(bool, tag="5")]
+    pub paused: bool,
+    /// For people; at most 1,024 bytes.
+    #[prost(string, tag="6")]
+    pub note: ::prost::alloc::string::String,
+}
+/// It exists.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateScheduleResponse {
+    /// As it stands.
+    #[prost(message, optional, tag="1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Names a schedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="2")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// How many of its next instants to tell, at most 100; 0 means 10.
+    #[prost(int32, tag="3")]
+    pub next_times: i32,
+}
+/// The schedule.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetScheduleResponse {
+    /// As it stands.
+    #[prost(message, optional, tag="1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Lists schedules.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSchedulesRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// 0 means 100; at most 1,000.
+    #[prost(int32, tag="2")]
+    pub page_size: i32,
+    /// Of the page before.
+    #[prost(string, tag="3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSchedulesResponse {
+    /// Schedules.
+    #[prost(message, repeated, tag="1")]
+    pub schedules: ::prost::alloc::vec::Vec<Schedule>,
+    /// Empty at the end.
+    #[prost(string, tag="2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Replaces a spec.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// The new spec; max_starts counts anew.
+    #[prost(message, optional, tag="4")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// The revision that was read; 0: whatever it is.
+    #[prost(int64, tag="5")]
+    pub revision: i64,
+}
+/// It is changed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateScheduleResponse {
+    /// As it stands.
+    #[prost(message, optional, tag="1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Deletes a schedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+}
+/// It is gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteScheduleResponse {
+    /// Which.
+    #[prost(string, tag="1")]
+    pub schedule_id: ::prost::alloc::string::String,
+}
+/// Pauses a schedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// Why; at most 1,024 bytes.
+    #[prost(string, tag="4")]
+    pub note: ::prost::alloc::string::String,
+}
+/// It is paused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseScheduleResponse {
+    /// As it stands.
+    #[prost(message, optional, tag="1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Unpauses a schedule.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnpauseScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// Why; at most 1,024 bytes.
+    #[prost(string, tag="4")]
+    pub note: ::prost::alloc::string::String,
+}
+/// It goes on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnpauseScheduleResponse {
+    /// As it stands.
+    #[prost(message, optional, tag="1")]
+    pub schedule: ::core::option::Option<Schedule>,
+}
+/// Starts the run of a schedule now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TriggerScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// Unset: the schedule's.
+    #[prost(enumeration="ScheduleOverlap", tag="4")]
+    pub overlap: i32,
+}
+/// What became of the instant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TriggerScheduleResponse {
+    /// What became of it.
+    #[prost(enumeration="TriggerOutcome", tag="1")]
+    pub outcome: i32,
+    /// The run, if one was started.
+    #[prost(string, tag="2")]
+    pub run_id: ::prost::alloc::string::String,
+}
+/// Starts the runs of a past span.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Makes a repeat safe; at most 128 bytes.
+    #[prost(string, tag="2")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Schedule.
+    #[prost(string, tag="3")]
+    pub schedule_id: ::prost::alloc::string::String,
+    /// First instant that is meant.
+    #[prost(message, optional, tag="4")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    /// Last instant that is meant; not in the future.
+    #[prost(message, optional, tag="5")]
+    pub end: ::core::option::Option<::prost_types::Timestamp>,
+    /// Unset: the schedule's. BUFFER_ALL runs them one after the other.
+    #[prost(enumeration="ScheduleOverlap", tag="6")]
+    pub overlap: i32,
+}
+/// They wait for their turn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackfillScheduleResponse {
+    /// How many.
+    #[prost(int32, tag="1")]
+    pub instants: i32,
+}
+/// Asks for the instants of a spec.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewScheduleRequest {
+    /// Namespace; empty means "default".
+    #[prost(string, tag="1")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The spec; its start may be unset.
+    #[prost(message, optional, tag="2")]
+    pub spec: ::core::option::Option<ScheduleSpec>,
+    /// Unset: now.
+    #[prost(message, optional, tag="3")]
+    pub after: ::core::option::Option<::prost_types::Timestamp>,
+    /// At most 100; 0 means 10.
+    #[prost(int32, tag="4")]
+    pub count: i32,
+}
+/// The instants.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewScheduleResponse {
+    /// Ascending.
+    #[prost(message, repeated, tag="1")]
+    pub times: ::prost::alloc::vec::Vec<::prost_types::Timestamp>,
+}
+/// What becomes of an instant while a run of the schedule has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScheduleOverlap {
+    /// Same as SKIP.
+    Unspecified = 0,
+    /// It is skipped.
+    Skip = 1,
+    /// It waits until the run has ended; further ones are skipped.
+    BufferOne = 2,
+    /// It waits, behind those that wait already, one run after the other; at most 1,000 wait.
+    BufferAll = 3,
+    /// It starts at once, and the same commit sends the other runs their cancel.
+    CancelOther = 4,
+    /// It starts at once.
+    AllowAll = 5,
+}
+impl ScheduleOverlap {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCHEDULE_OVERLAP_UNSPECIFIED",
+            Self::Skip => "SCHEDULE_OVERLAP_SKIP",
+            Self::BufferOne => "SCHEDULE_OVERLAP_BUFFER_ONE",
+            Self::BufferAll => "SCHEDULE_OVERLAP_BUFFER_ALL",
+            Self::CancelOther => "SCHEDULE_OVERLAP_CANCEL_OTHER",
+            Self::AllowAll => "SCHEDULE_OVERLAP_ALLOW_ALL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCHEDULE_OVERLAP_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCHEDULE_OVERLAP_SKIP" => Some(Self::Skip),
+            "SCHEDULE_OVERLAP_BUFFER_ONE" => Some(Self::BufferOne),
+            "SCHEDULE_OVERLAP_BUFFER_ALL" => Some(Self::BufferAll),
+            "SCHEDULE_OVERLAP_CANCEL_OTHER" => Some(Self::CancelOther),
+            "SCHEDULE_OVERLAP_ALLOW_ALL" => Some(Self::AllowAll),
+            _ => None,
+        }
+    }
+}
+/// What became of a triggered instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TriggerOutcome {
+    /// Not set.
+    Unspecified = 0,
+    /// It started a run.
+    Started = 1,
+    /// It waits for a run to end.
+    Waiting = 2,
+    /// It was skipped.
+    Skipped = 3,
+}
+impl TriggerOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRIGGER_OUTCOME_UNSPECIFIED",
+            Self::Started => "TRIGGER_OUTCOME_STARTED",
+            Self::Waiting => "TRIGGER_OUTCOME_WAITING",
+            Self::Skipped => "TRIGGER_OUTCOME_SKIPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRIGGER_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRIGGER_OUTCOME_STARTED" => Some(Self::Started),
+            "TRIGGER_OUTCOME_WAITING" => Some(Self::Waiting),
+            "TRIGGER_OUTCOME_SKIPPED" => Some(Self::Skipped),
             _ => None,
         }
     }

@@ -399,6 +399,31 @@ public enum ErrorReason
   ERROR_REASON_CONCURRENCY_LIMIT(52),
   /**
    * <pre>
+   * NOT_FOUND. No such schedule.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_NOT_FOUND = 53;</code>
+   */
+  ERROR_REASON_SCHEDULE_NOT_FOUND(53),
+  /**
+   * <pre>
+   * ALREADY_EXISTS. The schedule exists.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_EXISTS = 54;</code>
+   */
+  ERROR_REASON_SCHEDULE_EXISTS(54),
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+   * again.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_CHANGED = 55;</code>
+   */
+  ERROR_REASON_SCHEDULE_CHANGED(55),
+  /**
+   * <pre>
    * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
    * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
    * </pre>
@@ -800,6 +825,31 @@ public enum ErrorReason
   public static final int ERROR_REASON_CONCURRENCY_LIMIT_VALUE = 52;
   /**
    * <pre>
+   * NOT_FOUND. No such schedule.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_NOT_FOUND = 53;</code>
+   */
+  public static final int ERROR_REASON_SCHEDULE_NOT_FOUND_VALUE = 53;
+  /**
+   * <pre>
+   * ALREADY_EXISTS. The schedule exists.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_EXISTS = 54;</code>
+   */
+  public static final int ERROR_REASON_SCHEDULE_EXISTS_VALUE = 54;
+  /**
+   * <pre>
+   * FAILED_PRECONDITION. The schedule has another revision than the one named; metadata tells which. Read it
+   * again.
+   * </pre>
+   *
+   * <code>ERROR_REASON_SCHEDULE_CHANGED = 55;</code>
+   */
+  public static final int ERROR_REASON_SCHEDULE_CHANGED_VALUE = 55;
+  /**
+   * <pre>
    * DATA_LOSS. Part of what is stored cannot be read, a damaged page of a file for example. Other
    * runs go on; a repeat meets the same. AuditRuns names the runs; a backup has to be restored.
    * </pre>
@@ -880,6 +930,9 @@ public enum ErrorReason
       case 49: return ERROR_REASON_EFFECT_IN_DOUBT;
       case 50: return ERROR_REASON_MIGRATION_REFUSED;
       case 52: return ERROR_REASON_CONCURRENCY_LIMIT;
+      case 53: return ERROR_REASON_SCHEDULE_NOT_FOUND;
+      case 54: return ERROR_REASON_SCHEDULE_EXISTS;
+      case 55: return ERROR_REASON_SCHEDULE_CHANGED;
       case 65: return ERROR_REASON_STORE_DAMAGED;
       default: return null;
     }

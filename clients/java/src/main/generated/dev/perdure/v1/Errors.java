@@ -35,7 +35,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       descriptor;
   static {
     java.lang.String[] descriptorData = {
-      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\327\014" +
+      "\n\027perdure/v1/errors.proto\022\nperdure.v1*\301\r" +
       "\n\013ErrorReason\022\034\n\030ERROR_REASON_UNSPECIFIE" +
       "D\020\000\022\036\n\032ERROR_REASON_INVALID_FIELD\020\001\022\035\n\031E" +
       "RROR_REASON_INVALID_JSON\020\002\022\"\n\036ERROR_REAS" +
@@ -75,10 +75,13 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "OT_FAILED\020/\022 \n\034ERROR_REASON_DEADLINE_PAS" +
       "SED\0200\022 \n\034ERROR_REASON_EFFECT_IN_DOUBT\0201\022" +
       "\"\n\036ERROR_REASON_MIGRATION_REFUSED\0202\022\"\n\036E" +
-      "RROR_REASON_CONCURRENCY_LIMIT\0204\022\036\n\032ERROR" +
-      "_REASON_STORE_DAMAGED\020ABV\n\016dev.perdure.v" +
-      "1P\001ZBgithub.com/perdure-dev/perdure/clie" +
-      "nts/go/gen/perdure/v1;perdurev1b\006proto3"
+      "RROR_REASON_CONCURRENCY_LIMIT\0204\022#\n\037ERROR" +
+      "_REASON_SCHEDULE_NOT_FOUND\0205\022 \n\034ERROR_RE" +
+      "ASON_SCHEDULE_EXISTS\0206\022!\n\035ERROR_REASON_S" +
+      "CHEDULE_CHANGED\0207\022\036\n\032ERROR_REASON_STORE_" +
+      "DAMAGED\020ABV\n\016dev.perdure.v1P\001ZBgithub.co" +
+      "m/perdure-dev/perdure/clients/go/gen/per" +
+      "dure/v1;perdurev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
