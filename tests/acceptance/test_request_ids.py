@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from perdure import Client, LedgerScope
+from perdure import Client, LedgerScope, Workflow
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import common_pb2
 from perdure.v1 import run_service_pb2 as runs
@@ -113,6 +113,35 @@ async def resolve_step(scene: Scene) -> Case:
     return case(request, failed=common_pb2.Failure(type="NO"))
 
 
+async def retry_run(scene: Scene) -> Case:
+    """A failed run is opened again, paused."""
+    await scene.register(failing())
+    run = await scene.start("failing")
+    assert (await scene.ended(run)).status == "failed"
+    request = runs.RetryRunRequest(namespace=scene.namespace, run_id=run.run_id, pause=True)
+    return case(request, retried_by="another")
+
+
+async def retry_runs(scene: Scene) -> Case:
+    """Two failed runs are opened again, paused."""
+    workflow = failing("failing-too")
+    await scene.register(workflow)
+    for run in [await scene.start(workflow) for _ in range(2)]:
+        assert (await scene.ended(run)).status == "failed"
+    chosen = runs.RunFilter(workflow_id="failing-too")
+    return case(runs.RetryRunsRequest(namespace=scene.namespace, filter=chosen, pause=True), retried_by="another")
+
+
+async def migrate_run(scene: Scene) -> Case:
+    """A waiting run moves to another version."""
+    await scene.client.register_workflow(asking("moving"))
+    run = await scene.start("moving")
+    await scene.waiting(run)
+    target = await scene.client.register_workflow(asking("moving", prompt="Another?"))
+    request = runs.MigrateRunRequest(namespace=scene.namespace, run_id=run.run_id, workflow_version=target.version)
+    return case(request, migrated_by="another")
+
+
 async def emit_event(scene: Scene) -> Case:
     """An event with a generated id."""
     request = runs.EmitEventRequest(namespace=scene.namespace, scope_id="S", name="go", payload_json='{"n":1}')
@@ -141,6 +170,13 @@ async def create_namespace(scene: Scene) -> Case:
     return case(request, description="another")
 
 
+def failing(workflow_id: str = "failing") -> Workflow:
+    """Fails at once; no worker is needed."""
+    workflow = Workflow(workflow_id)
+    workflow.fail_node("no", "NO", "not today")
+    return workflow
+
+
 CASES: dict[str, Prepare] = {
     "RunService/StartRun": start_run,
     "RunService/TickRun": tick_run,
@@ -149,6 +185,9 @@ CASES: dict[str, Prepare] = {
     "RunService/PauseRun": pause_run,
     "RunService/UnpauseRun": unpause_run,
     "RunService/ResolveStep": resolve_step,
+    "RunService/RetryRun": retry_run,
+    "RunService/RetryRuns": retry_runs,
+    "RunService/MigrateRun": migrate_run,
     "RunService/EmitEvent": emit_event,
     "WorkflowService/RegisterWorkflow": register_workflow,
     "WorkflowService/SetDefaultVersion": set_default_version,
