@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,8 +13,9 @@ import pytest
 
 from perdure import Client, EffectContext, JsonObject, LedgerEntry, LedgerScope, RecordKind, Worker, Workflow
 from tests.acceptance.scene import asking, listening
+from tests.e2e.processes import PERDURE
 from tests.e2e.shell import serve
-from tests.postgres import cluster
+from tests.postgres import cluster, free_port
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -168,3 +170,12 @@ async def test_observers_of_all_replicas_see_one_order_while_replicas_come_and_g
             kinds = [entry.kind for entry in listed if entry.run_id == f"r{number}"]
             assert kinds.count(RecordKind.COMPLETED) == 1
         assert (await a.audit_all_runs()).findings == []
+
+
+def test_a_server_that_starts_while_the_database_is_away_ends_with_the_reason() -> None:
+    store = cluster().url("postgres", password="hunter2", port=free_port())
+    command = [*PERDURE, "serve", "--listen", "127.0.0.1:0", "--store", store]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert ended.returncode != 0
+    assert "cannot be reached" in ended.stderr
+    assert "hunter2" not in ended.stderr + ended.stdout

@@ -69,6 +69,8 @@ _LOCK_ONE: Final = sa.select(_runs.run_no).where(
     .where(_names.namespace == sa.bindparam("of_namespace"), _names.identifier == sa.bindparam("of_run"))
     .scalar_subquery()
 )
+_LOCK_LINE: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("line"), 0)))
+"""As LOCK_LINES of the commits."""
 
 
 class PostgresStore(SqlReadingSide):
@@ -162,6 +164,8 @@ class PostgresStore(SqlReadingSide):
         with self._write() as connection:
             locked = _LOCK_ONE.with_for_update(key_share=True)
             connection.execute(locked, {"of_namespace": key.namespace, "of_run": key.run_id})
+            if rows.slot is not None:
+                connection.execute(_LOCK_LINE, {"line": f"{key.namespace}/{rows.slot.key}"})
             return upkeep.install(connection, key, expected_seq, rows, wait, self._committer.position)
 
     def trim(self, requests_before: int, events_before: int, events_per_key: int, limit: int) -> int:
