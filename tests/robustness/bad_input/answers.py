@@ -43,12 +43,8 @@ _INSIDES: Final = re.compile(
 def contract_codes() -> dict[str, str]:
     """Reason to the status code that its comment in the contract names."""
     text = ERRORS_PROTO.read_text(encoding="utf-8")
-    codes: dict[str, str] = {}
-    for block in re.split(r"(?<=;)\n", text[text.index("enum ErrorReason") :]):
-        found = re.search(r"^  // ([A-Z_]+)\..*ERROR_REASON_(\w+) = \d+;", block, re.DOTALL | re.MULTILINE)
-        if found:
-            codes[found[2]] = found[1]
-    return codes
+    reason = re.compile(r"\n  // ([A-Z_]+)\.[^\n]*\n(?:  //[^\n]*\n)*  ERROR_REASON_(\w+) = \d+;")
+    return {name: code for code, name in reason.findall(text)}
 
 
 CODES: Final = contract_codes()

@@ -151,6 +151,7 @@ def _of_submessage(message: Message, field: FieldDescriptor, inner_type: Descrip
 def _of_repeated(message: Message, field: FieldDescriptor, path: str) -> Found:
     inside = attrgetter(field.name)
     if not inside(message):
+        yield from _of_empty(field, inside, path)
         return
     yield path, "no item", SUSPECT, _clearer(field.name)
     yield path, f"{MANY} items", REFUSED, _below(inside, _multiply)
@@ -160,6 +161,13 @@ def _of_repeated(message: Message, field: FieldDescriptor, path: str) -> Found:
         return
     for how, value, must_refuse in _wrong_values(field):
         yield f"{path}[0]", how, must_refuse, _below(inside, partial(_set_first, value=value))
+
+
+def _of_empty(field: FieldDescriptor, inside: Callable[[Any], Any], path: str) -> Found:
+    """A first item where the right request has none, perhaps because there must be none."""
+    if field.message_type is None:
+        for how, value, must_refuse in _wrong_values(field):
+            yield f"{path}[0]", how, must_refuse, _below(inside, partial(_append, value=value))
 
 
 def _of_map(message: Message, field: FieldDescriptor, path: str) -> Found:
@@ -218,6 +226,10 @@ def _multiply(items: Any) -> None:
 
 def _set_first(items: Any, value: Any) -> None:
     items[0] = value
+
+
+def _append(items: Any, value: Any) -> None:
+    items.append(value)
 
 
 def _set_items(entries: Any, items: Mapping[str, str]) -> None:

@@ -264,16 +264,21 @@ def _resolve_node(plan: model_pb2.StepPlan) -> Maker:
     return make
 
 
-async def _retry(world: World) -> Message:
-    return runs.RetryRunRequest(
-        request_id=world.name("retry"),
-        run_id=await world.failed_run(),
-        vars_ops=[model_pb2.VarsOp(path="/a", set_json="1"), model_pb2.VarsOp(path="/b", append_json="{}")],
-        from_node=True,
-        deadline=FUTURE,
-        pause=True,
-        retried_by="ann",
-    )
+def _retry(**change: Any) -> Maker:
+    """With one change of the vars."""
+
+    async def make(world: World) -> Message:
+        return runs.RetryRunRequest(
+            request_id=world.name("retry"),
+            run_id=await world.failed_run(),
+            vars_ops=[model_pb2.VarsOp(path="/a", **change), model_pb2.VarsOp(path="/b", append_json="{}")],
+            from_node=True,
+            deadline=FUTURE,
+            pause=True,
+            retried_by="ann",
+        )
+
+    return make
 
 
 async def _retry_page(world: World) -> Message:
@@ -502,7 +507,7 @@ RIGHT: Final[Mapping[str, tuple[Maker, ...]]] = {
     "RunService/CancelRun": (_cancel,),
     "RunService/PauseRun": (_pause,),
     "RunService/UnpauseRun": (_unpause,),
-    "RunService/RetryRun": (_retry,),
+    "RunService/RetryRun": (_retry(set_json="1"), _retry(append_json="1"), _retry(remove=True)),
     "RunService/RetryRuns": (_retry_page,),
     "RunService/MigrateRun": (_migrate,),
     "RunService/ResolveStep": (
