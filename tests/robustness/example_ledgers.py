@@ -49,6 +49,39 @@ def ended(maker: LedgerMaker) -> LedgerMaker:
     return maker
 
 
+def failing() -> LedgerMaker:
+    """A run whose effect is executed and that has failed."""
+    maker = acting()
+    maker.add(pb.RECORD_KIND_FAILED)
+    return maker
+
+
+def retried(attempt: int = 2, **reopened: Any) -> LedgerMaker:
+    """The same, opened again at its effect, which is executed again."""
+    maker = failing()
+    maker.add(pb.RECORD_KIND_REOPENED, **reopened)
+    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=7, attempt=attempt)
+    fields: dict[str, Any] = {"effect_type": "act", "result": b'"better"'}
+    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=7, attempt=attempt, status=DONE, **fields)
+    return maker
+
+
+def family(ends: int, *, child_ends: bool = True) -> Export:
+    """A parent, told so often of the end of its child."""
+    positions = [0]
+    parent = LedgerMaker("parent", positions)
+    parent.add(STARTED, entry=NODE, workflow_id="w")
+    link = pb.ChildLink(run_id="child", awaited=True)
+    parent.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, next=NODE, child=link)
+    child = LedgerMaker("child", positions)
+    child.add(STARTED, entry=NODE, workflow_id="w", parent_run_id="parent")
+    if child_ends:
+        child.add(pb.RECORD_KIND_COMPLETED, output=b"{}")
+    for _ in range(ends):
+        parent.add(pb.RECORD_KIND_CHILD_ENDED, child_run_id="child")
+    return of(parent, child)
+
+
 def waiting(**terms: Any) -> LedgerMaker:
     """A run that waits; the wait has id 3."""
     maker = LedgerMaker("waiting")

@@ -29,6 +29,7 @@ from tests.robustness.checker.testimony import (
 )
 from tests.robustness.example_ledgers import (
     DONE,
+    EFFECT,
     FAILED,
     HEARS,
     NODE,
@@ -39,8 +40,11 @@ from tests.robustness.example_ledgers import (
     consumed,
     ended,
     event,
+    failing,
+    family,
     found,
     of,
+    retried,
     waiting,
 )
 
@@ -136,6 +140,30 @@ def goes_on_after_its_end() -> Export:
     maker = ended(acting())
     maker.add(pb.RECORD_KIND_PAUSED)
     return of(maker)
+
+
+def opened_although_it_completed() -> Export:
+    maker = ended(acting())
+    maker.add(pb.RECORD_KIND_REOPENED)
+    return of(maker)
+
+
+def retried_from_the_first_attempt() -> Export:
+    return of(ended(retried(attempt=1)))
+
+
+def retried_from_the_first_attempt_of_the_effect() -> Export:
+    """Its node is planned anew; the effect of the new plan has the key of the one before."""
+    maker = failing()
+    maker.add(pb.RECORD_KIND_REOPENED, entry=NODE)
+    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=7, attempt=1)
+    maker.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=7, attempt=1, status=DONE, effect=EFFECT)
+    maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=9, attempt=1)
+    return of(maker)
+
+
+def new_deadline_has_passed() -> Export:
+    return of(retried(deadline=Timestamp(seconds=10)))
 
 
 def step_of_another_record() -> Export:
@@ -241,21 +269,6 @@ def retry_was_due() -> Export:
     return of(maker)
 
 
-def family(ends: int, *, child_ends: bool = True) -> Export:
-    positions = [0]
-    parent = LedgerMaker("parent", positions)
-    parent.add(STARTED, entry=NODE, workflow_id="w")
-    link = pb.ChildLink(run_id="child", awaited=True)
-    parent.add(pb.RECORD_KIND_STEP_COMPLETED, step_id=1, status=DONE, next=NODE, child=link)
-    child = LedgerMaker("child", positions)
-    child.add(STARTED, entry=NODE, workflow_id="w", parent_run_id="parent")
-    if child_ends:
-        child.add(pb.RECORD_KIND_COMPLETED, output=b"{}")
-    for _ in range(ends):
-        parent.add(pb.RECORD_KIND_CHILD_ENDED, child_run_id="child")
-    return of(parent, child)
-
-
 def foundling() -> Export:
     """A child that its parent does not know."""
     export = family(0, child_ends=False)
@@ -303,6 +316,10 @@ WRONG: dict[Callable[[], Export], str] = {
     attempt_left_out: "ATTEMPT_GAP",
     begun_twice: "BEGUN_TWICE",
     goes_on_after_its_end: "AFTER_END",
+    opened_although_it_completed: "REOPENED_UNFAILED",
+    retried_from_the_first_attempt: "ATTEMPT_GAP",
+    retried_from_the_first_attempt_of_the_effect: "ATTEMPT_GAP",
+    new_deadline_has_passed: "TIMER_LOST",
     step_of_another_record: "FOREIGN_STEP",
     wait_ended_twice: "WAIT_DOUBLED",
     wait_of_nobody: "WAIT_UNKNOWN",
@@ -391,9 +408,18 @@ def resumed_twice() -> LedgerMaker:
     return maker
 
 
+def moved(version: str) -> LedgerMaker:
+    """A run that goes on in another version."""
+    maker = acting()
+    maker.add(pb.RECORD_KIND_MIGRATED, to_version=version, node_map={"a": "b"})
+    return maker
+
+
 ACCEPTED, STALE = worker.ACK_STATUS_ACCEPTED, worker.ACK_STATUS_STALE
 START = runs.StartRunRequest(run_id="acting", workflow_id="w", vars_json="{}")
 TICK = runs.TickRunRequest(run_id="acting", request_id="t", max_steps=3)
+RETRIED = runs.RetryRunRequest(run_id="acting", request_id="y", retried_by="eve")
+MOVED = runs.MigrateRunRequest(run_id="acting", request_id="m", workflow_version="v2", node_map={"a": "b"})
 EMIT = runs.EmitEventRequest(scope_id="s", name="go")
 
 TOLD: list[tuple[LedgerMaker, Testimony, set[str]]] = [
@@ -414,6 +440,11 @@ TOLD: list[tuple[LedgerMaker, Testimony, set[str]]] = [
     (waiting(), resume("1", seq=3), {"REPLY_LOST"}),
     (resumed_twice(), resume("1", seq=5), {"RESUME_DOUBLED", "WAIT_DOUBLED", "FOREIGN_STEP"}),
     (ended(acting()), Testimony(streamed=[StreamedRecord("c", "acting", 1, 1, bytes(32))]), {"STREAMED_DIFFERS"}),
+    (retried(retried_by="eve"), answered(RETRIED, runs.RetryRunResponse(run_id="acting", seq=7)), set()),
+    (retried(retried_by="bob"), answered(RETRIED, runs.RetryRunResponse(run_id="acting", seq=7)), {"REPLY_LOST"}),
+    (failing(), answered(RETRIED, runs.RetryRunResponse(run_id="acting", seq=6)), {"REPLY_LOST"}),
+    (moved("v2"), answered(MOVED, runs.MigrateRunResponse(run_id="acting", seq=6)), set()),
+    (moved("v3"), answered(MOVED, runs.MigrateRunResponse(run_id="acting", seq=6)), {"REPLY_LOST"}),
     (
         ended(acting()),
         Testimony(streamed=[StreamedRecord("c", "gone", 1, 1, b"")]),
@@ -438,13 +469,6 @@ def begun_after(*resolutions: pb.Unparked.Resolution.ValueType) -> LedgerMaker:
         maker.add(pb.RECORD_KIND_STEP_STARTED, step_id=3, attempt=attempt)
         maker.add(pb.RECORD_KIND_STEP_BEGUN, step_id=3, attempt=attempt)
     return ended(maker)
-
-
-def failing() -> LedgerMaker:
-    """A run that has failed."""
-    maker = acting()
-    maker.add(pb.RECORD_KIND_FAILED)
-    return maker
 
 
 def follower(scope: LedgerScope, records: int) -> Testimony:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from perdure.v1 import records_pb2 as pb
 from tests.robustness.checker.finding import Finding
 from tests.robustness.checker.sealed import Sealed
+from tests.robustness.checker.step_laws import TERMINAL
 from tests.robustness.checker.testimony import Testimony
 from tests.robustness.checker.tree_laws import is_over
 
@@ -28,24 +29,33 @@ def _ended(run_id: str, records: Sequence[Sealed]) -> Iterator[Finding]:
     last = records[-1].record.seq
     if not is_over(records):
         yield Finding("RUN_STRANDED", run_id, last, "it has not ended, and nobody is to do anything about it any more")
-    elif any(sealed.kind == pb.RECORD_KIND_FAILED for sealed in records):
+    elif _has_failed(records):
         yield Finding("RUN_FAILED", run_id, last, "nothing that was asked of it can fail")
 
 
+def _has_failed(records: Sequence[Sealed]) -> bool:
+    """Whether the last end is a failure: one that was retried is undone."""
+    ends = [sealed.kind for sealed in records if sealed.kind in TERMINAL]
+    return ends[-1] == pb.RECORD_KIND_FAILED
+
+
 def _repeated(testimony: Testimony, ledger: Runs) -> Iterator[Finding]:
-    """An irreversible effect is executed once for each begin, and begun again only if somebody said so."""
+    """An irreversible effect is executed once for each begin, and begun again only if somebody said so.
+
+    Counted by key: the step of a reopened run is a new one, its effect is not.
+    """
     executed = Counter(each.idempotency_key for each in testimony.executed)
     for run_id, records in ledger.items():
-        begun: Counter[tuple[int, str]] = Counter()
-        allowed: Counter[int] = Counter()
+        begun: Counter[str] = Counter()
+        steps: dict[int, str] = {}
         for sealed in records:
-            record = sealed.record
             if sealed.kind == pb.RECORD_KIND_STEP_BEGUN:
-                begun[record.step_id, record.idempotency_key] += 1
-            elif record.unparked.resolution == pb.Unparked.RESOLUTION_RERUN:
-                allowed[record.step_id] += 1
-        for (step_id, key), times in begun.items():
-            if times > 1 + allowed[step_id]:
-                yield Finding("BEGUN_AGAIN", run_id, step_id, f"begun {times} times, with {allowed[step_id]} reruns")
-            if executed[key] > times:
-                yield Finding("EFFECT_REPEATED", run_id, step_id, f"begun {times} times, executed {executed[key]}")
+                begun[sealed.record.idempotency_key] += 1
+                steps[sealed.record.step_id] = sealed.record.idempotency_key
+        reruns = (s.record.step_id for s in records if s.record.unparked.resolution == pb.Unparked.RESOLUTION_RERUN)
+        allowed = Counter(steps[step_id] for step_id in reruns if step_id in steps)
+        for step_id, key in steps.items():
+            if begun[key] > 1 + allowed[key]:
+                yield Finding("BEGUN_AGAIN", run_id, step_id, f"begun {begun[key]} times, with {allowed[key]} reruns")
+            if executed[key] > begun[key]:
+                yield Finding("EFFECT_REPEATED", run_id, step_id, f"begun {begun[key]} times, executed {executed[key]}")

@@ -58,5 +58,7 @@ def _fill(body: Message, fields: dict[str, Any], entry: pb.LedgerEntry) -> None:
             entry.payloads.add(index=index, inline=pb.InlinePayload(salt=SALT, data=value))
         elif isinstance(value, Message):
             getattr(body, name).CopyFrom(value)
+        elif isinstance(value, dict):
+            getattr(body, name).update(value)
         else:
             setattr(body, name, value)

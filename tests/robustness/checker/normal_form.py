@@ -41,12 +41,16 @@ DROPPED_FIELDS: Final = frozenset(
 )
 """Beside all Timestamps. `lapses` counts lapsed leases, which requeued records tell of; a token names an attempt."""
 
+FANOUTS: Final = ("parallel", "foreach")
+"""Effects whose payload is no Effect but a Fanout."""
+
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _WAIT_IN_TEXT: Final = re.compile(r"\bwait \d+\b")
 
 _SLOT_MESSAGES: Final[Mapping[tuple[str, str], type[Message]]] = {
     ("StepCompleted", "vars_ops"): pb.VarsOps,
+    ("Reopened", "vars_ops"): pb.VarsOps,
     ("Waiting", "text"): pb.WaitText,
     ("FailureRef", "text"): pb.FailureText,
     ("LateResult", "report"): worker_service_pb2.TaskReport,
@@ -83,7 +87,9 @@ def _in_order(ledger: Mapping[str, Sequence[Sealed]], roots: Sequence[str]) -> I
         run_id = queue.pop(0)
         yield run_id
         for sealed in ledger[run_id]:
-            for link in (sealed.record.waiting.child.run_id, sealed.record.step_completed.child.run_id):
+            record = sealed.record
+            links = (record.waiting.child.run_id, record.step_completed.child.run_id, *record.branches_started.run_ids)
+            for link in links:
                 if link in ledger and link not in seen:
                     seen.add(link)
                     queue.append(link)
@@ -145,7 +151,7 @@ def _content(sealed: Sealed, owner: Message, field: FieldDescriptor, ref: pb.Pay
     data = sealed.payload(ref)
     kind = _SLOT_MESSAGES.get((owner.DESCRIPTOR.name, field.name))
     if isinstance(owner, pb.OpenEffect) and owner.server_side:
-        kind = model_pb2.Effect
+        kind = pb.Fanout if owner.type in FANOUTS else model_pb2.Effect
     if kind is None:
         return data.decode()
     return _shape(sealed, kind.FromString(data))

@@ -114,6 +114,25 @@ def _resolved(request: runs.ResolveStepRequest, sealed: Sealed) -> bool:
     return record.step_id == request.step_id and record.unparked.resolution == wanted
 
 
+def _retried(request: runs.RetryRunRequest, sealed: Sealed) -> bool:
+    body = sealed.record.reopened
+    return (
+        sealed.kind == pb.RECORD_KIND_REOPENED
+        and (body.HasField("entry") or not request.from_node)
+        and body.retried_by == request.retried_by
+        and _ops_in(sealed, body.vars_ops) == list(request.vars_ops)
+    )
+
+
+def _migrated(request: runs.MigrateRunRequest, sealed: Sealed) -> bool:
+    body = sealed.record.migrated
+    return (
+        sealed.kind == pb.RECORD_KIND_MIGRATED
+        and request.workflow_version in ("", body.to_version)
+        and (body.node_map, body.migrated_by) == (request.node_map, request.migrated_by)
+    )
+
+
 _CAUSED: dict[type[Any], Callable[[Any, Sealed], bool]] = {
     runs.StartRunRequest: _started,
     runs.ResumeRunRequest: _resumed,
@@ -121,6 +140,8 @@ _CAUSED: dict[type[Any], Callable[[Any, Sealed], bool]] = {
     runs.PauseRunRequest: _paused,
     runs.UnpauseRunRequest: _unpaused,
     runs.ResolveStepRequest: _resolved,
+    runs.RetryRunRequest: _retried,
+    runs.MigrateRunRequest: _migrated,
 }
 """Request -> whether a record is what it caused."""
 
@@ -200,11 +221,11 @@ def _says(acked: AckedReport, sealed: Sealed) -> bool:
         return sealed.kind == pb.RECORD_KIND_WAITING
     if outcome == "effect":
         return is_final(sealed.record) and sealed.payload(body.result) == report.effect.result_json.encode()
-    return body.HasField("failure") or _vars_ops(sealed) == list(report.node.plan.vars_ops)
+    return body.HasField("failure") or _ops_in(sealed, body.vars_ops) == list(report.node.plan.vars_ops)
 
 
-def _vars_ops(sealed: Sealed) -> list[VarsOp] | None:
+def _ops_in(sealed: Sealed, slot: pb.PayloadRef) -> list[VarsOp] | None:
     try:
-        return list(pb.VarsOps.FromString(sealed.payload(sealed.record.step_completed.vars_ops)).ops)
+        return list(pb.VarsOps.FromString(sealed.payload(slot)).ops)
     except DecodeError:
         return None

@@ -1,4 +1,7 @@
-"""Laws between runs (P6): a child's end reaches its parent once."""
+"""Laws between runs (P6): a child's end reaches its parent once.
+
+A run that is opened again has left the children behind that it had: their ends are told to nobody.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,15 @@ def tree_findings(runs: Mapping[str, Sequence[Sealed]]) -> Iterator[Finding]:
 
 
 def is_over(records: Sequence[Sealed]) -> bool:
-    """Whether the run has ended."""
+    """Whether the run has ended, and was not opened again."""
+    over = False
+    for sealed in records:
+        over = (over or sealed.kind in TERMINAL) and sealed.kind != pb.RECORD_KIND_REOPENED
+    return over
+
+
+def was_over(records: Sequence[Sealed]) -> bool:
+    """Whether the run has ended, at least once."""
     return any(sealed.kind in TERMINAL for sealed in records)
 
 
@@ -34,13 +45,14 @@ def _children_of(run_id: str, records: Sequence[Sealed], runs: Mapping[str, Sequ
     told = Counter(
         sealed.record.child_ended.child_run_id for sealed in records if sealed.kind == pb.RECORD_KIND_CHILD_ENDED
     )
+    reopened = max((sealed.record.seq for sealed in records if sealed.kind == pb.RECORD_KIND_REOPENED), default=0)
     for seq, link in _links(records):
         child = runs.get(link.run_id)
         if not child or child[0].record.run_started.parent_run_id != run_id:
             yield Finding("CHILD_MISSING", run_id, seq, f"there is no child {link.run_id}")
-        elif is_over(child) and not told[link.run_id] and not is_over(records):
+        elif seq > reopened and is_over(child) and not told[link.run_id] and not is_over(records):
             yield Finding("CHILD_END_LOST", run_id, seq, f"child {link.run_id} has ended")
-        elif not is_over(child) and told[link.run_id]:
+        elif not was_over(child) and told[link.run_id]:
             yield Finding("CHILD_END_INVENTED", run_id, seq, f"child {link.run_id} has not ended")
         if told[link.run_id] > 1:
             yield Finding("CHILD_END_DOUBLED", run_id, seq, f"the end of {link.run_id} came {told[link.run_id]} times")

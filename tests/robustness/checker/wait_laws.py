@@ -30,6 +30,7 @@ class Waits:
     by_id: dict[int, pb.StepRecord] = field(default_factory=dict[int, pb.StepRecord])
     marks: dict[ConsumedKey, int] = field(default_factory=dict[ConsumedKey, int])
     retry_at: int = 0
+    deadline: int = 0
     is_over: bool = False
 
 
@@ -69,7 +70,11 @@ def _read(run_id: str, sealed: Sealed, waits: Waits, events: Mapping[EventScopeK
         yield from _consumed(run_id, sealed, waits, events)
     if sealed.kind in (pb.RECORD_KIND_STEP_COMPLETED, pb.RECORD_KIND_CANCEL_REQUESTED, *TERMINAL):
         waits.open = None
-    waits.is_over = waits.is_over or sealed.kind in TERMINAL
+    waits.is_over = (waits.is_over or sealed.kind in TERMINAL) and sealed.kind != pb.RECORD_KIND_REOPENED
+    if sealed.kind == pb.RECORD_KIND_RUN_STARTED:
+        waits.deadline = record.run_started.deadline.ToMicroseconds()
+    elif sealed.kind == pb.RECORD_KIND_REOPENED:
+        waits.deadline = record.reopened.deadline.ToMicroseconds()
     completed = record.step_completed
     waits.retry_at = completed.retry_at.ToMicroseconds() if completed.HasField("retry_at") else 0
 
@@ -127,9 +132,8 @@ def _lost(
 ) -> Iterator[Finding]:
     """What the run still waits for although it has come."""
     late = at - GRACE_US
-    deadline = records[0].record.run_started.deadline
-    if deadline.seconds and deadline.ToMicroseconds() < late:
-        yield Finding("TIMER_LOST", run_id, 1, "the run's deadline has passed")
+    if 0 < waits.deadline < late:
+        yield Finding("TIMER_LOST", run_id, records[-1].record.seq, "the run's deadline has passed")
     if waits.retry_at and waits.retry_at < late:
         yield Finding("TIMER_LOST", run_id, records[-1].record.seq, "the retry was due")
     if waits.open is None:

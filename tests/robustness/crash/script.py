@@ -21,7 +21,24 @@ from tests.robustness.crash import workflows as w
 from tests.robustness.crash.host import Host
 from tests.robustness.crash.worker import WitnessWorker
 
-ROOTS = ("ears", "trip", "walk", "home", "empty", "ward", "tardy", "doubt", "venom", "words", "sad", "soon", "rush")
+ROOTS = (
+    "ears",
+    "trip",
+    "walk",
+    "home",
+    "empty",
+    "ward",
+    "tardy",
+    "doubt",
+    "venom",
+    "words",
+    "sad",
+    "soon",
+    "rush",
+    "mend",
+    "move",
+    "fan",
+)
 """Ids of the runs that the host starts, in its order."""
 
 START_MS = 1_200
@@ -39,6 +56,11 @@ def at_node(node_id: str) -> Callable[[model_pb2.RunState], bool]:
     return lambda run: run.status == common_pb2.RUN_STATUS_WAITING and run.waiting.node_id == node_id
 
 
+def waits(run: model_pb2.RunState) -> bool:
+    """Whether a run waits."""
+    return run.status == common_pb2.RUN_STATUS_WAITING
+
+
 def ended(run: model_pb2.RunState) -> bool:
     """Whether a run has ended."""
     return run.HasField("ended_at")
@@ -52,6 +74,11 @@ def parked(run: model_pb2.RunState) -> bool:
 def idle(run: model_pb2.RunState) -> bool:
     """Whether a manual run has used its entries."""
     return run.activity == common_pb2.RUN_ACTIVITY_IDLE
+
+
+def failed_at(node_id: str) -> Callable[[model_pb2.RunState], bool]:
+    """Whether a run has failed at a node."""
+    return lambda run: run.failed_step.node_id == node_id
 
 
 def alone(run: model_pb2.RunState) -> bool:
@@ -70,11 +97,14 @@ class Script:
     def __init__(self, host: Host, worker: WitnessWorker) -> None:
         self._host = host
         self._worker = worker
+        self._versions: dict[str, str] = {}
 
     async def play(self) -> None:
         """Returns when all runs have ended."""
         for spec in w.specs():
-            await self._host.change(RegisterWorkflowRequest(request_id=f"register-{spec.workflow_id}", spec=spec))
+            name = f"{spec.workflow_id}-{spec.entry_node}"
+            reply = await self._host.change(RegisterWorkflowRequest(request_id=f"register-{name}", spec=spec))
+            self._versions[name] = reply.version
         await self._start(w.LISTENER, "ears")
         await self._host.until("ears", at_node("listen"))
         await self._tour()
@@ -84,6 +114,9 @@ class Script:
         await self._doubts()
         await self._declared()
         await self._timed()
+        await self._mended()
+        await self._moved()
+        await self._fan()
         for run_id in ROOTS:
             await self._host.until(run_id, ended)
 
@@ -161,6 +194,50 @@ class Script:
         await self._start(w.HASTY, "rush", deadline=_in_ms(START_MS))
         await self._host.until("rush", ended)
 
+    async def _mended(self) -> None:
+        """One run that fails three times: of an effect, of one that may have been executed, of what its vars lack."""
+        await self._start(w.MENDED, "mend")
+        await self._retry("mend", "pay")
+        await self._retry("mend", "send")
+        await self._resolve("mend", "send", completed=runs.CompletedStep(result_json='{"by":"hand"}'))
+        repair = model_pb2.VarsOp(path="/mended", set_json='{"by":"eve"}')
+        await self._retry("mend", "make", from_node=True, vars_ops=[repair], pause=True)
+        await self._host.change(runs.UnpauseRunRequest(run_id="mend", request_id="unpause-mend", unpaused_by="eve"))
+        await self._host.until("mend", ended)
+
+    async def _moved(self) -> None:
+        await self._start(w.MOVED, "move")
+        await self._host.until("move", at_node("ask"))
+        await self._host.change(
+            runs.MigrateRunRequest(
+                run_id="move",
+                request_id="migrate",
+                workflow_version=self._versions[f"{w.MOVED}-question"],
+                node_map={"ask": "question", "end": "finish"},
+                migrated_by="eve",
+            )
+        )
+        await self._resume("move", "question", '"there"')
+        await self._host.until("move", ended)
+
+    async def _fan(self) -> None:
+        await self._start(w.FAN, "fan", vars_json='{"list":[3,1,2]}')
+        both = await self._branches("fan", "both")
+        await self._resume(both["both/left"], "left", '"l"')
+        await self._host.until("fan", lambda run: run.waiting.joined == 1)
+        await self._resume(both["both/right"], "right", '"r"')
+        race = await self._branches("fan", "race")
+        await self._resume(race["race/fast"], "fast", '"f"')
+        await self._host.until("fan", lambda run: at_node("calm")(run) and alone(run))
+        await self._resume("fan", "calm", "null")
+        await self._host.until("fan", ended)
+
+    async def _branches(self, run_id: str, node_id: str) -> dict[str, str]:
+        """Ids of the two branches that a run joins at a node, by branch, once all of them wait."""
+        run = await self._host.until(run_id, lambda run: at_node(node_id)(run) and len(run.children) == 2)
+        found = [await self._host.until(child.run_id, waits) for child in run.children]
+        return {branch.branch: branch.run_id for branch in found}
+
     # One call each.
 
     async def _start(self, workflow_id: str, run_id: str, **fields: Any) -> None:
@@ -206,6 +283,13 @@ class Script:
                 resolved_by="carol",
                 **resolution,
             )
+        )
+
+    async def _retry(self, run_id: str, node_id: str, **terms: Any) -> None:
+        """Opens a run again that has failed at a node, or is about to."""
+        await self._host.until(run_id, failed_at(node_id))
+        await self._host.change(
+            runs.RetryRunRequest(run_id=run_id, request_id=f"retry-{node_id}", retried_by="eve", **terms)
         )
 
     async def _cancel(self, run_id: str, reason: str) -> None:

@@ -25,6 +25,9 @@ BROKEN = "broken"
 HASTY = "hasty"
 WARD = "ward"
 TARDY = "tardy"
+MENDED = "mended"
+MOVED = "moved"
+FAN = "fan"
 
 SHORT_MS = 150
 """Timeouts that are meant to pass."""
@@ -187,6 +190,10 @@ PLANS: Mapping[tuple[str, str], Plan] = {
     ),
     (DOUBT, "never"): lambda _vars: completes(),
     (DOUBT, "settled"): lambda vars_: completes(results=vars_["results"]),
+    (MENDED, "pay"): lambda _vars: custom("fail_once", name="pay", next_node="send"),
+    (MENDED, "send"): lambda _vars: custom("fail", name="send", next_node="make", risk=_IRREVERSIBLE),
+    (MENDED, "make"): lambda vars_: custom("ok" if "mended" in vars_ else "fail", name="made", next_node="whole"),
+    (MENDED, "whole"): lambda vars_: completes(results=vars_["results"]),
     (POISON, "sip"): lambda _vars: custom("forget", name="sip", next_node="never", on_error_node="spat"),
     (POISON, "never"): lambda _vars: completes(),
     (POISON, "spat"): lambda _vars: completes(alive=True),
@@ -203,6 +210,69 @@ def _effect(type_: str, next_node: str, **payload: Any) -> model_pb2.NodeSpec:
     return model_pb2.NodeSpec(
         kind=model_pb2.NODE_KIND_EFFECT, template_json=template, next=next_node, result_key=f"results.{type_}"
     )
+
+
+def _asks(prompt: str, next_node: str = "", result_key: str = "") -> model_pb2.NodeSpec:
+    node = _effect("ask_user", next_node, prompt=prompt)
+    node.result_key = result_key
+    return node
+
+
+def _moved() -> list[model_pb2.WorkflowSpec]:
+    """A workflow in two versions that call its nodes differently."""
+    return [
+        model_pb2.WorkflowSpec(
+            workflow_id=MOVED,
+            entry_node=ask,
+            nodes={ask: _asks("Where?", end, "where"), end: _complete(**{end: "${vars.where}"})},
+        )
+        for ask, end in (("ask", "end"), ("question", "finish"))
+    ]
+
+
+def _fan() -> dict[str, model_pb2.NodeSpec]:
+    """Everything that the server does by itself; persons decide the order in which branches end."""
+    both = [model_pb2.BranchSpec(name=name, entry_node=name, vars_json="{}") for name in ("left", "right")]
+    race = [model_pb2.BranchSpec(name=name, entry_node=name) for name in ("fast", "slow")]
+    items = model_pb2.ForeachSpec(
+        items="vars.list.filter(n, n > 1)", entry_node="item", vars_json='{"n":"${item}"}', max_concurrency=1
+    )
+    kinds = model_pb2.NodeSpec
+    return {
+        "pick": kinds(
+            kind=model_pb2.NODE_KIND_CHOICE,
+            choices=[model_pb2.ChoiceRule(when="size(vars.list) > 2", next="set")],
+            next="over",
+        ),
+        "set": kinds(
+            kind=model_pb2.NODE_KIND_ASSIGN,
+            assign=[model_pb2.VarsOp(path="/total", set_json='"${vars.list[0] + vars.list[1]}"')],
+            next="both",
+        ),
+        "both": kinds(kind=model_pb2.NODE_KIND_PARALLEL, branches=both, result_key="both", next="race"),
+        "left": _asks("Left?", "said", "answer"),
+        "right": _asks("Right?", "said", "answer"),
+        "said": _complete(said="${vars.answer}", branch="${run.branch}"),
+        "race": kinds(
+            kind=model_pb2.NODE_KIND_PARALLEL,
+            branches=race,
+            join=model_pb2.JoinSpec(mode=model_pb2.JOIN_MODE_ANY),
+            result_key="race",
+            next="calm",
+        ),
+        "fast": _asks("Fast?"),
+        "slow": _asks("Slow?"),
+        "calm": _asks("Has everybody gone?", "each"),
+        "each": kinds(kind=model_pb2.NODE_KIND_FOREACH, foreach=items, result_key="items", next="errand"),
+        "item": _complete(n="${vars.n}"),
+        "errand": kinds(
+            kind=model_pb2.NODE_KIND_SUBWORKFLOW,
+            subworkflow=model_pb2.SubworkflowSpec(workflow_id=ERRAND),
+            result_key="errand",
+            next="over",
+        ),
+        "over": _complete(both="${vars.both}", race="${vars.race}", items="${vars.items}", total="${vars.total}"),
+    }
 
 
 def _complete(**output: Any) -> model_pb2.NodeSpec:
@@ -230,9 +300,10 @@ def specs() -> list[model_pb2.WorkflowSpec]:
         },
         BROKEN: {"say": _effect("answer_user", "end", message="oh"), "end": _fail("BROKEN")},
         HASTY: {"ask": _effect("ask_user", "", prompt="Quick?")},
+        FAN: _fan(),
     }
-    worked = (TOUR, LISTENER, ERRAND, DOOMED, PATIENT, STEPS, HOUSE, PLAIN, WARD, TARDY, DOUBT, POISON)
-    order = (*worked, DECLARED, BROKEN, HASTY)
+    worked = (TOUR, LISTENER, ERRAND, DOOMED, PATIENT, STEPS, HOUSE, PLAIN, WARD, TARDY, DOUBT, POISON, MENDED)
+    order = (*worked, DECLARED, BROKEN, HASTY, FAN)
     found: list[model_pb2.WorkflowSpec] = []
     for workflow_id in order:
         nodes = {**_worker_nodes(workflow_id), **declared.get(workflow_id, {})}
@@ -244,4 +315,4 @@ def specs() -> list[model_pb2.WorkflowSpec]:
                 on_cancel_node="tidy" if workflow_id == HOUSE else "",
             )
         )
-    return found
+    return [*found, *_moved()]
