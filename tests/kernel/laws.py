@@ -23,6 +23,7 @@ from perdure_server.kernel.model import (
 )
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import (
+    BranchesStarted,
     CancelRequested,
     ChildEnded,
     EventConsumed,
@@ -38,6 +39,7 @@ from perdure_server.kernel.records import (
     RunStarted,
     StepCompleted,
     Unparked,
+    Waiting,
 )
 from perdure_server.kernel.values import dump_json
 
@@ -170,6 +172,27 @@ def _clears_doubt(record: Record) -> bool:
     return entry_of(record) is not None or isinstance(body, StepCompleted)
 
 
+def check_children(records: Sequence[Record], run: RunState) -> None:
+    """A run's children are those that it has started since it was last opened, and whose end it has not seen.
+
+    Args:
+        records: the run's.
+        run: the state at their end.
+    """
+    children: set[str] = set()
+    for record in records:
+        body = record.body
+        if isinstance(body, Reopened) or record.kind in ENDS:
+            children.clear()
+        elif isinstance(body, StepCompleted | Waiting) and body.child is not None:
+            children.add(body.child.run_id)
+        elif isinstance(body, BranchesStarted):
+            children.update(body.run_ids)
+        elif isinstance(body, ChildEnded):
+            children.discard(body.child_run_id)
+    assert run.children.keys() == children
+
+
 def check_run(run: RunState, vars_limit: int) -> None:
     """Exactly one activity, something that can move the run, and true sizes.
 
@@ -215,6 +238,8 @@ def _check_activity(run: RunState) -> None:
     in_line = run.slot is SlotState.IN_LINE
     assert bool(backoff) + in_line == (run.activity is Activity.BACKOFF), "a retry, a start in the future, or a line"
     assert (due.slot is not None) == (run.slot is not SlotState.NONE)
+    if run.concurrency is not None and run.activity not in {Activity.PARKED, Activity.BACKOFF}:
+        assert run.cancelling or run.slot is SlotState.HELD, "nothing of a run with a key moves without a slot"
     if due.slot is not None:
         assert (due.slot.concurrency, due.slot.held) == (run.concurrency, not in_line)
         assert due.slot.aside == (run.paused and in_line)

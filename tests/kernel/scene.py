@@ -18,7 +18,7 @@ from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Body, Record
 from perdure_server.kernel.values import Json, Leaf
-from tests.kernel.laws import check_ledger, check_run
+from tests.kernel.laws import check_children, check_ledger, check_run
 from tests.kernel.ledgers import AT, fold
 
 RETRY: Final = m.RetryPolicy(max_attempts=3)
@@ -125,6 +125,7 @@ class Scene:
         assert fold(self.ledger) == decision.run, "the state is the fold of the ledger"
         check_ledger(self.ledger)
         check_run(decision.run, self.limits.vars_bytes)
+        check_children(self.ledger, decision.run)
         self._run = decision.run
         self.mail += decision.mail
         self.events += decision.events

@@ -221,6 +221,30 @@ def test_a_failed_run_is_retried_paused_then_moved_then_goes_on() -> None:
     scene.give(i.Cancel())
 
 
+@pytest.mark.parametrize("names", [{"b": "b2", "c": "c2"}, {"c": "c2"}])
+def test_branches_that_are_yet_to_start_do_so_under_their_new_names(names: dict[str, str]) -> None:
+    """Of three, one is under way: it keeps its version."""
+    target = version(1, "a", *(names.get(node, node) for node in ("b", "c")))
+    scene = Scene(OLD).start()
+    request = m.Fanout(3, 3, 1, ("oops", "b", "b"), ("x", "y", "z"))
+    scene.perform(request, next_node="c")
+    scene.give(i.BranchesDue(scene.step.step_id, 1, (leaf({}),)))
+    look = plan_move(scene.run, OLD, target, names)
+    assert [fault.place for fault in look.faults] == ["effect.branches[0]"], "each way on is looked at, once"
+    target = replace(target, nodes={**target.nodes, "oops": m.NodeSpec("oops")})
+    moved(scene, target, names)
+    assert scene.step.effect is not None
+    assert scene.step.effect.next_node == "c2"
+    new = names.get("b", "b")
+    assert scene.step.effect.request == replace(request, entry_nodes=("oops", new, new))
+    scene.give(i.ChildEndSeen("child-1", m.RunStatus.COMPLETED, leaf(1), None))
+    scene.give(i.BranchesDue(scene.step.step_id, 2, (leaf({}),)))
+    assert [(new.run.current_node, new.run.workflow_version) for new in scene.new_runs] == [
+        ("oops", OLD.version),
+        (new, target.version),
+    ]
+
+
 @pytest.mark.promise("P5")
 def test_where_two_nodes_get_one_name_the_larger_count_goes_on() -> None:
     scene = Scene(OLD).start()

@@ -354,6 +354,20 @@ def test_a_manual_run_takes_its_failed_step_without_a_new_entry() -> None:
     assert scene.where == "IDLE b"
 
 
+def test_children_started_beside_a_run_are_left_behind_when_it_is_retried() -> None:
+    """It does not know which of them have ended meanwhile, so its cancel reaches none of them."""
+    scene = Scene(workflows=[workflow("c", workflow_id="child")]).start()
+    scene.perform(m.StartSubworkflow("child", async_=True))
+    assert len(scene.run.children) == 1
+    scene.lease()
+    scene.report(failure())
+    scene.give(i.Retry())
+    assert (scene.run.children, obligations(scene.run).children) == ({}, frozenset())
+    scene.mail.clear()
+    scene.give(i.Cancel())
+    assert scene.mail == []
+
+
 def test_a_retried_parent_starts_a_new_child_and_the_old_one_wakes_nobody() -> None:
     scene = _child_fails()
     scene.give(i.Retry())
@@ -389,6 +403,56 @@ def test_without_a_failed_step_nothing_is_made_up() -> None:
     run = replace(scene.run, failed_step=None)
     with pytest.raises(Exception, match="only a failed run"):
         decide(run, i.Retry(), scene.env())
+
+
+def _in_doubt_with_a_key(spec: m.WorkflowSpec | None = None, drive: m.Drive = m.Drive.AUTO) -> Scene:
+    """Retried: what it had begun may have been executed."""
+    scene = Scene(spec).start(concurrency=m.Concurrency("key", 1), drive=drive)
+    if drive is m.Drive.MANUAL:
+        scene.give(i.TickBudget(1))
+    scene.open(custom("out", risk=m.Risk.IRREVERSIBLE))
+    scene.begin()
+    scene.settle(failure())
+    scene.give(i.Retry())
+    assert (scene.where, obligations(scene.run).slot) == ("PARKED a", None), "nothing of it moves"
+    return scene
+
+
+def test_what_is_in_doubt_gets_in_line_once_it_is_resolved() -> None:
+    scene = _in_doubt_with_a_key()
+    scene.give(i.ResolveStep(scene.step.step_id, Resolution.RERUN))
+    assert (scene.where, obligations(scene.run).task) == ("BACKOFF a", None)
+    scene.give(i.SlotGranted())
+    scene.lease()
+    assert scene.step.attempt == 2
+
+
+@pytest.mark.parametrize("drive", m.Drive)
+def test_after_what_was_in_doubt_the_next_node_waits_for_a_slot(drive: m.Drive) -> None:
+    scene = _in_doubt_with_a_key(drive=drive)
+    scene.give(i.ResolveStep(scene.step.step_id, Resolution.COMPLETED, leaf("by hand")))
+    slot = obligations(scene.run).slot
+    assert slot is not None
+    assert (scene.where, slot.held, scene.run.vars) == ("BACKOFF b", False, {"out": "by hand"})
+    scene.give(i.SlotGranted())
+    assert scene.where == ("QUEUED b" if drive is m.Drive.AUTO else "IDLE b"), "a new entry is paid for"
+
+
+def test_what_is_in_doubt_is_cancelled_without_a_slot() -> None:
+    scene = _in_doubt_with_a_key(workflow("a", "b", "cleanup", on_cancel_node="cleanup"))
+    scene.give(i.Cancel())
+    assert (scene.where, obligations(scene.run).slot) == ("QUEUED cleanup", None)
+
+
+def test_a_manual_run_in_line_again_does_not_pay_twice() -> None:
+    end = m.NodeSpec("end", m.NodeKind.FAIL, template=leaf({"type": "NO"}))
+    scene = Scene(workflow("a", end)).start(concurrency=m.Concurrency("key", 1), drive=m.Drive.MANUAL)
+    scene.give(i.TickBudget(2))
+    scene.plan(next_node="end")
+    scene.give(i.NodePlanned(scene.step.step_id, 0, m.StepPlan(fail=m.Failure("NO"))))
+    scene.give(i.Retry())
+    scene.give(i.SlotGranted())
+    assert (scene.where, scene.run.step_budget) == ("QUEUED end", 0)
 
 
 def test_a_run_with_a_concurrency_key_gets_in_line_again() -> None:

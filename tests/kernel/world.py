@@ -30,7 +30,7 @@ from perdure_server.kernel.records import (
     Waiting,
 )
 from perdure_server.kernel.values import Leaf
-from tests.kernel.laws import check_ledger, check_run
+from tests.kernel.laws import check_children, check_ledger, check_run
 from tests.kernel.ledgers import AT, fold
 
 LIMITS = Limits(max_lapses=3, tree_depth=3, open_children=3)
@@ -144,6 +144,7 @@ class World:
         assert fold(ledger) == run, "the state is the fold of the ledger"
         check_ledger(ledger)
         check_run(run, LIMITS.vars_bytes)
+        check_children(ledger, run)
         for record in records:
             if record.kind is RecordKind.STEP_STARTED:
                 effect = run.step is not None and run.step.effect is not None

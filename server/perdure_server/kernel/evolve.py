@@ -155,8 +155,10 @@ def _stand_at(run: RunState, record: r.Record, entry: NodeEntry) -> None:
 
 
 def _make_due(run: RunState) -> None:
-    """The node that the run stands at is due: a manual run pays for it, or is idle."""
-    if run.drive is not Drive.MANUAL or run.cancelling:
+    """The node that the run stands at is due, once it has its slot: a manual run pays for it, or is idle."""
+    if run.slot is SlotState.IN_LINE:
+        run.activity = Activity.BACKOFF
+    elif run.drive is not Drive.MANUAL or run.cancelling:
         run.activity = Activity.QUEUED
     elif run.step_budget > 0:
         run.step_budget -= 1
@@ -297,9 +299,13 @@ def _start_due(run: RunState) -> None:
 
 def _slot_granted(run: RunState) -> None:
     run.slot = SlotState.HELD
-    step = _step(run)
-    if step.effect is None and step.attempt == step.failures == 0:
+    if _is_new(_step(run)):
         _make_due(run)
+
+
+def _is_new(step: Step) -> bool:
+    """Whether a node has just been entered, as far as the step tells."""
+    return step.effect is None and step.attempt == step.failures == 0
 
 
 def _waiting(run: RunState, record: r.Record, body: r.Waiting) -> None:
@@ -407,11 +413,16 @@ def _parked(run: RunState, _record: r.Record, body: r.Parked) -> None:
 
 
 def _unparked(run: RunState, record: r.Record, body: r.Unparked) -> None:
+    has_no_slot = run.concurrency is not None and run.slot is SlotState.NONE and not run.cancelling
     if body.resolution is r.Resolution.RERUN:
         _queued(run, record, lapses=0, park_reason=None)
-    else:
-        run.step = replace(_step(run), park_reason=None)
-        run.activity = Activity.QUEUED
+        if has_no_slot:
+            _get_in_line(run)
+        return
+    run.step = replace(_step(run), park_reason=None)
+    run.activity = Activity.QUEUED
+    if has_no_slot:
+        run.slot = SlotState.IN_LINE
 
 
 def _paused(run: RunState, _record: r.Record, _body: r.Paused) -> None:
@@ -487,7 +498,10 @@ def _late_result(run: RunState, _record: r.Record, _body: r.LateResult) -> None:
 
 
 def _reopened(run: RunState, record: r.Record, body: r.Reopened) -> None:
-    """The failed step is due again: counted from nothing, but its attempts go on."""
+    """The failed step is due again: counted from nothing, but its attempts go on.
+
+    What may have been executed is parked, and has no place in the line of the run's key before it is resolved.
+    """
     failed = run.failed_step
     if failed is None:
         raise ValueError(f"run {run.run_id} has no failed step at seq {run.seq}")
@@ -508,6 +522,8 @@ def _reopened(run: RunState, record: r.Record, body: r.Reopened) -> None:
         run.activity = Activity.PARKED
     elif run.concurrency is not None:
         _get_in_line(run)
+        if run.drive is Drive.MANUAL and _is_new(_step(run)):
+            run.step_budget += 1  # the grant takes it: the node was paid for when it was entered
     run.failed_step = run.error = None
     run.ended_at = run.turns = 0
     run.deadline_at = body.deadline_at
