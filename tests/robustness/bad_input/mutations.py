@@ -285,7 +285,7 @@ def _places(message: Message, at: str) -> Iterator[tuple[str, Change]]:
 
 
 def field_exists(descriptor: Descriptor, path: str) -> bool:
-    """Whether a path of google.rpc.BadRequest names a field, or a oneof, of a message."""
+    """Whether a path of google.rpc.BadRequest names a field, or a oneof, of a message, or a place in a JSON text."""
     head, _, rest = without_index(path).partition(".")
     field = descriptor.fields_by_name.get(head)
     if field is None:
@@ -293,7 +293,7 @@ def field_exists(descriptor: Descriptor, path: str) -> bool:
     if not rest:
         return True
     inner = inner_message(field)
-    return inner is not None and field_exists(inner, rest)
+    return head.endswith("_json") if inner is None else field_exists(inner, rest)
 
 
 def without_index(path: str) -> str:
