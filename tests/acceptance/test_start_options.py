@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perdure import AlreadyExists, InvalidArgument, NotFound, RunFilter, TraceContext, Workflow
+from perdure import AlreadyExists, InvalidArgument, NotFound, RunFilter, StartEvent, TraceContext, Workflow
+from perdure.runs import StartOptions
 from perdure.v1 import run_service_pb2 as pb
 from perdure.values import OnExisting
 from tests.acceptance.hand import HandWorker
@@ -110,6 +111,27 @@ async def test_a_run_id_names_one_run_for_ever(scene: Scene) -> None:
     await scene.client.run("r").cancel()
     ended = await scene.client.start_run("asking", run_id="r", on_existing="return")
     assert (ended.created, ended.status) == (False, "cancelled")
+
+
+async def test_a_run_that_exists_is_returned_whatever_else_is_asked_for(scene: Scene) -> None:
+    """Nothing has to be created, so nothing that a new run would need has to be there."""
+    await scene.register(asking())
+    first = await scene.client.start_run("asking", run_id="r")
+    again = StartOptions(run_id="r", on_existing="return")
+    wishes: list[tuple[str, StartOptions]] = [
+        ("nothing", again),
+        ("asking", {**again, "workflow_version": "0" * 64}),
+        ("asking", {**again, "entry_node": "nowhere"}),
+        ("nothing", {**again, "event": StartEvent("go")}),
+    ]
+    for workflow_id, options in wishes:
+        reply = await scene.client.start_run(workflow_id, **options)
+        assert (reply.created, reply.workflow_version) == (False, first.workflow_version)
+    assert [event.name for event in await scene.client.list_events(scope="run", scope_id="r").all()] == ["go"]
+    for options in (StartOptions(run_id="r"), StartOptions(run_id="new", on_existing="return")):
+        with pytest.raises(NotFound) as unknown:
+            await scene.client.start_run("nothing", **options)
+        assert unknown.value.reason == "WORKFLOW_NOT_FOUND"
 
 
 @pytest.mark.promise("P5")
