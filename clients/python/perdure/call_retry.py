@@ -23,12 +23,14 @@ class CallRetryPolicy:
         max_delay: seconds.
         multiplier: growth from attempt to attempt.
         max_attempts: attempts in all; None: as long as the call's deadline lasts.
+        before_repeat: told of each failure of a call after which it is made again.
     """
 
     initial_delay: float = 0.1
     max_delay: float = 2.0
     multiplier: float = 2.0
     max_attempts: int | None = None
+    before_repeat: Callable[[PerdureError], None] | None = None
 
     def delay(
         self, error: PerdureError, attempt: int, uniform: Callable[[float, float], float] = random.uniform

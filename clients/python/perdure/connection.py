@@ -182,6 +182,8 @@ class Connection:
             delay = self.retry.delay(error, attempt)
             if delay is None or now() + delay >= deadline:
                 raise error
+            if self.retry.before_repeat is not None:
+                self.retry.before_repeat(error)
             await self.sleep(delay)
 
     async def wait_ready(self, target: str, timeout: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def main() -> None:
@@ -11,5 +12,8 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     from perdure_server.cli.program import program
+    from perdure_server.cli.usage import run_for_a_program, wants_json
 
+    if wants_json(sys.argv[1:]):
+        sys.exit(run_for_a_program(program))
     program()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 import typer
 
 from perdure_server.cli.output import Output
+from perdure_server.cli.patience import Patience
 from perdure_server.cli.refusals import FAILED, USAGE, Refusal, refusal
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _shared_parameters() -> list[inspect.Parameter]:
         option("cert", Path | None, None, "--cert", envvar="PERDURE_CERT", help="Client certificate, PEM file."),
         option("key", Path | None, None, "--key", envvar="PERDURE_KEY", help="Its private key, PEM file."),
         option("server_name", str, "", "--server-name", help="Name in the server's certificate.", show_default=False),
-        option("timeout", float, 30.0, "--timeout", help="Seconds that a call may take.", min=0.1),
+        option("timeout", float, 30.0, "--timeout", help="Seconds that a call may take, repeats included.", min=0.1),
         option("as_json", bool, False, "--json", envvar="PERDURE_JSON", help="JSON, one object per line."),
         option("colour", bool | None, None, "--color/--no-color", help="Colour; default: on a terminal."),
     ]
@@ -107,18 +108,22 @@ class Session:
             PerdureError: it cannot be reached (Unavailable).
             Refusal: the options do not go together.
         """
-        from perdure import Client
+        from perdure import CallRetryPolicy, Client
 
         settings = self.settings
+        patience = Patience(self.output, settings.address, settings.timeout)
+        connect_s = min(CONNECT_S, settings.timeout)
         try:
-            client = await Client.connect(
-                settings.address,
-                namespace=settings.namespace,
-                token=settings.token or None,
-                tls=settings.tls_config(),
-                timeout=settings.timeout,
-                connect_timeout=min(CONNECT_S, settings.timeout),
-            )
+            with patience.connecting(connect_s):
+                client = await Client.connect(
+                    settings.address,
+                    namespace=settings.namespace,
+                    token=settings.token or None,
+                    tls=settings.tls_config(),
+                    retry=CallRetryPolicy(before_repeat=patience.failed),
+                    timeout=settings.timeout,
+                    connect_timeout=connect_s,
+                )
         except ValueError as error:
             raise Refusal(str(error), exit_code=USAGE) from error
         async with client:

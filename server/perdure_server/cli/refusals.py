@@ -108,7 +108,7 @@ class Refusal(Exception):
         fields = [{"field": name, "description": description} for name, description in self.fields]
         return {
             "error": {
-                "reason": self.reason,
+                "reason": self.reason or ("USAGE" if self.exit_code == USAGE else ""),
                 "code": self.code,
                 "message": self.message,
                 "advice": self.advice,

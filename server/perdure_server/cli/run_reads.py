@@ -117,7 +117,10 @@ async def wait(
     run_id: RunId,
     until: Annotated[Until, typer.Option(help="Settled: ended, waiting, parked, idle or paused.")] = "ended",
     min_seq: Annotated[int, typer.Option(help="Not before the run has so many records.", min=0)] = 0,
-    at_most: Annotated[str, typer.Option("--for", help="How long, as 90s or 5m; default: for ever.")] = "",
+    at_most: Annotated[
+        str,
+        typer.Option("--for", help="Give up after 90s or 5m (--timeout is of one call)."),
+    ] = "",
 ) -> int:
     """Wait for a run, then show it. Exit code 1 if it failed, was cancelled, or time was up."""
     timeout = span(at_most, "--for") if at_most else None
