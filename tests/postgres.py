@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,9 @@ SETTINGS: Final = {
     "deadlock_timeout": "200ms",
     "log_min_messages": "warning",
 }
+
+_PARENT: Final = ThreadPoolExecutor(1, thread_name_prefix="postgres-parent")
+"""Whose children the servers are: they die with this thread, which lives as long as the process."""
 
 Stop = Literal["fast", "immediate", "kill"]
 SIGNALS: Final[dict[Stop, signal.Signals]] = {
@@ -123,10 +127,10 @@ class Cluster:
         """Returns when it takes connections."""
         ready = threading.Event()
         command = (str(self._bin / "postgres"), "-D", str(self._folder / "data"), "-p", str(self.port))
-        process = subprocess.Popen(
-            self._as_user(*command), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd="/",
-            env=_ENVIRONMENT,
-        )  # fmt: skip
+        process = _PARENT.submit(
+            subprocess.Popen, self._as_user(*command), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            cwd="/", env=_ENVIRONMENT,
+        ).result()  # fmt: skip
         self._process = process
         self._reader = threading.Thread(target=self._read_log, args=(process, ready), daemon=True)
         self._reader.start()

@@ -21,6 +21,7 @@ from perdure_server.api.run_service import RunService
 from perdure_server.api.worker_service import WorkerService
 from perdure_server.api.workflow_service import WorkflowService
 from perdure_server.clock import VirtualClock
+from perdure_server.engine.core import READERS
 from perdure_server.kernel.limits import SECOND_US, Limits
 from tests.api.served import Served, refusal, rest_of, serve
 
@@ -337,6 +338,15 @@ async def test_audits_go_page_by_page(served: Served) -> None:
     one = await served.admin.AuditRuns(apb.AuditRunsRequest(run_id="r1"))
     assert (one.runs_checked, one.records_checked) == (1, 3)
     assert (await refusal(served.admin.AuditRuns(apb.AuditRunsRequest(run_id="x")))).reason == "RUN_NOT_FOUND"
+
+
+async def test_an_audit_that_takes_long_has_shorter_pages(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure_server.api.admin_service.AUDIT_US", 0)
+    for number in range(READERS + 2):
+        await asking(served, run_id=f"r{number}")
+    first = await served.admin.AuditRuns(apb.AuditRunsRequest())
+    rest = await served.admin.AuditRuns(apb.AuditRunsRequest(page_token=first.next_page_token))
+    assert (first.runs_checked, rest.runs_checked, rest.next_page_token) == (READERS, 2, "")
 
 
 async def _read(call: Any) -> Any:

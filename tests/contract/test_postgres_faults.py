@@ -10,8 +10,12 @@ import pytest
 
 from perdure_server.storage.port import RecordQuery, StoreError
 from perdure_server.storage.sql.postgres import PostgresStore, open_postgres
+from perdure_server.storage.sql.postgres_link import Link
+from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY, LOCK_POSITIONS, TAKE_POSITIONS
+from perdure_server.storage.sql.postgres_url import parse_postgres_url
 from tests.contract.bindings import EPOCH, genesis, postgres_url
 from tests.contract.builders import DEFAULT, committed, key, start, step
+from tests.contract.test_postgres_order import first
 from tests.postgres import PASSWORD, Cluster, cluster
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
@@ -127,6 +131,73 @@ def test_a_commit_whose_connection_ends_before_it_is_not_kept(tmp_path: Path) ->
     snapshot = store.load_run(key("r1"))
     assert snapshot is not None
     assert snapshot.head.seq == 2
+    store.close()
+
+
+@pytest.fixture
+def lazy_cluster() -> Iterator[Cluster]:
+    """A cluster that brings to the disk only what a commit waits for: most is lost in a crash."""
+    made = Cluster(wal_writer_delay="10s", bgwriter_delay="10s")
+    yield made
+    made.remove()
+
+
+def restarted(cluster: Cluster, store: PostgresStore) -> None:
+    """Crashes the database; returns when the store writes again."""
+    cluster.restart("immediate")
+    while True:
+        try:
+            committed(store, start(f"after-{cluster.port}"))
+            return
+        except StoreError:
+            # The writer's pauses between two tries end within two seconds.
+            store.wait_for_change(100_000)
+
+
+@pytest.mark.promise("P8")
+def test_positions_that_a_crash_has_lost_are_not_given_below_the_horizon(lazy_cluster: Cluster) -> None:
+    """Somebody took positions and rolled back, everybody's cursor passed them, and the crash forgot that they were
+    ever taken: what comes next must come behind the cursors."""
+    url = lazy_cluster.url(lazy_cluster.new_database())
+    store = open_url(url)
+    committed(store, start("r1"))
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        key = first(connection, ADVISORY_KEY)
+        connection.execute("BEGIN")
+        connection.execute(LOCK_POSITIONS, (key,))
+        connection.execute(TAKE_POSITIONS, (500,))
+        connection.execute("ROLLBACK")
+    horizon = store.horizon()
+    assert horizon > 500
+    restarted(lazy_cluster, store)
+    (verdict,) = committed(store, step("r1", 1))
+    assert min(verdict.positions) > horizon
+    store.close()
+
+
+@pytest.mark.promise("P2")
+def test_a_transaction_id_that_is_given_again_after_a_crash_proves_nothing(lazy_cluster: Cluster) -> None:
+    """The crash takes an uncommitted transaction with it; its id becomes that of another one, which is committed."""
+    url = lazy_cluster.url(lazy_cluster.new_database())
+    store = open_url(url)
+    committed(store, start("r1"))
+    lost = psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor)
+    key = first(lost, ADVISORY_KEY)
+    lost.execute("BEGIN")
+    lost_id, _, started = lost.execute(LOCK_POSITIONS, (key,)).fetchone() or ("", 0, 0)
+    (position, _, _) = lost.execute(TAKE_POSITIONS, (1,)).fetchone() or (0, 0, 0)
+    lazy_cluster.restart("immediate")
+    lost.close()
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as other:
+        given = first(other, "SELECT pg_current_xact_id()::text")
+        assert int(given) <= int(lost_id), "this crash has lost nothing"
+        while int(given) < int(lost_id):
+            given = first(other, "SELECT pg_current_xact_id()::text")
+        assert other.execute("SELECT pg_xact_status($1::xid8)", (lost_id,)).fetchone() == ("committed",)
+    link = Link(parse_postgres_url(url))
+    assert link.outcome(lost_id, started, position) == "aborted"
+    assert link.outcome(lost_id, started, 0) == "unknown"
+    link.drop()
     store.close()
 
 

@@ -87,10 +87,10 @@ class Network:
     busy: asyncio.Event = field(default_factory=asyncio.Event)
     observers: list[Observer] = field(default_factory=list[Observer])
 
-    async def start_worker(self) -> None:
+    async def start_worker(self, name: str = "w") -> None:
         """A worker behind its proxy, once it is welcomed."""
         client = await self.stack.enter_async_context(Client.connect(self.worker_line.address))
-        worker = Worker(client, worker_id="w", drain_timeout=1.0)
+        worker = Worker(client, worker_id=name, drain_timeout=1.0)
         worker.serve(errand_workflow())
 
         @worker.effect("act")

@@ -7,13 +7,14 @@ were told and what the ledger exports must agree, and every subscriber must have
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.postgres import Cluster
 from tests.robustness.checker.examine import examine
 from tests.robustness.checker.finding import kinds
 from tests.robustness.checker.tampering import TAMPERINGS, unseen_tamperings
@@ -50,8 +51,19 @@ async def fight(fleet: Fleet, folder: Path, seconds: float) -> None:
     assert fleet.highest_mib < HIGHEST_MIB
 
 
+REPLICAS = 3
+
+
+@pytest.fixture
+def database() -> Generator[Cluster]:
+    """A PostgreSQL that may be stopped."""
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
 @pytest.mark.timeout(3_000)
-@pytest.mark.parametrize(("store", "seconds"), [("sqlite", 90), ("journal", 90)])
+@pytest.mark.parametrize(("store", "seconds"), [("sqlite", 90), ("journal", 45)])
 async def test_some_minutes_of_killing_change_nothing(
     servers: Servers, tmp_path: Path, store: str, seconds: float
 ) -> None:
@@ -59,11 +71,33 @@ async def test_some_minutes_of_killing_change_nothing(
     await fight(Fleet(servers, {**CONFIG, "store": url}), tmp_path, seconds)
 
 
+@pytest.mark.postgres
+@pytest.mark.timeout(3_000)
+async def test_replicas_and_their_database_are_killed_and_nothing_changes(
+    servers: Servers, tmp_path: Path, database: Cluster
+) -> None:
+    await fight(replicas_on(servers, database), tmp_path, 90)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", ["sqlite", "journal"])
 async def test_half_an_hour_of_killing_changes_nothing(servers: Servers, tmp_path: Path, store: str) -> None:
     url = STORES[store](servers.directory / "store")
     await fight(Fleet(servers, {**CONFIG, "store": url}), tmp_path, 1_800)
+
+
+@pytest.mark.long
+@pytest.mark.postgres
+async def test_half_an_hour_of_killing_replicas_and_their_database_changes_nothing(
+    servers: Servers, tmp_path: Path, database: Cluster
+) -> None:
+    await fight(replicas_on(servers, database), tmp_path, 1_800)
+
+
+def replicas_on(servers: Servers, database: Cluster) -> Fleet:
+    """Three servers on a new database."""
+    url = database.url(database.new_database())
+    return Fleet(servers, {**CONFIG, "store": url}, REPLICAS, database=database)
 
 
 # What the campaign finds once something is wrong.

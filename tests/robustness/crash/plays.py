@@ -16,6 +16,7 @@ import grpc.aio
 
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1.admin_service_pb2_grpc import AdminServiceStub
+from tests.postgres import cluster
 from tests.robustness.checker.examine import examine
 from tests.robustness.checker.export import Export, take_export
 from tests.robustness.checker.finding import Finding
@@ -46,13 +47,14 @@ BEFORE = "PERDURE_FAULT_KILL_BEFORE_COMMIT"
 """In place of a commit, which is the latest moment after the one before it: all that it allowed has left."""
 
 COMMIT_LOG = "PERDURE_FAULT_COMMIT_LOG"
-
+POSTGRES = "postgres"
 
 STORES: Mapping[str, Callable[[Path], str]] = {
     "sqlite": lambda place: f"sqlite:///{place}",
     "journal": lambda place: f"file:{place}",
+    POSTGRES: lambda _place: cluster().url(cluster().new_database()),
 }
-"""URL of each durable store of one process, by where it is kept."""
+"""URL of each durable store, new, by where it is kept."""
 
 
 def never(_life: int) -> dict[str, str]:
@@ -73,6 +75,11 @@ def at_commit(point: str, facts: Mapping[str, object], nth: int) -> DeathPlan:
 def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
     """The first server dies at its `first`-th commit, every later one at its `stride`-th."""
     return lambda life: {point: str(first if life == 1 else stride)}
+
+
+def each_at_commit(point: str, facts: Mapping[str, object], replicas: int) -> DeathPlan:
+    """Each of the first servers dies at its first commit that has these facts: it is chance which of them makes it."""
+    return lambda life: {point: json.dumps([facts, 1])} if life <= replicas else {}
 
 
 def at_random(seed: int) -> DeathPlan:
@@ -143,6 +150,7 @@ async def perform(
     after_death: Callable[[Path], None] | None = None,
     patience_s: float = PATIENCE_S,
     store: str = "sqlite",
+    replicas: int = 1,
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
@@ -151,6 +159,7 @@ async def perform(
         after_death: given the store's file or folder after each death.
         patience_s: a play that gets no new record for so long hangs.
         store: one of STORES.
+        replicas: servers at a time.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
@@ -160,8 +169,9 @@ async def perform(
 
     config = {"lease_seconds": LEASE_S}
     place = servers.directory / name
+    url = STORES[store](place)
     then = partial(after_death, place) if after_death is not None else None
-    async with Lives(servers, STORES[store](place), config, environment, defect, then) as lives:
+    async with Lives(servers, url, config, environment, defect, then, replicas) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
         playing = asyncio.create_task(Script(host, worker).play())
@@ -177,6 +187,8 @@ async def perform(
                 task.cancel()
             await asyncio.gather(playing, *background, return_exceptions=True)
         count = lives.count
+    if store == POSTGRES:
+        cluster().drop_database(url.rpartition("/")[2])
     lines = normal_form(export, ROOTS)
     findings = examine(export, testimony)
     return Play(count, failure, read_log(log_path), lines, findings, audit, export, testimony)
@@ -217,9 +229,13 @@ async def _export(channel: grpc.aio.Channel) -> Export:
 
 
 async def _audit(channel: grpc.aio.Channel) -> list[str]:
-    request = admin.AuditRunsRequest(page_size=1_000)
-    reply: admin.AuditRunsResponse = await AdminServiceStub(channel).AuditRuns(request)
-    return [str(finding) for finding in reply.findings]
+    request, found = admin.AuditRunsRequest(page_size=1_000), list[str]()
+    while True:
+        reply: admin.AuditRunsResponse = await AdminServiceStub(channel).AuditRuns(request)
+        found += map(str, reply.findings)
+        if not reply.next_page_token:
+            return found
+        request.page_token = reply.next_page_token
 
 
 def read_log(path: Path) -> list[CommitLine]:

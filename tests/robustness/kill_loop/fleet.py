@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.postgres import Cluster, Stop
 from tests.robustness.server_process import ServerError, ServerProcess, Servers
 
 
@@ -41,12 +43,14 @@ class Fleet:
         config: of each; the address is filled in here.
         replicas: how many.
         defect: planted in each.
+        database: the PostgreSQL that they share, if it may be stopped.
     """
 
     servers: Servers
     config: dict[str, Any]
     replicas: int = 1
     defect: str = ""
+    database: Cluster | None = None
     slots: list[Slot] = field(default_factory=list[Slot])
     highest_mib: float = 0.0
 
@@ -82,6 +86,16 @@ class Fleet:
             if code != expected:
                 raise ServerError(f"the server at {slot.address} ended with {code}:\n{slot.server.tail()}")
         await self.revive(slot)
+
+    async def restart_database(self, how: Stop, while_down: Callable[[], Awaitable[object]]) -> None:
+        """Stops the database, awaits something, and starts it again."""
+        if self.database is None:
+            raise ServerError("there is no database that may be stopped")
+        await asyncio.to_thread(self.database.stop, how)
+        try:
+            await while_down()
+        finally:
+            await asyncio.to_thread(self.database.start)
 
     def signal(self, slot: Slot, number: signal.Signals) -> None:
         """Sends a signal to the server of a slot."""

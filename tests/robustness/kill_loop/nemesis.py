@@ -6,15 +6,19 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 
 from tests.e2e.processes import Program
+from tests.postgres import Stop
 from tests.robustness.kill_loop.fleet import Fleet
 
 LEAST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 2.5
 LONGEST_STOP_S = 6.0
 """Longer than a lease: who is stopped for so long has lost what it held."""
+LONGEST_OUTAGE_S = 4.0
+"""Of the database."""
 
 
 class Nemesis:
@@ -52,6 +56,10 @@ class Nemesis:
             "kill worker": self._kill_worker,
             "stop worker": self._stop_worker,
         }
+        if fleet.database is not None:
+            self._actions["restart database"] = partial(self._restart_database, "fast")
+            self._actions["crash database"] = partial(self._restart_database, "immediate")
+            self._actions["crash database during recovery"] = self._crash_database_during_recovery
         self._names = list(actions or self._actions)
 
     async def rage(self) -> None:
@@ -87,6 +95,15 @@ class Nemesis:
             await self._is_over_within(self._dice.uniform(0.5, LONGEST_STOP_S))
         finally:
             self._fleet.signal(slot, signal.SIGCONT)
+
+    async def _restart_database(self, how: Stop) -> None:
+        seconds = self._dice.uniform(0.0, LONGEST_OUTAGE_S)
+        await self._fleet.restart_database(how, partial(self._is_over_within, seconds))
+
+    async def _crash_database_during_recovery(self) -> None:
+        """A new server has just begun to take up what the killed one left."""
+        await self._kill_server()
+        await self._restart_database("immediate")
 
     async def _kill_worker(self) -> None:
         index = self._dice.randrange(len(self._workers))

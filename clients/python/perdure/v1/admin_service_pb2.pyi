@@ -189,7 +189,7 @@ class AuditRunsRequest(_message.Message):
     run_id: _builtins.str
     """One run; empty: all, page by page."""
     page_size: _builtins.int
-    """Runs per page, 1 to 1,000; 0 means 100."""
+    """Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer."""
     page_token: _builtins.str
     """From the previous page."""
     def __init__(

@@ -13,6 +13,7 @@ import psycopg
 from perdure_server.clock import SystemClock
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.sql.arrays import register
+from perdure_server.storage.sql.postgres_numbers import STARTED
 from perdure_server.storage.sql.postgres_url import WRITER_SETTINGS, PostgresTarget, set_locally
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,10 @@ _KEPT: Final = (
 )
 """What the caller decides about."""
 
-_OUTCOME: Final = "SELECT pg_xact_status($1::xid8)"
+_OUTCOME: Final = f"SELECT CASE WHEN {STARTED} = $2 THEN pg_xact_status($1::xid8) ELSE 'restarted' END"
+_IS_KEPT: Final = """
+    SELECT EXISTS (SELECT FROM records WHERE position = $1) OR EXISTS (SELECT FROM events WHERE position = $1)
+"""
 _END_IT: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid::text::bigint = $1::bigint & 4294967295
 """
@@ -119,30 +123,40 @@ class Link:
         if connection is not None:
             connection.close()
 
-    def outcome(self, transaction_id: str) -> str:
+    def outcome(self, transaction_id: str, started: int, position: int) -> str:
         """What became of a transaction whose connection is gone: "committed", "aborted", or "unknown".
 
-        A transaction that is still in progress has not got its COMMIT: its end is hastened.
+        A transaction that is still in progress has not got its COMMIT: its end is hastened. After a restart of the
+        server its id may be another one's; then the row tells that it wrote at a position of its own.
+
+        Args:
+            started: when the server of the transaction was started.
+            position: the last one that the transaction took; 0 if it took none.
         """
         self.drop()
         deadline = self._clock.monotonic() + SETTLE_WITHIN_US
         while self._clock.monotonic() < deadline:
             try:
-                found = self._ask_outcome(transaction_id)
+                found = self._ask_outcome(transaction_id, started, position)
             except (StoreError, psycopg.OperationalError) as error:
                 log.info("the outcome of a commit is not known yet: %s", error)
                 self.drop()
             else:
                 if found in {"committed", "aborted"}:
                     return found
+                if found == "restarted":
+                    break
             if self._closed.wait(SETTLE_PAUSE_S):
                 break
         return "unknown"
 
-    def _ask_outcome(self, transaction_id: str) -> str:
+    def _ask_outcome(self, transaction_id: str, started: int, position: int) -> str:
         connection = self.connection()
-        row = connection.execute(_OUTCOME, (transaction_id,)).fetchone()
+        row = connection.execute(_OUTCOME, (transaction_id, started)).fetchone()
         found = str(row[0]) if row else ""
+        if found == "restarted" and position:
+            row = connection.execute(_IS_KEPT, (position,)).fetchone()
+            return "committed" if row is not None and row[0] else "aborted"
         if found == "in progress":
             connection.execute(_END_IT, (transaction_id,))
         return found

@@ -14,7 +14,7 @@ from perdure_server.storage.port import StoreError
 from perdure_server.storage.rules import DEFAULT_NAMESPACE
 from perdure_server.storage.sql import schema, upkeep
 from perdure_server.storage.sql.migrate import migrate
-from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY
+from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY, STARTED, STARTED_FACT
 from perdure_server.storage.sql.postgres_url import READER_SETTINGS, PostgresTarget
 
 OLDEST_SERVER: Final = 13
@@ -108,6 +108,8 @@ def _epoch(connection: sa.Connection, epoch: str) -> str:
     found = upkeep.read_meta(connection, "epoch")
     if not found:
         upkeep.write_meta(connection, "epoch", epoch)
+        started = connection.execute(sa.text(f"SELECT {STARTED}")).scalar_one()
+        upkeep.write_meta(connection, STARTED_FACT, str(started))
         row = {"namespace": DEFAULT_NAMESPACE, "description": "", "created_at": 0}
         connection.execute(sa.insert(schema.namespaces), row)
     return found or epoch

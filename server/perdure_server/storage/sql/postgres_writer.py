@@ -46,6 +46,7 @@ from perdure_server.storage.sql.postgres_numbers import (
     TAKE_POSITIONS,
     IdentifierNumbers,
     as_positions,
+    skip_lost_positions,
 )
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,10 @@ class RacedError(Exception):
     """Another process was quicker; the same again may succeed."""
 
 
+class RestartedError(RacedError):
+    """The server was started anew; lost positions must be skipped before any is taken."""
+
+
 class PostgresCommitter:
     """Applies batches of Commits over one connection, from one thread at a time.
 
@@ -94,6 +99,8 @@ class PostgresCommitter:
         self._new_numbers = IdentifierNumbers()
         self._connected = 0
         self._transaction_id = ""
+        self._server_started = 0
+        """That of the server whose lost positions have been skipped."""
 
         self.event_keys: set[EventLogKey] | None = None
         """Keys that got events from here since they were last counted; None: all have to be looked at."""
@@ -129,8 +136,13 @@ class PostgresCommitter:
                 self._connected = self._link.connected
                 self._numbers.clear()
                 self._new_numbers.forget()
+                self._skip_lost_positions()
             try:
                 return self._link.guarded(work)
+            except RestartedError:
+                # Behind a proxy, which keeps our connection while the server goes.
+                self._roll_back(connection)
+                self._skip_lost_positions()
             except (*UNSTORABLE, errors.DeadlockDetected, errors.SerializationFailure, RacedError) as error:
                 self._roll_back(connection)
                 if isinstance(error, UNSTORABLE) and not _is_race(error):
@@ -140,6 +152,10 @@ class PostgresCommitter:
                 self._roll_back(connection)
                 raise
         raise StoreError(f"other processes wrote the same at the same time, {MAX_TRIES} times")
+
+    def _skip_lost_positions(self) -> None:
+        connection, begin = self._link.connection(), self._link.begin
+        self._server_started = self._link.guarded(lambda: skip_lost_positions(connection, self._advisory_key, begin))
 
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if not connection.closed:
@@ -152,7 +168,7 @@ class PostgresCommitter:
         try:
             self._write(plan.writes, ("COMMIT",))
         except psycopg.Error as error:
-            self._settle(error)
+            self._settle(error, plan.position if plan.position > self._position else 0)
         self._remember([found], [plan])
         return verdicts
 
@@ -169,12 +185,12 @@ class PostgresCommitter:
                 connection.execute(st.LOCK_LINES.text, st.LOCK_LINES.pack(lines), prepare=prepare)
             if schedules:
                 connection.execute(st.LOCK_SCHEDULES.text, st.LOCK_SCHEDULES.pack(schedules), prepare=prepare)
-        kept: list[tuple[Found, BatchPlan]] = []
+        before, kept = self._position, list[tuple[Found, BatchPlan]]()
         verdicts = [self._alone(commit, kept) for commit in batch]
         try:
             connection.execute("COMMIT")
         except psycopg.Error as error:
-            self._settle(error)
+            self._settle(error, self._position if self._position > before else 0)
         self._remember([found for found, _ in kept], [plan for _, plan in kept])
         return verdicts
 
@@ -212,14 +228,15 @@ class PostgresCommitter:
         if self.event_keys is not None and len(self.event_keys) > MAX_EVENT_KEYS:
             self.event_keys = None
 
-    def _settle(self, error: psycopg.Error) -> None:
+    def _settle(self, error: psycopg.Error, position: int) -> None:
         """COMMIT was perhaps sent, and not answered. Returns if the transaction was committed all the same.
+        `position`: the last one that it took, if any.
 
         Raises: StoreError if it was not, or if that cannot be learned; the error itself if that was an answer.
         """
         if not self._link.is_lost(error):
             raise error
-        outcome = self._link.outcome(self._transaction_id)
+        outcome = self._link.outcome(self._transaction_id, self._server_started, position)
         if outcome != "committed":
             raise StoreError(f"the database went away during a commit, which was {outcome}: {error}") from error
         log.warning("the answer to a commit was lost; the database says that it was committed")
@@ -292,7 +309,9 @@ class PostgresCommitter:
             found.lines[namespace, slot_key] = KnownLine(holding, first or "")
             if holds:
                 found.holders.add(RunKey(namespace, run_id))
-        ((self._transaction_id, _),) = locked
+        ((self._transaction_id, _, started),) = locked
+        if started != self._server_started:
+            raise RestartedError("the server was started anew")
         return found, as_positions(*taken) if places else ()
 
     def _unknown_names(

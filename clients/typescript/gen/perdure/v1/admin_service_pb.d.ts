@@ -138,7 +138,7 @@ export declare type AuditRunsRequest = Message<"perdure.v1.AuditRunsRequest"> & 
   runId: string;
 
   /**
-   * Runs per page, 1 to 1,000; 0 means 100.
+   * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
    *
    * @generated from field: int32 page_size = 3;
    */

@@ -3319,7 +3319,7 @@ pub struct AuditRunsRequest {
     /// One run; empty: all, page by page.
     #[prost(string, tag="2")]
     pub run_id: ::prost::alloc::string::String,
-    /// Runs per page, 1 to 1,000; 0 means 100.
+    /// Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
     #[prost(int32, tag="3")]
     pub page_size: i32,
     /// From the previous page.

@@ -148,7 +148,7 @@ private static final long serialVersionUID = 0L;
   private int pageSize_ = 0;
   /**
    * <pre>
-   * Runs per page, 1 to 1,000; 0 means 100.
+   * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
    * </pre>
    *
    * <code>int32 page_size = 3 [json_name = "pageSize"];</code>
@@ -762,7 +762,7 @@ private static final long serialVersionUID = 0L;
     private int pageSize_ ;
     /**
      * <pre>
-     * Runs per page, 1 to 1,000; 0 means 100.
+     * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
      * </pre>
      *
      * <code>int32 page_size = 3 [json_name = "pageSize"];</code>
@@ -774,7 +774,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Runs per page, 1 to 1,000; 0 means 100.
+     * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
      * </pre>
      *
      * <code>int32 page_size = 3 [json_name = "pageSize"];</code>
@@ -790,7 +790,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Runs per page, 1 to 1,000; 0 means 100.
+     * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
      * </pre>
      *
      * <code>int32 page_size = 3 [json_name = "pageSize"];</code>

@@ -52,7 +52,7 @@ public interface AuditRunsRequestOrBuilder extends
 
   /**
    * <pre>
-   * Runs per page, 1 to 1,000; 0 means 100.
+   * Runs per page, 1 to 1,000; 0 means 100. A page that takes long has fewer.
    * </pre>
    *
    * <code>int32 page_size = 3 [json_name = "pageSize"];</code>
