@@ -7,11 +7,23 @@ import subprocess
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from subprocess import Popen
 
 import pytest
 
-from perdure import Client, EffectContext, JsonObject, LedgerEntry, LedgerScope, RecordKind, Worker, Workflow
+from perdure import (
+    Client,
+    EffectContext,
+    JsonObject,
+    LedgerEntry,
+    LedgerScope,
+    RecordKind,
+    RunFilter,
+    ScheduleSpec,
+    Worker,
+    Workflow,
+)
 from tests.acceptance.scene import asking, listening
 from tests.e2e.processes import PERDURE
 from tests.e2e.shell import serve
@@ -179,3 +191,35 @@ def test_a_server_that_starts_while_the_database_is_away_ends_with_the_reason() 
     assert ended.returncode != 0
     assert "cannot be reached" in ended.stderr
     assert "hunter2" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.promise("P5")
+async def test_each_instant_of_a_schedule_starts_one_run_while_replicas_come_and_go(servers: Servers) -> None:
+    """All of them look at the schedule every second; one dies, another one comes."""
+    stays, dies = servers.start_together(2)
+    labelled = RunFilter(labels={"perdure.schedule": "s"})
+    async with clients([stays, dies]) as (a, b), asyncio.timeout(2 * WITHIN_S):
+        quick = Workflow("quick")
+        quick.complete_node("done", {"ok": True})
+        await a.register_workflow(quick)
+        await b.create_schedule("s", ScheduleSpec("quick", every=[1], overlap="allow_all"))
+
+        async def fired(number: int) -> None:
+            entries = 0
+            async with a.subscribe(LedgerScope.all()) as subscription:
+                async for entry in subscription:
+                    entries += entry.kind is RecordKind.RUN_STARTED
+                    if entries == number:
+                        return
+
+        await fired(3)
+        servers.end(dies, kill=True)
+        await fired(6)
+        await asyncio.to_thread(servers.start)
+        await fired(10)
+        await a.pause_schedule("s")
+        found = await a.get_schedule("s")
+        listed = await a.list_runs(labelled).all()
+        instants = [datetime.fromisoformat(run.labels["perdure.scheduled_at"]).timestamp() for run in listed]
+        assert len(set(instants)) == len(instants) == found.started
+        assert max(instants) - min(instants) + 1 == len(instants), "none is left out"

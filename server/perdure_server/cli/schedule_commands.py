@@ -187,14 +187,14 @@ async def trigger(session: Session, schedule_id: ScheduleId, overlap: OverlapOpt
 async def backfill(
     session: Session,
     schedule_id: ScheduleId,
-    start: Annotated[str, typer.Argument(metavar="START", help="First instant that is meant.")],
-    end: Annotated[str, typer.Argument(metavar="END", help="Last instant that is meant.")],
+    start: Annotated[str, typer.Option("--from", help="First instant that is meant: an instant, or -3h.")],
+    end: Annotated[str, typer.Option("--to", help="Last instant that is meant: an instant, or -0s.")],
     overlap: OverlapOption = "",
 ) -> None:
     """Start the runs of a past span. An instant that has had its run gets no second one."""
     from perdure.values import ScheduleOverlap
 
-    first, last = instant(start, "START", now()), instant(end, "END", now())
+    first, last = instant(start, "--from", now()), instant(end, "--to", now())
     async with session.connect() as client:
         count = await client.backfill_schedule(
             schedule_id, first, last, overlap=ScheduleOverlap(overlap or "unspecified")
