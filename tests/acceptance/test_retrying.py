@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,9 @@ from perdure import (
 )
 from perdure.v1 import common_pb2
 from perdure.v1 import run_service_pb2 as pb
+from perdure_server.api.codec.keyframes import encode_state
+from perdure_server.kernel.model import RunState, RunStatus
+from tests.acceptance.lives import Lives
 from tests.acceptance.scene import Echo, Scene, asking, calling
 
 
@@ -247,3 +251,29 @@ async def test_a_subscription_goes_past_a_failure_that_was_retried(scene: Scene)
     assert seqs == list(range(1, done.seq + 1))
     async with run.follow(after_seq=done.seq - 2) as subscription:
         assert [entry.seq async for entry in subscription] == [done.seq - 1, done.seq]
+
+
+@pytest.mark.promise("P3")
+async def test_a_run_that_failed_under_an_older_release_is_folded_anew_and_retried(lives: Lives) -> None:
+    """Keyframes of 0.1 do not know at which step a run failed. Its ledger does, and it alone is believed then."""
+    scene = await lives.begin()
+    await scene.register(calling())
+    await scene.work(llm_call=Echo(failures=1))
+    run = await scene.start("calling", {"kept": True})
+    failed = await scene.ended(run)
+    await lives.kill()
+    old = RunState("default", run.run_id, run.run_id, "calling", failed.workflow_version, "call")
+    old.seq, old.status = failed.seq, RunStatus.FAILED
+    with sqlite3.connect(lives.store) as store:
+        (run_no,) = store.execute("SELECT run_no FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
+        store.execute("INSERT OR REPLACE INTO keyframes VALUES (?, ?, ?)", (run_no, old.seq, encode_state(old)))
+    store.close()
+    scene = await lives.begin()
+    echo = Echo()
+    await scene.work(llm_call=echo)
+    run = scene.client.run(run.run_id)
+    again = await scene.client.get_run(run.run_id)
+    assert (again.vars, again.failed_step) == (failed.vars, failed.failed_step)
+    await run.retry()
+    assert (await scene.ended(run)).status == "completed"
+    assert echo.contexts[0].attempt == 2

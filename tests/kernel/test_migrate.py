@@ -255,3 +255,14 @@ def test_where_two_nodes_get_one_name_the_larger_count_goes_on() -> None:
     assert scene.run.visits["b"] == 3
     scene.plan(next_node="b")
     assert scene.step.visit == 4
+
+
+@pytest.mark.promise("P5")
+def test_a_node_that_the_run_has_left_is_counted_on_under_its_new_name() -> None:
+    scene = Scene(OLD).start()
+    for node in ("b", "a", "a", "c"):
+        scene.plan(next_node=node)
+    assert scene.run.visits == {"a": 3, "b": 1, "c": 1}
+    moved(scene, version(1, "b", "c"), {"a": "b"})
+    scene.plan(next_node="b")
+    assert scene.step.visit == 4

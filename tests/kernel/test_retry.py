@@ -444,6 +444,17 @@ def test_what_is_in_doubt_is_cancelled_without_a_slot() -> None:
     assert (scene.where, obligations(scene.run).slot) == ("QUEUED cleanup", None)
 
 
+def test_what_parks_on_the_way_of_a_cancel_needs_no_slot_either() -> None:
+    scene = _in_doubt_with_a_key(workflow("a", "b", "cleanup", on_cancel_node="cleanup"))
+    scene.limits = Limits(max_lapses=1)
+    scene.give(i.Cancel())
+    scene.lease()
+    scene.lapse()
+    assert scene.where == "PARKED cleanup"
+    scene.give(i.ResolveStep(scene.step.step_id, Resolution.RERUN))
+    assert (scene.where, obligations(scene.run).slot) == ("QUEUED cleanup", None)
+
+
 def test_a_manual_run_in_line_again_does_not_pay_twice() -> None:
     end = m.NodeSpec("end", m.NodeKind.FAIL, template=leaf({"type": "NO"}))
     scene = Scene(workflow("a", end)).start(concurrency=m.Concurrency("key", 1), drive=m.Drive.MANUAL)
