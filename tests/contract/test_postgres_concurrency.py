@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -78,6 +80,13 @@ def deadlocks(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "deadlock" in record.getMessage()]
 
 
+def until_waiting(connection: psycopg.Connection[Any], number: int = 1) -> None:
+    """Returns once so many transactions of the database wait for others' locks."""
+    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+    while (row := connection.execute(waiting).fetchone()) is None or row[0] < number:
+        pass
+
+
 def lease(seq: int) -> TaskRow:
     """A task that a worker has."""
     return leased_task(expires_at=NOW + seq)
@@ -85,17 +94,20 @@ def lease(seq: int) -> TaskRow:
 
 @pytest.mark.promise("P5")
 def test_the_same_runs_in_opposite_order_meet_no_deadlock(
-    two: tuple[Store, Store], caplog: pytest.LogCaptureFixture
+    two: tuple[Store, Store], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "perdure_server.storage.sql")
     committed(two[0], *(start(run_id) for run_id in RUNS))
-
-    def commits(store: Store, run_ids: list[str]) -> Callable[[int], list[Verdict]]:
-        return lambda number: store.commit([step(run_id, 1 + number) for run_id in run_ids])
-
-    for pair in both(commits(two[0], RUNS), commits(two[1], RUNS[::-1])):
-        winners = [kinds(verdicts).count(VerdictKind.COMMITTED) for verdicts in pair]
-        assert sorted(winners) == [0, len(RUNS)]
+    committed(two[1], *(step(run_id, 1) for run_id in RUNS))
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(postgres_url(tmp_path)) as slow:
+        slow.execute("SELECT FROM runs ORDER BY run_no OFFSET 3 LIMIT 1 FOR NO KEY UPDATE")
+        one = pool.submit(two[0].commit, [step(run_id, 2) for run_id in RUNS])
+        until_waiting(slow, 1)
+        other = pool.submit(two[1].commit, [step(run_id, 2) for run_id in RUNS[::-1]])
+        until_waiting(slow, 2)
+        slow.rollback()
+        told = [kinds(future.result(60)) for future in (one, other)]
+    assert told == [[VerdictKind.COMMITTED] * len(RUNS), [VerdictKind.CONFLICT] * len(RUNS)]
     assert deadlocks(caplog) == []
 
 
@@ -133,24 +145,43 @@ def test_leases_are_reset_renewed_and_repaired_beside_commits_of_the_same_runs(
         assert rows.task is not None
 
 
+@contextmanager
+def slow_commit(folder: Path) -> Generator[psycopg.Connection[Any]]:
+    """A commit to r1 and r2 that is under way in another process: it has locked both, and changed r2's task."""
+    with psycopg.connect(postgres_url(folder)) as slow:
+        slow.execute("SELECT FROM runs ORDER BY run_no FOR NO KEY UPDATE")
+        slow.execute("UPDATE tasks SET queued_at = 7 WHERE run_no = (SELECT max(run_no) FROM runs)")
+        yield slow
+
+
 @pytest.mark.promise("P7")
-def test_a_repair_never_undoes_a_commit_that_came_before_it(two: tuple[Store, Store]) -> None:
-    """The repair has read the old seq, the commit is under way: one of them waits for the other."""
-    store, other = two
-    committed(store, start("r1", run_head=head(1, activity=LEASED), change=put_task(leased_task())))
-
-    def commit(number: int) -> list[Verdict]:
-        return committed(store, step("r1", 1 + number, change=put_task(leased_task(expires_at=NOW + 1_000 + number))))
-
-    def repair(number: int) -> list[Verdict]:
-        other.install(key("r1"), 1 + number, ObligationRows(leased_task(expires_at=NOW), None, ()), None)
-        return []
-
-    both(commit, repair)
-    rows = store.read_obligations(key("r1"))
+def test_a_repair_never_undoes_a_commit_that_is_under_way(two: tuple[Store, Store], tmp_path: Path) -> None:
+    committed(
+        two[0], *(start(name, run_head=head(1, activity=LEASED), change=put_task(lease(1))) for name in RUNS[1:3])
+    )
+    with ThreadPoolExecutor(1) as pool, slow_commit(tmp_path) as slow:
+        repair = pool.submit(two[1].install, key("r1"), 1, ObligationRows(lease(9), None, ()), None)
+        until_waiting(slow)
+        slow.execute("UPDATE runs SET seq = 2")
+        slow.commit()
+        assert repair.result(60) is False
+    rows = two[0].read_obligations(key("r1"))
     assert rows is not None
-    assert rows.task is not None
-    assert rows.task.lease_expires_at == NOW + 1_000 + ROUNDS - 1
+    assert rows.task == lease(1)
+
+
+@pytest.mark.promise("P7")
+def test_leases_are_reset_after_a_commit_that_is_under_way(two: tuple[Store, Store], tmp_path: Path) -> None:
+    committed(
+        two[0], *(start(name, run_head=head(1, activity=LEASED), change=put_task(lease(1))) for name in RUNS[1:3])
+    )
+    with ThreadPoolExecutor(1) as pool, slow_commit(tmp_path) as slow:
+        reset = pool.submit(two[1].reset_leases, NOW + 9)
+        until_waiting(slow)
+        # Had the other taken the rows of tasks before the locks of runs, the two would now wait for each other.
+        slow.execute("UPDATE tasks SET queued_at = 7 WHERE run_no = (SELECT min(run_no) FROM runs)")
+        slow.commit()
+        assert reset.result(60) == 2
 
 
 @pytest.mark.promise("P5")

@@ -131,16 +131,21 @@ class Hints:
         ready, _, _ = select.select([connection.fileno(), self._wake_reader], [], [], max(due_at - now, 0) / 1_000_000)
         if self._wake_reader in ready:
             os.read(self._wake_reader, 4096)
-        heard = False
-        for notification in connection.notifies(timeout=0):
-            heard = heard or notification.pid != connection.info.backend_pid
-        if heard:
-            self._changed.set()
+        self._hear(connection)
         now = self._clock.monotonic()
         if self._dirty.is_set() and now >= self._told_at + DEBOUNCE_US and not self._closing.is_set():
             self._tell(connection, now)
         if now >= self._measured_at + CLOCK_EVERY_US:
             self._measure(connection)
+        # What came with the answers to these would otherwise lie there until something else comes.
+        self._hear(connection)
+
+    def _hear(self, connection: psycopg.Connection[Any]) -> None:
+        heard = False
+        for notification in connection.notifies(timeout=0):
+            heard = heard or notification.pid != connection.info.backend_pid
+        if heard:
+            self._changed.set()
 
     def _tell(self, connection: psycopg.Connection[Any], now: int) -> None:
         # Cleared first: what is committed from here on is told the next time.

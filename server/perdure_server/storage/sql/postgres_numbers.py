@@ -60,24 +60,24 @@ TAKE_IDENTIFIER_BLOCK: Final = "SELECT nextval('identifier_blocks')"
 
 ADVISORY_KEY: Final = f"SELECT ('ledger_positions'::regclass::oid::bigint & {(1 << 23) - 1}) << {_LOCK_BITS}"
 
-_LOWEST_LOCK: Final = sa.text(
+_HORIZON: Final = sa.text(
     f"""
-    SELECT min(((classid::bigint << 32) | objid::bigint) - :store)
-    FROM pg_locks
-    WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND ((classid::bigint << 32) | objid::bigint) >> {_LOCK_BITS} = :store >> {_LOCK_BITS}
+    SELECT least(last_value, (
+        SELECT min(((classid::bigint << 32) | objid::bigint) - :store)
+        FROM pg_locks
+        WHERE last_value IS NOT NULL AND locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND ((classid::bigint << 32) | objid::bigint) >> {_LOCK_BITS} = :store >> {_LOCK_BITS}))
+    FROM ledger_positions
     """
 ).bindparams(sa.bindparam("store", type_=sa.BigInteger()))
-_LAST_POSITION: Final = sa.text(LAST_POSITION)
+"""The locks are asked for with the last value in hand (`last_value IS NOT NULL`), so they are read after it."""
 
 
 def read_horizon(connection: sa.Connection, advisory_key: int) -> int:
-    """The position at or below which nothing can still appear. Neither statement looks at a snapshot; what is read
-    up to the answer must be read in a later one."""
-    last: int = connection.execute(_LAST_POSITION).scalar_one()
-    lowest: int | None = connection.execute(_LOWEST_LOCK, {"store": advisory_key}).scalar()
-    return last if lowest is None else min(last, lowest)
+    """The position at or below which nothing can still appear, by one statement. It looks at no snapshot; what is
+    read up to the answer must be read in a later one."""
+    return connection.execute(_HORIZON, {"store": advisory_key}).scalar_one()
 
 
 def skip_lost_positions(connection: psycopg.Connection[Any], advisory_key: int, begin: Sequence[LiteralString]) -> int:

@@ -44,6 +44,10 @@ class SqlReadingSide(ABC):
         Raises: StoreError.
         """
 
+    def _ask(self, read: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
+        """As `_query`, for a `read` of one statement, which sees whole commits only by itself."""
+        return self._query(read, *args, **options)
+
     @abstractmethod
     def horizon(self) -> int:
         """See StoreReader."""
@@ -59,7 +63,7 @@ class SqlReadingSide(ABC):
 
     def read_changes(self, after_position: int, until_position: int, limit: int) -> list[RunChange]:
         """See StoreReader."""
-        return self._query(ledger_reads.read_changes, after_position, until_position, limit)
+        return self._ask(ledger_reads.read_changes, after_position, until_position, limit)
 
     def list_runs(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> list[RunSummary]:
         """See StoreReader."""
@@ -99,15 +103,15 @@ class SqlReadingSide(ABC):
     ) -> list[StoredEvent]:
         """See StoreReader. `until_position` 0: up to the horizon."""
         positions = (after_position, until_position or self.horizon())
-        return self._query(ledger_reads.read_events, namespace, (scope, scope_id), name, positions, limit)
+        return self._ask(ledger_reads.read_events, namespace, (scope, scope_id), name, positions, limit)
 
     def find_request(self, namespace: str, method: str, request_id: str) -> RequestRow | None:
         """See StoreReader."""
-        return self._query(catalog.find_request, namespace, method, request_id)
+        return self._ask(catalog.find_request, namespace, method, request_id)
 
     def find_workflow(self, namespace: str, workflow_id: str, version: str) -> WorkflowRow | None:
         """See StoreReader."""
-        return self._query(catalog.find_workflow, namespace, workflow_id, version)
+        return self._ask(catalog.find_workflow, namespace, workflow_id, version)
 
     def list_workflows(
         self,
@@ -118,11 +122,11 @@ class SqlReadingSide(ABC):
         limit: int,
     ) -> list[WorkflowRow]:
         """See StoreReader."""
-        return self._query(catalog.list_workflows, namespace, workflow_id, defaults_only, after, limit)
+        return self._ask(catalog.list_workflows, namespace, workflow_id, defaults_only, after, limit)
 
     def list_namespaces(self) -> list[str]:
         """See StoreReader. Sorted."""
-        return self._query(catalog.list_namespaces)
+        return self._ask(catalog.list_namespaces)
 
     def find_schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
         """See StoreReader."""
