@@ -117,7 +117,10 @@ class Network:
     async def start_runs(self, numbers: Iterable[int]) -> None:
         """Starts runs of the one session."""
         for number in numbers:
-            await self.client.start("errand", {"of": number}, run_id=f"run-{number}", session_id=SESSION)
+            name = f"run-{number}"
+            await self.client.start(
+                "errand", {"of": number}, run_id=name, session_id=SESSION, request_id=f"start-{name}"
+            )
 
     async def ends(self, numbers: Iterable[int]) -> None:
         """Returns once these runs have completed."""

@@ -31,7 +31,6 @@ from tests.robustness.crash.plays import (
     at_commit,
     at_every_commit,
     at_random,
-    each_at_commit,
     never,
     once,
     perform,
@@ -51,9 +50,8 @@ GROUPED = 3
 pytestmark = [pytest.mark.promise("P1", "P5", "P6"), pytest.mark.timeout(900)]
 
 POINTS = pytest.mark.parametrize("point", [AFTER, BEFORE], ids=["after", "before"])
-ON_POSTGRES = pytest.param(POSTGRES, marks=pytest.mark.postgres)
+ON_POSTGRES = pytest.param(POSTGRES, marks=[pytest.mark.postgres, pytest.mark.long])
 STORED = pytest.mark.parametrize("store", [ON_POSTGRES if store == POSTGRES else store for store in STORES])
-REPLICAS = 3
 SAMPLE = 20
 """Commits of a play that somebody dies at, one play for each, where not all of them are tried."""
 
@@ -211,24 +209,6 @@ async def test_one_death_at_each_single_commit_of_a_journal_changes_nothing(serv
 @pytest.mark.parametrize("sample", [SAMPLE // 2, pytest.param(0, marks=pytest.mark.long)], ids=["some", "all"])
 async def test_one_death_at_commits_on_postgresql_changes_nothing(servers: Servers, point: str, sample: int) -> None:
     await die_at_each(servers, point, POSTGRES, sample)
-
-
-@pytest.mark.postgres
-@POINTS
-@pytest.mark.parametrize("sample", [SAMPLE // 2, pytest.param(0, marks=pytest.mark.long)], ids=["some", "all"])
-async def test_a_replica_that_dies_at_a_commit_changes_nothing(servers: Servers, point: str, sample: int) -> None:
-    """Whichever of three it is that makes the commit, and also if the next one that makes it dies of it, too."""
-    undisturbed = await perform(servers, "undisturbed", never, store=POSTGRES, replicas=REPLICAS)
-    assert_same(undisturbed, undisturbed)
-    facts = [target.facts for target in targets(undisturbed) if target.nth == 1 and "handed_out" not in target.facts]
-    chosen = random.sample(facts, sample) if sample else facts
-    died = 0
-    for number, each in enumerate(chosen):
-        plan = each_at_commit(point, each, REPLICAS)
-        play = await perform(servers, f"dying-{number}", plan, store=POSTGRES, replicas=REPLICAS)
-        assert_same(play, undisturbed)
-        died += bool(play.deaths)
-    assert died >= len(chosen) - GROUPED
 
 
 @STORED

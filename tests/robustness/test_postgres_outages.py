@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from perdure import Client, LedgerScope
-from tests.faults.conduct import HOLD, PASS, Conduct, Way
+from tests.faults.conduct import BOTH, HOLD, PASS, SWALLOW, Conduct, Way
 from tests.faults.link import pause
 from tests.faults.proxy import FaultProxy
 from tests.postgres import Cluster, Stop
+from tests.robustness.kill_loop.calls import NOT_YET
 from tests.robustness.network import CONFIG, PATIENCE_S, SESSION, Network, errand_workflow
 from tests.robustness.server_process import ServerProcess, Servers
 
@@ -61,7 +62,10 @@ class Replicas:
     async def start_runs(self, numbers: range) -> None:
         """Starts runs at both, one after the other."""
         for number in numbers:
-            await self.networks[number % 2].start_runs([number])
+            while True:
+                with suppress(*NOT_YET):
+                    await self.networks[number % 2].start_runs([number])
+                    break
 
     async def expect_sound(self, numbers: range) -> None:
         """All runs end, and nobody has anything to complain about."""
@@ -128,6 +132,20 @@ def treated(conduct: Conduct, *ways: Way) -> Fault:
     return fault
 
 
+def half_open(*ways: Way) -> Fault:
+    """The connections lose bytes until the servers have made others."""
+
+    @asynccontextmanager
+    async def fault(world: Replicas) -> AsyncGenerator[None]:
+        accepted = world.line.traffic.accepted
+        await world.line.set(SWALLOW, *ways)
+        yield
+        await world.line.until(lambda traffic: traffic.accepted > accepted)
+        await world.line.set(PASS)
+
+    return fault
+
+
 def ended(end: Callable[[FaultProxy], Awaitable[None]]) -> Fault:
     """All connections end, three times, each time when some have been made."""
 
@@ -159,6 +177,8 @@ FAULTS: dict[str, Fault] = {
     "delay": treated(Conduct(delay_s=0.1)),
     "nothing for a while": treated(HOLD),
     "answers are late": treated(Conduct(delay_s=0.3), Way.DOWN),
+    "half-open": half_open(*BOTH),
+    "answers get lost": half_open(Way.DOWN),
     "cut": ended(FaultProxy.cut),
     "reset": ended(FaultProxy.reset),
     "database restarts": stopped("fast"),

@@ -1,11 +1,10 @@
-"""One store through many server processes: when one is killed, the next one opens the store."""
+"""One store through many server processes: when one is killed, the next one opens the file."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import Callable
-from random import Random
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,7 +57,6 @@ class Lives:
         environment_of: environment of the n-th process (from 1).
         defect: planted in each process.
         after_death: called when a process has been killed.
-        replicas: how many there are at a time; clients come to any of them.
     """
 
     def __init__(
@@ -69,7 +67,6 @@ class Lives:
         environment_of: Callable[[int], dict[str, str]],
         defect: str = "",
         after_death: Callable[[], None] | None = None,
-        replicas: int = 1,
     ) -> None:
         self.count = 0
         self._servers = servers
@@ -79,14 +76,12 @@ class Lives:
         self._defect = defect
         self._after_death = after_death
         self._lives: list[Life] = []
-        self._dice = Random(f"{replicas}")
         self._changed = asyncio.Condition()
-        self._replicas = replicas
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keeper: asyncio.Task[None] | None = None
         self._is_leaving = False
 
     async def __aenter__(self) -> Self:
-        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._replicas)]
+        self._keeper = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(
@@ -96,27 +91,24 @@ class Lives:
         for life in self._lives:
             await life.channel.close()
             await life.server.stop(signal.SIGKILL)
-        for keeper in self._keepers:
+        keeper = self._keeper
+        if keeper is not None:
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+            await asyncio.gather(keeper, return_exceptions=True)
 
     async def current(self) -> Life:
-        """A life that goes on, any of them; waits for the next one if there is none.
+        """The life that goes on; waits for the next one if there is none.
 
         Raises: ServerError if a process ended by itself.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._living() or self._ended_keeper() is not None)
-        keeper = self._ended_keeper()
-        if keeper is not None:
-            keeper.result()
-        return self._dice.choice(self._living())
+            await self._changed.wait_for(lambda: self._is_up() or (self._keeper is not None and self._keeper.done()))
+        if self._keeper is not None and self._keeper.done():
+            self._keeper.result()
+        return self._lives[-1]
 
-    def _living(self) -> list[Life]:
-        return [life for life in self._lives if life.server.is_alive]
-
-    def _ended_keeper(self) -> asyncio.Task[None] | None:
-        return next((keeper for keeper in self._keepers if keeper.done()), None)
+    def _is_up(self) -> bool:
+        return bool(self._lives) and self._lives[-1].server.is_alive
 
     async def _keep(self) -> None:
         try:
@@ -128,10 +120,9 @@ class Lives:
 
     async def _live_once(self) -> None:
         self.count += 1
-        number = self.count
         server = await self._servers.start(
             {**self._config, "store": self._store},
-            environment=self._environment_of(number),
+            environment=self._environment_of(self.count),
             defect=self._defect,
         )
         if server.is_alive:
@@ -142,4 +133,4 @@ class Lives:
         if self._after_death is not None and not self._is_leaving:
             self._after_death()
         if code != KILLED:
-            raise ServerError(f"server {number} of {self._store} ended with {code}:\n{server.tail()}")
+            raise ServerError(f"server {self.count} of {self._store} ended with {code}:\n{server.tail()}")

@@ -77,11 +77,6 @@ def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
     return lambda life: {point: str(first if life == 1 else stride)}
 
 
-def each_at_commit(point: str, facts: Mapping[str, object], replicas: int) -> DeathPlan:
-    """Each of the first servers dies at its first commit that has these facts: it is chance which of them makes it."""
-    return lambda life: {point: json.dumps([facts, 1])} if life <= replicas else {}
-
-
 def at_random(seed: int) -> DeathPlan:
     """Each server dies at, or in place of, one of its first commits."""
 
@@ -150,7 +145,6 @@ async def perform(
     after_death: Callable[[Path], None] | None = None,
     patience_s: float = PATIENCE_S,
     store: str = "sqlite",
-    replicas: int = 1,
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
@@ -159,7 +153,6 @@ async def perform(
         after_death: given the store's file or folder after each death.
         patience_s: a play that gets no new record for so long hangs.
         store: one of STORES.
-        replicas: servers at a time.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
@@ -171,7 +164,7 @@ async def perform(
     place = servers.directory / name
     url = STORES[store](place)
     then = partial(after_death, place) if after_death is not None else None
-    async with Lives(servers, url, config, environment, defect, then, replicas) as lives:
+    async with Lives(servers, url, config, environment, defect, then) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
         playing = asyncio.create_task(Script(host, worker).play())

@@ -11,13 +11,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from perdure_server.storage.port import StoreError
 
+T = TypeVar("T")
+
+LONGEST_STATEMENT_S: Final = 30
+WAKE_EVERY_S: Final = 0.1
+"""How often a wait looks at the clock."""
 READERS: Final = 4
 MAX_READERS: Final = 100
 
@@ -36,7 +43,7 @@ _SESSION: Final = {
     "synchronous_commit": "on",
     "timezone": "UTC",
     "jit": "off",
-    "statement_timeout": "30s",
+    "statement_timeout": f"{LONGEST_STATEMENT_S}s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
 }
@@ -52,6 +59,26 @@ _WRITER: Final = {
 
 _HINTS: Final = {**_SESSION, "synchronous_commit": "off"}
 """A hint that is lost is harmless, so it need not be on disk."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is lost when no answer comes for longer than any statement may take: a proxy that is half-open
+    keeps the socket alive, and neither the server's timeouts nor those of TCP notice.
+
+    Attributes:
+        answer_within_s: how long it waits; None: for ever.
+    """
+
+    answer_within_s: float | None = None
+
+    def wait(self, gen: PQGen[T], interval: float = WAKE_EVERY_S, timeout: float | None = None) -> T:
+        """As the driver's. Raises: OperationalError, and the connection is closed, if there is no answer in time."""
+        try:
+            return super().wait(gen, interval, self.answer_within_s if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +109,14 @@ class PostgresTarget:
             parameters["options"] = f"{parameters.get('options', '')} {ours}".strip()
         threshold = None if self.pooled else 5
         try:
-            return psycopg.connect(**parameters, **options, client_encoding="UTF8", prepare_threshold=threshold)
+            made = BoundedConnection.connect(
+                **parameters, **options, client_encoding="UTF8", prepare_threshold=threshold
+            )
         except psycopg.Error as error:
             raise StoreError(f"{self.shown} cannot be reached: {_one_line(error)}{_advice(error)}") from error
+        if settings["statement_timeout"] != "0":
+            made.answer_within_s = LONGEST_STATEMENT_S + int(parameters["tcp_user_timeout"]) / 1_000
+        return made
 
 
 WRITER_SETTINGS: Final[Mapping[str, str]] = _WRITER
