@@ -29,15 +29,25 @@ class Runtime:
         inspect: reads sealed record bytes, for verification.
         clock: time.
         limits: limits in force.
+        inline: no threads, for tests that need one order of everything (see `Engine`).
     """
 
-    def __init__(self, store: Store, codec: Codec, inspect: RecordInspector, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        inspect: RecordInspector,
+        clock: Clock,
+        limits: Limits,
+        *,
+        inline: bool = False,
+    ) -> None:
         shared = store.info().shared
         wakeups = SharedFanOut() if shared else FanOut()
         self.store = store
         self.limits = limits
         self.registry = Registry(clock, limits)
-        self.engine = Engine(store, codec, clock, self.registry, wakeups, limits)
+        self.engine = Engine(store, codec, clock, self.registry, wakeups, limits, inline=inline)
         self.dispatcher = Dispatcher(self.engine, self.registry)
         self.scheduler = Scheduler(self.engine)
         self.ledger = Ledger(self.engine, clock, limits, new_id, inspect)

@@ -34,9 +34,12 @@ class Committer:
         counters: `commits`, `commit_batches`, `records` and `store_errors` are counted here.
         measures: sizes and times of transactions.
         clock: measures them.
+        inline: write on the event loop and not on a thread, for tests that need one order of everything.
     """
 
-    def __init__(self, store: Store, counters: dict[str, int], measures: Measures, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, counters: dict[str, int], measures: Measures, clock: Clock, *, inline: bool = False
+    ) -> None:
         self._store = store
         self._counters = counters
         self._measures = measures
@@ -45,13 +48,14 @@ class Committer:
         self._busy = False
         self._scheduled = False
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="perdure-writer", daemon=True)
+        self._thread = None if inline else threading.Thread(target=self._work, name="perdure-writer", daemon=True)
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
         self._watchers: list[asyncio.Future[None]] = []
-        self._thread.start()
+        if self._thread is not None:
+            self._thread.start()
 
     @property
     def failures(self) -> int:
@@ -78,7 +82,7 @@ class Committer:
             else:
                 future.set_result(result)
 
-        self._jobs.put((lambda: write(*args), settle))
+        self._give(lambda: write(*args), settle)
         return await future
 
     async def answered(self) -> None:
@@ -95,7 +99,7 @@ class Committer:
     async def stop(self) -> None:
         """Writes what is queued, then ends the thread. Idempotent."""
         await self.drain()
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
 
@@ -111,7 +115,14 @@ class Committer:
             size += _size(entry[0])
         self._busy = True
         commits = [commit for commit, _ in batch]
-        self._jobs.put((partial(self._commit, commits), lambda result: self._answer(batch, result)))
+        self._give(partial(self._commit, commits), lambda result: self._answer(batch, result))
+
+    def _give(self, run: Callable[[], Any], settle: Callable[[Any], None]) -> None:
+        """To the writing thread; `settle` gets the result on the event loop."""
+        if self._thread is not None:
+            self._jobs.put((run, settle))
+        else:
+            self._loop.call_soon(lambda: settle(self._result_of(run)))
 
     def _commit(self, commits: list[Commit]) -> list[Verdict]:
         """One transaction, on the writing thread."""
@@ -151,20 +162,25 @@ class Committer:
             if job is None:
                 return
             run, settle = job
-            try:
-                result: Any = run()
-                self._note_success()
-            except StoreError as error:
-                self._note_failure(error)
-                result = error
-            except Exception as error:  # the boundary of the writing thread: the caller gets it
-                log.exception("the store met a defect")
-                result = error
+            result = self._result_of(run)
             try:
                 self._loop.call_soon_threadsafe(settle, result)
             except RuntimeError:
                 log.warning("the event loop ended before a write was answered")
                 return
+
+    def _result_of(self, run: Callable[[], Any]) -> Any:
+        """What a write returned or raised."""
+        try:
+            result: Any = run()
+            self._note_success()
+        except StoreError as error:
+            self._note_failure(error)
+            return error
+        except Exception as error:  # the boundary of the writing thread: the caller gets it
+            log.exception("the store met a defect")
+            return error
+        return result
 
     def _note_success(self) -> None:
         if self._failures:

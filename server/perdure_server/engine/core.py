@@ -56,6 +56,7 @@ class Engine:
         placement: finds workers for tasks at their birth.
         wakeups: told after each commit.
         limits: limits in force.
+        inline: call the store on the event loop, for tests that need one order of everything.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Engine:
         placement: Placement,
         wakeups: Wakeups,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        inline: bool = False,
     ) -> None:
         self.store = store
         self.codec = codec
@@ -80,7 +83,7 @@ class Engine:
         """Names this process among those that share its store."""
         self.info = store.info()
         self.shared = self.info.shared
-        self.committer = Committer(store, self.counters, self.measures, clock)
+        self.committer = Committer(store, self.counters, self.measures, clock, inline=inline)
         self.catalog = Catalog(store, codec, self.read, clock if self.shared else None)
         self.horizon = store.horizon()
         self.last_position = self.horizon
@@ -90,7 +93,7 @@ class Engine:
         self._horizon_lock = asyncio.Lock()
         self._horizon_look: asyncio.Task[None] | None = None
         self._cache = RunCache()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
+        self._readers = None if inline else ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(self, self._cache)
         self.closing = False
@@ -174,6 +177,9 @@ class Engine:
     async def read(self, query: Callable[..., T], *args: Any) -> T:
         """Runs a reading method of the store off the event loop. Raises: StoreUnavailableError."""
         try:
+            if self._readers is None:
+                await asyncio.sleep(0)
+                return query(*args)
             return await self._loop.run_in_executor(self._readers, partial(query, *args))
         except StoreError as error:
             raise unavailable(error) from error
@@ -297,7 +303,8 @@ class Engine:
         self.closing = True
         await self.committer.stop()
         self._intake.stop()
-        self._readers.shutdown(wait=True)
+        if self._readers is not None:
+            self._readers.shutdown(wait=True)
 
     def _store_lease_now(self) -> int:
         return self.clock.monotonic() + self.store.lease_offset()
