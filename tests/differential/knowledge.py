@@ -47,7 +47,8 @@ class Knowledge:
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, model_pb2.RunState] = {}
-        self.all_runs: dict[RunKey, None] = {}
+        self.open: dict[RunKey, None] = {}
+        """All runs that have not ended, the oldest first."""
         self.tasks: deque[tuple[str, worker.Task]] = deque(maxlen=40)
         self.sent: deque[tuple[str, Any]] = deque(maxlen=40)
         """Calls with a request id."""
@@ -57,7 +58,8 @@ class Knowledge:
         self.namespaces = ["default"]
         self.versions: dict[str, list[str]] = {}
         """Registered in "default"."""
-        self.page_token = ""
+        self.pages: deque[tuple[str, Any]] = deque(maxlen=10)
+        """Calls that ask for the next page of a list."""
         self.specs = specs()
 
     def saw_run(self, run: model_pb2.RunState) -> None:
@@ -65,7 +67,10 @@ class Knowledge:
         key = RunKey(run.namespace, run.run_id)
         self.runs.pop(key, None)
         self.runs[key] = run
-        self.all_runs[key] = None
+        if run.HasField("ended_at"):
+            self.open.pop(key, None)
+        else:
+            self.open[key] = None
         if len(self.runs) > REMEMBERED:
             del self.runs[next(iter(self.runs))]
         self.scopes[run.namespace, 1, run.session_id] = None
@@ -77,7 +82,14 @@ class Knowledge:
         if "request_id" in request.DESCRIPTOR.fields_by_name and asked.request_id:
             if (method, asked) not in self.sent:
                 self.sent.append((method, asked))
-            self.requests["" if method == "CreateNamespace" else asked_namespace(asked), method, asked.request_id] = None
+            self.requests[_namespace(asked), method, asked.request_id] = None
+
+    def got_page(self, method: str, request: Any, token: str) -> None:
+        """A page came, with a token for the next one."""
+        following = type(request)()
+        following.CopyFrom(request)
+        following.page_token = token
+        self.pages.append((method, following))
 
     def run(self, draw: Draw, fits: Callable[[model_pb2.RunState], bool] = lambda _run: True) -> model_pb2.RunState:
         """A run that fits; now and then, or if there is none, any one or one that does not exist."""
@@ -90,6 +102,5 @@ class Knowledge:
         return draw.of(wanted, lambda run: run.run_id) or nobody
 
 
-def asked_namespace(request: Any) -> str:
-    """The namespace of a request."""
-    return request.worker.namespace if hasattr(request, "worker") else request.namespace
+def _namespace(request: Any) -> str:
+    return request.worker.namespace if "worker" in request.DESCRIPTOR.fields_by_name else request.namespace

@@ -23,6 +23,7 @@ from tests.differential.knowledge import Draw, Knowledge
 from tests.differential.workflows import EVENT_NAMES, SESSIONS
 
 SECOND_US: Final = 1_000_000
+MOST_OPEN: Final = 60
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,14 @@ def _resume(draw: Draw, known: Knowledge, now: int) -> Act:
 def _cancel(draw: Draw, known: Knowledge, now: int) -> Act:
     run = known.run(draw, lambda run: not run.HasField("ended_at"))
     return _call("CancelRun", runs.CancelRunRequest(**_named(draw, run), reason="enough", cancelled_by="ann"))
+
+
+def _give_up(draw: Draw, known: Knowledge, now: int) -> Act:
+    """Cancels the oldest run, if there are many: a server looks at all that are open when it starts."""
+    if len(known.open) <= MOST_OPEN:
+        return Pass(0)
+    key = next(iter(known.open))
+    return _call("CancelRun", runs.CancelRunRequest(namespace=key.namespace, run_id=key.run_id))
 
 
 def _pause(draw: Draw, known: Knowledge, now: int) -> Act:
@@ -430,6 +439,11 @@ def _repeat(draw: Draw, known: Knowledge, now: int) -> Act:
     return _call(method, request)
 
 
+def _next_page(draw: Draw, known: Knowledge, now: int) -> Act:
+    found = draw.of(known.pages, lambda page: page[1].page_token)
+    return _call(*found) if found else Pass(0)
+
+
 def _bad(draw: Draw, known: Knowledge, now: int) -> Act:
     return draw.some(
         _call("StartRun", runs.StartRunRequest(namespace="default", workflow_id="no such", vars_json="{")),
@@ -474,12 +488,13 @@ _KINDS: Final[Mapping[str, tuple[int, Make]]] = {
     "tick": (8, _tick),
     "resume": (16, _resume),
     "cancel": (5, _cancel),
+    "give_up": (30, _give_up),
     "pause": (5, _pause),
     "unpause": (7, _unpause),
     "resolve": (6, _resolve),
     "retry": (6, _retry),
     "retry_many": (2, _retry_many),
-    "migrate": (6, _migrate),
+    "migrate": (8, _migrate),
     "emit": (14, _emit),
     "get_run": (2, _get_run),
     "wait_run": (2, _wait_run),
@@ -502,6 +517,7 @@ _KINDS: Final[Mapping[str, tuple[int, Make]]] = {
     "begin": (6, _worker(worker_calls.begin)),
     "heartbeat": (6, _worker(worker_calls.heartbeat)),
     "repeat": (6, _repeat),
+    "next_page": (4, _next_page),
     "bad": (3, _bad),
     "soon": (14, _soon),
     "later": (5, _later),
