@@ -29,7 +29,7 @@ class Runtime:
         inspect: reads sealed record bytes, for verification.
         clock: time.
         limits: limits in force.
-        inline: no threads, for tests that need one order of everything (see `Engine`).
+        inline: write on the event loop, see `Committer`.
     """
 
     def __init__(

@@ -11,7 +11,10 @@ from perdure_server.engine.sealing import genesis_hash
 from perdure_server.storage.journal.store import open_journal
 from perdure_server.storage.memory import MemoryStore
 from perdure_server.storage.port import Store, StoreError
+from perdure_server.storage.sql.postgres import open_postgres
 from perdure_server.storage.sql.sqlite import open_sqlite
+from tests.differential.dense import DenseStore
+from tests.postgres import cluster
 
 EPOCH = "0123456789abcdef" * 2
 NOW = 1_767_225_600_000_000
@@ -113,6 +116,36 @@ def sqlite(folder: Path) -> Ground:
         folder,
         lambda here: open_sqlite(here / "runs.db", genesis=genesis_hash, epoch=EPOCH, now=NOW, synchronous="OFF"),
     )
+
+
+class PostgresGround:
+    """A database of PostgreSQL's, which outlives its servers.
+
+    The oracle's server is told that nobody else uses it: what several replicas do at the same time has no one order
+    that could be compared, and is the matter of `tests/replicas`. All statements are those that replicas make.
+    """
+
+    name = "postgres"
+
+    def __init__(self, _folder: Path) -> None:
+        self._database = cluster().new_database()
+        self._store: Store | None = None
+        self._real: list[int] = []
+
+    def open(self) -> Store:
+        """See `Ground`."""
+        self._store = open_postgres(cluster().url(self._database), genesis=genesis_hash, epoch=EPOCH)
+        return DenseStore(self._store, self._real).as_store()
+
+    def crash(self) -> None:
+        """See `Ground`. The server's connections end with it."""
+        if self._store is not None:
+            self._store.close()
+
+    def close(self) -> None:
+        """See `Ground`."""
+        self.crash()
+        cluster().drop_database(self._database)
 
 
 class Fence:

@@ -76,13 +76,16 @@ class Knowledge:
         self.scopes[run.namespace, 1, run.session_id] = None
         self.scopes[run.namespace, 3, run.run_id] = None
 
-    def sends(self, method: str, request: Message) -> None:
-        """A call is about to be made."""
+    def sends(self, method: str, request: Message) -> tuple[str, str, str] | None:
+        """A call is about to be made; under which name its reply may be kept: (namespace, method, request id)."""
         asked: Any = request
-        if "request_id" in request.DESCRIPTOR.fields_by_name and asked.request_id:
-            if (method, asked) not in self.sent:
-                self.sent.append((method, asked))
-            self.requests[_namespace(asked), method, asked.request_id] = None
+        if "request_id" not in request.DESCRIPTOR.fields_by_name or not asked.request_id:
+            return None
+        if (method, asked) not in self.sent:
+            self.sent.append((method, asked))
+        name = _namespace(asked), method, asked.request_id
+        self.requests[name] = None
+        return name
 
     def got_page(self, method: str, request: Any, token: str) -> None:
         """A page came, with a token for the next one."""

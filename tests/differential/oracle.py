@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -38,6 +38,9 @@ TICK_US: Final = 7_000
 """Between two operations."""
 
 MakeGround = Callable[[Path], Ground]
+IN_MEMORY: Final = Path("/dev/shm")
+"""Where temporary files cost no flush, on Linux."""
+ROOM_BYTES: Final = 1 << 30
 
 
 class DifferenceError(AssertionError):
@@ -53,6 +56,9 @@ class DifferenceError(AssertionError):
         self.problem = problem
 
 
+OracleError: TypeAlias = DifferenceError | DefectError
+
+
 @dataclass
 class Tally:
     """What happened, counted, in the model."""
@@ -62,7 +68,6 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter[str])
     acks: Counter[str] = field(default_factory=Counter[str])
     records: Counter[str] = field(default_factory=Counter[str])
-    counters: Counter[str] = field(default_factory=Counter[str])
 
 
 class Oracle:
@@ -103,14 +108,15 @@ class Oracle:
         await self._audit()
 
     async def _act(self, act: Act) -> bool:
-        if isinstance(act, Call):
-            self._known.sends(act.method, act.request)
+        asked = self._known.sends(act.method, act.request) if isinstance(act, Call) else None
         replies = [await _do(world, act) for world in self._worlds]
         self._same("the reply", list(map(_comparable, replies)))
         self._learn(act, replies[0])
         for world in self._worlds:
             await world.advance(TICK_US)
         await self._compare_touched(act)
+        if asked is not None:
+            self._same("the kept reply", [world.store.find_request(*asked) for world in self._worlds])
         if replies[0].method:
             self.tally.succeeded[replies[0].method] += replies[0].succeeded
             if replies[0].error is not None:
@@ -265,7 +271,8 @@ def consult(
 
     Raises: DifferenceError, DefectError.
     """
-    folder = Path(tempfile.mkdtemp(prefix="perdure-oracle-"))
+    quick = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="perdure-oracle-", dir=IN_MEMORY if quick else None))
     worlds = [World(ground(folder), seed) for ground in grounds]
     if wrap is not None:
         worlds[-1].wrap = wrap
@@ -287,37 +294,10 @@ def consult(
     return oracle.tally
 
 
-def problem_of(consultation: Callable[[], object]) -> DifferenceError | DefectError | None:
+def problem_of(consultation: Callable[[], object]) -> OracleError | None:
     """What it finds wrong."""
     try:
         consultation()
     except (DifferenceError, DefectError) as found:
         return found
     return None
-
-
-def shrunk(
-    operations: Sequence[Operation], fails: Callable[[Sequence[Operation]], bool], tries: int = 200
-) -> list[Operation]:
-    """A shorter list that fails too: parts are left out, first large ones, then small ones (delta debugging:
-    Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
-
-    Args:
-        operations: a list that fails.
-        tries: lists that are tried at most.
-    """
-    left = list(operations)
-    size = max(len(left) // 2, 1)
-    while tries > 0:
-        start, shorter = 0, False
-        while start < len(left) and tries > 0:
-            candidate = left[:start] + left[start + size :]
-            tries -= 1
-            if candidate and fails(candidate):
-                left, shorter = candidate, True
-            else:
-                start += size
-        if size == 1 and not shorter:
-            break
-        size = max(size // 2, 1)
-    return left

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar, TypeVarTuple, Unpack
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class StillLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop, whose queue of callbacks may be looked at.
+    """asyncio's loop, whose queue of callbacks may be looked at, and which does itself what is meant for threads.
 
     With no threads and a clock that stands still, whatever happens next is in that queue: when it is empty, the
-    runtime has done all that it does before time goes on or somebody calls.
+    runtime has done all that it does before time goes on or somebody calls. And what happens depends on what has
+    happened before only, not on who is quicker.
     """
 
     _ready: deque[asyncio.Handle]
@@ -21,6 +29,23 @@ class StillLoop(asyncio.SelectorEventLoop):
             await asyncio.sleep(0)
             if not self._ready:
                 return
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
+    ) -> asyncio.Future[T]:
+        """Calls it in its turn."""
+        future: asyncio.Future[T] = self.create_future()
+        self.call_soon(_settle, future, partial(func, *args))
+        return future
+
+
+def _settle(future: asyncio.Future[T], work: Callable[[], T]) -> None:
+    if future.done():
+        return
+    try:
+        future.set_result(work())
+    except Exception as error:  # as an executor does
+        future.set_exception(error)
 
 
 def still_loop() -> StillLoop:

@@ -34,7 +34,7 @@ class Committer:
         counters: `commits`, `commit_batches`, `records` and `store_errors` are counted here.
         measures: sizes and times of transactions.
         clock: measures them.
-        inline: write on the event loop and not on a thread, for tests that need one order of everything.
+        inline: write on the event loop and not on a thread, for tests that need one order of all that happens.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Engine:
         placement: finds workers for tasks at their birth.
         wakeups: told after each commit.
         limits: limits in force.
-        inline: call the store on the event loop, for tests that need one order of everything.
+        inline: write on the event loop, see `Committer`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Engine:
         self._horizon_lock = asyncio.Lock()
         self._horizon_look: asyncio.Task[None] | None = None
         self._cache = RunCache()
-        self._readers = None if inline else ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-reader")
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(self, self._cache)
         self.closing = False
@@ -177,9 +177,6 @@ class Engine:
     async def read(self, query: Callable[..., T], *args: Any) -> T:
         """Runs a reading method of the store off the event loop. Raises: StoreUnavailableError."""
         try:
-            if self._readers is None:
-                await asyncio.sleep(0)
-                return query(*args)
             return await self._loop.run_in_executor(self._readers, partial(query, *args))
         except StoreError as error:
             raise unavailable(error) from error
@@ -303,8 +300,7 @@ class Engine:
         self.closing = True
         await self.committer.stop()
         self._intake.stop()
-        if self._readers is not None:
-            self._readers.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
 
     def _store_lease_now(self) -> int:
         return self.clock.monotonic() + self.store.lease_offset()
