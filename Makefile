@@ -39,7 +39,7 @@ run: setup ## A server, a demo worker and the live ledger in one terminal
 
 .PHONY: test
 test: setup ## The tests that need nothing but Python
-	$(PYTEST) -m "not long and not node and not postgres" --ignore=tests/conformance --ignore=tests/robustness $(PYTEST_ARGS)
+	$(PYTEST) -m "not long and not node and not postgres" --ignore=tests/conformance --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
 
 .PHONY: contract
 contract: setup ## The suite that defines a storage backend, on every store
@@ -47,7 +47,11 @@ contract: setup ## The suite that defines a storage backend, on every store
 
 .PHONY: postgres
 postgres: setup ## What needs a PostgreSQL: the store, replicas, restarts of the database
-	$(PYTEST) tests -m "postgres and not long and not node" --ignore=tests/robustness $(PYTEST_ARGS)
+	$(PYTEST) tests -m "postgres and not long and not node" --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
+
+.PHONY: differential
+differential: setup ## One random stream of calls, crashes and clock jumps through every store: all must answer alike
+	$(PYTEST) tests/differential -m "not long" $(PYTEST_ARGS)
 
 .PHONY: conformance
 conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages against a real server
@@ -63,7 +67,7 @@ kill-loop: setup ## Load by real clients while servers and workers are killed, f
 
 .PHONY: robustness-long
 robustness-long: setup ## The same and the kill loop without bounds (all mutants, half an hour a store); hours
-	$(PYTEST) tests/robustness -m long --timeout=0 $(PYTEST_ARGS)
+	$(PYTEST) tests/robustness tests/differential -m long --timeout=0 $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: setup ## Throughput and latency beside a bare skeleton in the same run

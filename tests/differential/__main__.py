@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from tests.differential.expected import missing
 from tests.differential.grounds import MemoryGround, PostgresGround, journal, sqlite
@@ -31,22 +32,27 @@ def main() -> int:
     problem = problem_of(lambda: tell(consult(operations, grounds, seed=given.seed)))
     if problem is None:
         return 0
-    print(f"seed {given.seed}: {problem}")
+    say(f"seed {given.seed}: {problem}")
     if given.shrink and isinstance(problem, DifferenceError):
         until = operations[: problem.step + 1]
         few = shrunk(
             until, lambda some: problem_of(lambda: consult(some, grounds, seed=given.seed)) is not None, given.shrink
         )
-        print(f"shrunk to {len(few)} operations:", *few, sep="\n  ")
-        print(problem_of(lambda: consult(few, grounds, seed=given.seed)))
+        say(f"shrunk to {len(few)} operations:\n  " + "\n  ".join(map(str, few)))
+        say(str(problem_of(lambda: consult(few, grounds, seed=given.seed))))
     return 1
 
 
 def tell(tally: Tally) -> None:
     """Prints what happened."""
     for name, counts in vars(tally).items():
-        print(f"{name}:", ", ".join(f"{what} {count}" for what, count in counts.most_common()))
-    print("missing:", ", ".join(sorted(missing(tally))) or "nothing")
+        say(f"{name}: " + ", ".join(f"{what} {count}" for what, count in counts.most_common()))
+    say("missing: " + (", ".join(sorted(missing(tally))) or "nothing"))
+
+
+def say(text: str) -> None:
+    """One paragraph for whoever looks on."""
+    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":

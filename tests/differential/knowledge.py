@@ -97,7 +97,7 @@ class Knowledge:
     def run(self, draw: Draw, fits: Callable[[model_pb2.RunState], bool] = lambda _run: True) -> model_pb2.RunState:
         """A run that fits; now and then, or if there is none, any one or one that does not exist."""
         nobody = model_pb2.RunState(namespace="default", run_id="nobody")
-        if draw.one_in(60):
+        if draw.one_in(30):
             return nobody
         wanted: Sequence[model_pb2.RunState] = [run for run in self.runs.values() if fits(run)]
         if not wanted or draw.one_in(8):

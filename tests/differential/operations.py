@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1 import admin_service_pb2 as admin
-from perdure.v1 import common_pb2, model_pb2
+from perdure.v1 import common_pb2, model_pb2, records_pb2
 from perdure.v1 import ledger_service_pb2 as ledger
 from perdure.v1 import run_service_pb2 as runs
 from perdure.v1 import workflow_service_pb2 as workflows
@@ -23,7 +23,7 @@ from tests.differential.knowledge import Draw, Knowledge
 from tests.differential.workflows import EVENT_NAMES, SESSIONS
 
 SECOND_US: Final = 1_000_000
-MOST_OPEN: Final = 60
+MOST_OPEN: Final = 40
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def _migrate(draw: Draw, known: Knowledge, now: int) -> Act:
     version = draw.of([each for each in known.versions.get(run.workflow_id, []) if each != run.workflow_version])
     request = runs.MigrateRunRequest(**_named(draw, run), workflow_version=version or "0" * 64)
     request.dry_run = draw.one_in(4)
-    if run.workflow_id == "asks" and not draw.one_in(4):
+    if run.workflow_id == "asks" and not draw.one_in(3):
         request.node_map.update({"confirm": "check"} if draw.one_in(2) else {"check": "confirm"})
     return _call("MigrateRun", request)
 
@@ -268,9 +268,9 @@ def _filter(draw: Draw, known: Knowledge, now: int) -> runs.RunFilter:
     some = runs.RunFilter()
     way = draw.randrange(11)
     if way == 0:
-        some.statuses.extend(draw.sample(range(1, 6), 2))
+        some.statuses.extend(draw.sample(common_pb2.RunStatus.values()[1:], 2))
     elif way == 1:
-        some.activities.extend(draw.sample(range(1, 7), 2))
+        some.activities.extend(draw.sample(common_pb2.RunActivity.values()[1:], 2))
     elif way == 2:
         some.workflow_id = draw.some(*known.specs)
     elif way == 3:
@@ -318,7 +318,7 @@ def _list_waits(draw: Draw, known: Knowledge, now: int) -> Act:
     request = runs.ListWaitsRequest(namespace="default", page_size=draw.some(0, 2))
     way = draw.randrange(5)
     if way == 0:
-        request.reasons.extend((1, 3))
+        request.reasons.extend((common_pb2.WAIT_REASON_EVENT, common_pb2.WAIT_REASON_USER))
     elif way == 1:
         request.assignee = draw.some("ann", "bob")
     elif way == 2:
@@ -353,7 +353,7 @@ def _list_records(draw: Draw, known: Knowledge, now: int) -> Act:
         request.scope.workflow_id = draw.some(*known.specs)
     else:
         request.scope.all = True
-        request.filter.kinds.extend(draw.sample(range(1, 19), 4))
+        request.filter.kinds.extend(draw.sample(records_pb2.RecordKind.values()[1:], 4))
     return _call("ListRecords", request)
 
 
@@ -390,7 +390,9 @@ def _set_default(draw: Draw, known: Knowledge, now: int) -> Act:
 def _get_workflow(draw: Draw, known: Knowledge, now: int) -> Act:
     workflow_id = draw.some("none", *known.specs)
     version = draw.of(known.versions.get(workflow_id, [])) or "" if draw.one_in(2) else ""
-    return _call("GetWorkflow", workflows.GetWorkflowRequest(namespace="default", workflow_id=workflow_id, version=version))
+    return _call(
+        "GetWorkflow", workflows.GetWorkflowRequest(namespace="default", workflow_id=workflow_id, version=version)
+    )
 
 
 def _list_workflows(draw: Draw, known: Knowledge, now: int) -> Act:
@@ -491,10 +493,10 @@ _KINDS: Final[Mapping[str, tuple[int, Make]]] = {
     "give_up": (30, _give_up),
     "pause": (5, _pause),
     "unpause": (7, _unpause),
-    "resolve": (6, _resolve),
+    "resolve": (10, _resolve),
     "retry": (6, _retry),
     "retry_many": (2, _retry_many),
-    "migrate": (8, _migrate),
+    "migrate": (10, _migrate),
     "emit": (14, _emit),
     "get_run": (2, _get_run),
     "wait_run": (2, _wait_run),

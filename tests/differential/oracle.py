@@ -147,10 +147,18 @@ class Oracle:
             self.tally.records[RecordKind(change.kind).name] += 1
         for key in touched:
             await self._compare_run(key)
-        named = getattr(act.request, "run_id", "") if isinstance(act, Call) else ""
-        for key in [RunKey("default", named)] if named else []:
+        for key in self._without_record(act):
             self._same(f"rows of run {key.run_id}", [world.store.read_obligations(key) for world in self._worlds])
         self._check_health()
+
+    def _without_record(self, act: Act) -> list[RunKey]:
+        """Runs whose rows a call may change, or should not, without a record that tells of it."""
+        if not isinstance(act, Call):
+            return []
+        if act.method == "HeartbeatTasks":
+            return list(dict.fromkeys(RunKey(task.run.namespace, task.run.run_id) for _, task in self._known.tasks))
+        run_id = getattr(act.request, "run_id", "")
+        return [RunKey("default", run_id)] if run_id else []
 
     async def _compare_run(self, key: RunKey) -> None:
         request = runs.GetRunRequest(namespace=key.namespace, run_id=key.run_id, view=runs.RUN_VIEW_FULL)
@@ -200,8 +208,8 @@ class Oracle:
         known, answer = self._known, reply.message
         match answer:
             case worker.PollTasksResponse():
-                assert isinstance(act, Call) and isinstance(act.request, worker.PollTasksRequest)
-                known.tasks.extend((act.request.worker.worker_id, task) for task in answer.tasks)
+                asked: Any = act.request if isinstance(act, Call) else None
+                known.tasks.extend((asked.worker.worker_id, task) for task in answer.tasks)
                 self.tally.acks["TASK"] += len(answer.tasks)
             case worker.ReportTasksResponse():
                 for kind, acks in (("BEGIN", answer.begin_acks), ("REPORT", answer.acks)):
@@ -210,9 +218,9 @@ class Oracle:
                 states = (worker.LeaseState.Name(update.state)[12:] for update in answer.lease_updates)
                 self.tally.acks.update(f"LEASE {state}" for state in states)
             case workflows.RegisterWorkflowResponse():
-                assert isinstance(act, Call) and isinstance(act.request, workflows.RegisterWorkflowRequest)
+                asked = act.request if isinstance(act, Call) else None
                 versions = known.versions.setdefault(answer.workflow_id, [])
-                if act.request.namespace == "default" and answer.version not in versions:
+                if asked.namespace == "default" and answer.version not in versions:
                     versions.append(answer.version)
             case admin.CreateNamespaceResponse():
                 if answer.namespace not in known.namespaces:
@@ -226,8 +234,9 @@ class Oracle:
 def _next_token(answer: Message | bytes | None) -> str:
     """The token of a page's next one; a page of records is bytes already."""
     page: Any = ledger.ListRecordsResponse.FromString(answer) if isinstance(answer, bytes) else answer
-    has_token = page is not None and "next_page_token" in page.DESCRIPTOR.fields_by_name
-    return page.next_page_token if has_token else ""
+    if page is None or "next_page_token" not in page.DESCRIPTOR.fields_by_name:
+        return ""
+    return page.next_page_token
 
 
 async def _do(world: World, act: Act) -> Reply:

@@ -43,7 +43,9 @@ class LostTimer(Fault):
 
     def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
         """See StoreWriter."""
-        return self._store.commit([self._without(one) if one.change.timers_put and self.due() else one for one in batch])
+        return self._store.commit(
+            [self._without(one) if one.change.timers_put and self.due() else one for one in batch]
+        )
 
     @staticmethod
     def _without(commit: Commit) -> Commit:

@@ -6,8 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -30,22 +29,13 @@ class StillLoop(asyncio.SelectorEventLoop):
             if not self._ready:
                 return
 
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Calls it in its turn."""
-        future: asyncio.Future[T] = self.create_future()
-        self.call_soon(_settle, future, partial(func, *args))
-        return future
 
+        async def turn() -> T:
+            return func(*args)
 
-def _settle(future: asyncio.Future[T], work: Callable[[], T]) -> None:
-    if future.done():
-        return
-    try:
-        future.set_result(work())
-    except Exception as error:  # as an executor does
-        future.set_exception(error)
+        return self.create_task(turn())
 
 
 def still_loop() -> StillLoop:

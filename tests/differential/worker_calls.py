@@ -38,11 +38,12 @@ def report(draw: Draw, known: Knowledge) -> tuple[str, Message]:
 
 
 def begin(draw: Draw, known: Knowledge) -> tuple[str, Message]:
-    """Asks to execute an effect."""
+    """Asks to execute an effect, once or twice."""
     charges = [each for each in known.tasks if each[1].effect.type == "charge"]
     worker_id, task = draw.of(charges, _name) or _task(draw, known)
     request = worker.ReportTasksRequest(namespace="default", worker_id=worker_id)
-    request.begins.add(task_token=task.task_token)
+    for _ in range(draw.some(1, 1, 2)):
+        request.begins.add(task_token=task.task_token)
     if draw.one_in(4):
         request.reports.append(_outcome(draw, task))
     return "ReportTasks", request
