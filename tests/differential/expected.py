@@ -24,6 +24,21 @@ LEFT_OUT: Final = {
     "SubscribeLedger": "a stream: tests/ledger has its order; ListRecords shares its cursors",
     "Work": "a stream: which message goes first is the network's choice; the unary calls are the same code",
     "GetServerInfo": "tells of the process and the kind of its store",
+    **dict.fromkeys(
+        (
+            "CreateSchedule",
+            "GetSchedule",
+            "ListSchedules",
+            "UpdateSchedule",
+            "DeleteSchedule",
+            "PauseSchedule",
+            "UnpauseSchedule",
+            "TriggerSchedule",
+            "BackfillSchedule",
+            "PreviewSchedule",
+        ),
+        "not an operation yet: schedules came after the oracle",
+    ),
 }
 """RPCs that are no operations, and why."""
 
