@@ -109,6 +109,8 @@ def put(message: Message, path: str, value: Any) -> None:
     elif isinstance(value, Message):
         getattr(owner, name).CopyFrom(value)
         getattr(owner, name).SetInParent()
+    elif isinstance(value, list):
+        getattr(owner, name)[:] = value
     elif isinstance(value, Mapping):
         getattr(owner, name).clear()
         getattr(owner, name).update(value)

@@ -128,6 +128,7 @@ _SPECIAL: Mapping[type[Any], Callable[[], st.SearchStrategy[Any]]] = {
     m.OpenEffect: _open_effect,
     m.Fanout: _fanout,
     m.RunState: _run_state,
+    r.Migrated: lambda: _from_hints(r.Migrated, node_map=labels.map(lambda found: tuple(sorted(found.items())))),
 }
 
 bodies: st.SearchStrategy[r.Body] = st.one_of(*[values_of(kind) for kind in r.KIND_OF])

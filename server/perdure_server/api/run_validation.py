@@ -242,7 +242,7 @@ def retry_runs(request: pb.RetryRunsRequest, limits: Limits) -> RetryRunsCommand
     """RetryRuns; the page token is the edge's own."""
     check = Check(limits)
     for index, status in enumerate(request.filter.statuses):
-        if status != RunStatus.FAILED:
+        if status != RunStatus.FAILED and status in list(RunStatus):  # numbers of no status are refused below
             check.refuse(f"filter.statuses[{index}]", "must be FAILED (4): only failed runs are retried")
     if request.filter.activities:
         check.refuse("filter.activities", "must be empty: a failed run has no activity")
