@@ -51,6 +51,9 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "list_namespaces": lambda store: store.list_namespaces(),
     "slot_line": lambda store: store.slot_line(DEFAULT, "k", 1),
     "due_slots": lambda store: store.due_slots(1),
+    "find_schedule": lambda store: store.find_schedule(DEFAULT, "s"),
+    "list_schedules": lambda store: store.list_schedules(DEFAULT, "", 1),
+    "due_schedules": lambda store: store.due_schedules(NOW, 1),
     "read_obligations": lambda store: store.read_obligations(key("r1")),
 }
 

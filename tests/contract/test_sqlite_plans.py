@@ -21,8 +21,9 @@ from tests.contract.builders import DEFAULT, committed, create, leased_task, put
 from tests.contract.test_closing import CALLS
 from tests.contract.test_lists import COMBINATIONS, WAIT_FILTERS, combined
 
-# Tables of live work, which loops read from the front of an index; and one that is listed whole.
-FROM_THE_FRONT = {"timers", "turns", "mail", "tasks", "namespaces"}
+# Tables of live work (line: the runs in line for a slot), which loops read from the front of an index; and one that
+# is listed whole.
+FROM_THE_FRONT = {"timers", "turns", "mail", "tasks", "line", "schedules", "namespaces"}
 
 # Filters whose matches are sorted, because no index has them in the order of the list: their own index
 # is by the wait or by the end.

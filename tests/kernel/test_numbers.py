@@ -67,7 +67,11 @@ def test_words_that_are_stored_or_compared_outside() -> None:
         "DUPLICATE": "duplicate",
         "STALE": "stale",
     }
-    assert {kind.name: kind.value for kind in MailKind} == {"CHILD_ENDED": "child_ended", "CANCEL": "cancel"}
+    assert {kind.name: kind.value for kind in MailKind} == {
+        "CHILD_ENDED": "child_ended",
+        "CANCEL": "cancel",
+        "SUPERSEDE": "supersede",
+    }
 
 
 def test_the_statuses_that_end_a_run() -> None:
