@@ -100,8 +100,10 @@ class Intake:
             self.take(slot, slot.pending.popleft())
 
     def take(self, slot: RunSlot, call: Call) -> None:
-        """Decides one input and queues its commit, or answers it."""
+        """Decides one input, with the end of a child those behind it, and queues the commit, or answers it."""
         slot.busy = True
+        if call.ends_child:
+            self._join_ends(slot, call)
         try:
             event = self._input_of(slot, call)
             if event is None:
@@ -137,6 +139,18 @@ class Intake:
             self._resolve(slot, call, Outcome(work.run, work.ack))
             return
         self._engine.committer.enqueue(work.commit, partial(self._answered, slot, call, work))
+
+    def _join_ends(self, slot: RunSlot, call: Call) -> None:
+        """Takes along the ends of other children that wait next, so that a commit takes many: each is a record."""
+        most, pending = self._engine.limits.chained_records // 2, slot.pending
+        while pending and len(call.joined) + 1 < most and pending[0].ends_child:
+            call.joined.append(pending.popleft())
+
+    def _part_ends(self, slot: RunSlot, call: Call) -> None:
+        """What was taken along waits behind the call again."""
+        call.rejection = None
+        slot.pending.extendleft(reversed(call.joined))
+        call.joined = []
 
     def _input_of(self, slot: RunSlot, call: Call) -> Input | None:
         event = call.event
@@ -206,6 +220,7 @@ class Intake:
 
     def _reload(self, slot: RunSlot, call: Call) -> None:
         """Reads the run again, then takes the call."""
+        self._part_ends(slot, call)
         call.fresh = True
         slot.pending.appendleft(call)
         self._spawn(self._load(slot))
@@ -219,6 +234,7 @@ class Intake:
         if reload:
             self._reload(slot, call)
         else:
+            self._part_ends(slot, call)
             slot.pending.appendleft(call)
             slot.busy = False
             self._advance(slot)
@@ -266,16 +282,17 @@ class Intake:
         self._resolve(slot, call, Outcome(slot.run or t.no_run(slot.key), Ack.ACCEPTED, reply, replayed=True))
 
     def _resolve(self, slot: RunSlot, call: Call, outcome: Outcome) -> None:
-        call.settle(outcome)
+        call.settle_all(outcome)
         slot.busy = False
         self._advance(slot)
 
     def _fail(self, slot: RunSlot, call: Call, error: Exception) -> None:
-        call.settle(error)
+        call.settle_all(error)
         slot.busy = False
         self._advance(slot)
 
     def _fail_all(self, slot: RunSlot, call: Call, error: Exception) -> None:
+        self._part_ends(slot, call)
         calls = [call, *slot.pending]
         slot.pending.clear()
         for waiting in calls:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from perdure_server.engine.commands import RequestId
-from perdure_server.kernel.decision import NO_OBLIGATIONS, Ack, Obligations, SlotsTaken
-from perdure_server.kernel.inputs import Input
+from perdure_server.kernel.decision import NO_OBLIGATIONS, Ack, Obligations, Rejection, SlotsTaken
+from perdure_server.kernel.inputs import ChildEndSeen, Input
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.storage.port import RunKey, ScheduleWrite, WaitRow
 
@@ -47,17 +47,20 @@ class OutdatedError(LookupError):
 class Call:
     """An input on its way. `event` None: only the state is wanted.
 
-    `fresh`: the run was read after the call came; `at_horizon`: so was the horizon (shared stores).
+    `fresh`: the run was read after the call came; `at_horizon`: so was the horizon (shared stores). `joined`: calls
+    behind it that its commit takes, too; each has its own `rejection`, if the run does not take it.
     """
 
     __slots__ = (
         "at_horizon",
         "event",
         "fresh",
+        "joined",
         "known_missing",
         "line",
         "mail",
         "make_reply",
+        "rejection",
         "request",
         "schedule",
         "settle",
@@ -87,6 +90,27 @@ class Call:
         self.line: SlotsTaken | None = None
         self.schedule: ScheduleWrite | None = None
         self.victims: tuple[str, ...] = ()
+        self.joined: list[Call] = []
+        self.rejection: Rejection | None = None
+
+    @property
+    def ends_child(self) -> bool:
+        """Whether it brings the end of a child, and no more: others like it may be taken with it."""
+        return isinstance(self.event, ChildEndSeen) and self.request is None
+
+    @property
+    def all_mail(self) -> tuple[tuple[str, str], ...]:
+        """The messages that its commit consumes."""
+        if not self.joined:
+            return self.mail
+        return tuple(message for call in (self, *self.joined) for message in call.mail)
+
+    def settle_all(self, result: Outcome | Exception) -> None:
+        """Tells whoever waits for it, and for those that were taken with it; of a failure that is not the run's
+        nobody knows yet whether it would have been refused."""
+        decided = isinstance(result, Outcome | Rejection)
+        for call in (self, *self.joined):
+            call.settle(call.rejection if decided and call.rejection is not None else result)
 
 
 class RunSlot:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perdure_server.engine import rows
 from perdure_server.engine.run_slot import Call, Outcome, RunSlot
 from perdure_server.engine.turns import chain_turns, lease_at_birth
-from perdure_server.kernel.decide import decide
+from perdure_server.kernel.decide import decide, decide_next
 from perdure_server.kernel.decision import (
     NO_OBLIGATIONS,
     Ack,
     Decision,
+    Env,
     EventAppend,
     Mail,
     MailKind,
@@ -22,7 +23,8 @@ from perdure_server.kernel.decision import (
     Reason,
     Rejection,
 )
-from perdure_server.kernel.inputs import Input, Migrate
+from perdure_server.kernel.inputs import ChildEndSeen, Input, Migrate
+from perdure_server.kernel.joins import fanout_of
 from perdure_server.kernel.model import RunState, WorkflowSpec
 from perdure_server.kernel.obligations import obligations
 from perdure_server.storage.port import (
@@ -41,6 +43,10 @@ from perdure_server.storage.port import (
 
 if TYPE_CHECKING:
     from perdure_server.engine.core import Engine
+
+
+CHILD_BYTES: Final = 160
+"""About what a keyframe takes for an open child."""
 
 
 class HorizonNeededError(LookupError):
@@ -84,7 +90,7 @@ def decide_input(engine: Engine, slot: RunSlot, call: Call, event: Input) -> Tra
     if slot.spec is None:
         raise Rejection(Reason.RUN_NOT_FOUND, "no such run")
     env = engine.event_env(slot.spec, slot.key.namespace, call)
-    decision = decide(slot.run, event, env)
+    decision = _decide_joined(slot, call, env) if call.joined else decide(slot.run, event, env)
     placed, spec = "", None
     if isinstance(event, Migrate):
         spec, env = event.target, replace(env, spec=event.target)
@@ -113,7 +119,7 @@ def consume_mail(slot: RunSlot, call: Call) -> Commit:
     if slot.run is None:
         raise ValueError("mail for a run that is not loaded")
     head = rows.head_row(slot.run, slot.head_hash, slot.wait_row)
-    return Commit(slot.key.namespace, slot.key, expected_seq=slot.run.seq, head=head, mail_consumed=call.mail)
+    return Commit(slot.key.namespace, slot.key, expected_seq=slot.run.seq, head=head, mail_consumed=call.all_mail)
 
 
 def plain_outcome(slot: RunSlot) -> Outcome:
@@ -158,6 +164,31 @@ def apply_committed(
     _wake(engine, slot, before, work, stored)
 
 
+def _decide_joined(slot: RunSlot, call: Call, env: Env) -> Decision:
+    """Decides the ends of several children, one after another, for one commit.
+
+    Each costs its own records only: a commit for each would cost the run's head, its rows and a place in a
+    transaction ten thousand times.
+
+    Raises: Rejection if the run takes none of them.
+    """
+    decision: Decision | None = None
+    for each in (call, *call.joined):
+        each.rejection = None
+        if not isinstance(each.event, ChildEndSeen):
+            raise TypeError(f"{type(each.event).__name__} is not taken with others")
+        try:
+            if decision is None:
+                decision = decide(slot.run, each.event, env)
+            else:
+                decide_next(decision, each.event, env)
+        except Rejection as rejection:  # before it added anything: `decision` is as it was
+            each.rejection = rejection
+    if decision is None:
+        raise call.rejection or ValueError("nothing was decided")
+    return decision
+
+
 def _sets_floor(before: RunState | None, decision: Decision) -> bool:
     """Whether the decision says from which event on a run listens: for new runs, or a new wait."""
     if before is None or decision.new_runs:
@@ -199,7 +230,7 @@ def _prepare(engine: Engine, slot: RunSlot, decision: Decision, call: Call, requ
         change=change if slot.run is not None else _NOTHING,
         new_runs=creates,
         mail=tuple(MailRow(mail.to_run_id, mail.kind.value, mail.from_run_id) for mail in decision.mail),
-        mail_consumed=call.mail,
+        mail_consumed=call.all_mail,
         events=tuple(event_row(event) for event in decision.events),
         request=request,
         schedule=call.schedule,
@@ -263,7 +294,16 @@ def _wait_row(engine: Engine, slot: RunSlot, run: RunState) -> WaitRow | None:
 
 def _keyframe_due(engine: Engine, slot: RunSlot, run: RunState, sealed: rows.Sealed) -> bool:
     records = slot.since_records + len(sealed.rows)
-    return records > engine.limits.keyframe_records and slot.since_bytes + sealed.size > run.vars_bytes
+    return records > engine.limits.keyframe_records and slot.since_bytes + sealed.size > _state_bytes(run)
+
+
+def _state_bytes(run: RunState) -> int:
+    """About what a run's state takes: its vars, and what it may hold thousands of."""
+    size = run.vars_bytes + CHILD_BYTES * len(run.children)
+    if run.join is not None:
+        items = fanout_of(run).items
+        size += run.join.size + (items.size if items is not None else 0)
+    return size
 
 
 def _new_slot(engine: Engine, new: NewRun) -> NewSlot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -201,7 +201,7 @@ class Obligations:
     turn: bool | None = None
     timers: Mapping[TimerKind, int] = field(default_factory=dict[TimerKind, int])
     wait: Wait | None = None
-    children: frozenset[str] = frozenset()
+    children: Set[str] = frozenset()
     slot: SlotDue | None = None
 
 

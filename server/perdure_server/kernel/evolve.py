@@ -25,6 +25,7 @@ from perdure_server.kernel.model import (
     Wait,
     WaitReason,
 )
+from perdure_server.kernel.persistent import empty_map
 from perdure_server.kernel.renaming import renamed_step, renamed_visits, renamed_wait
 from perdure_server.kernel.values import Json, Leaf
 from perdure_server.kernel.vars import (
@@ -345,7 +346,7 @@ def _waiting(run: RunState, record: r.Record, body: r.Waiting) -> None:
 
 def _link(run: RunState, record: r.Record, link: r.ChildLink) -> None:
     child = Child(link.run_id, record.step_id, link.awaited, link.on_parent_cancel)
-    run.children = {**run.children, link.run_id: child}
+    run.children = run.children.put(link.run_id, child)
 
 
 def _resumed(run: RunState, record: r.Record, body: r.Resumed) -> None:
@@ -363,8 +364,7 @@ def _event_consumed(run: RunState, record: r.Record, body: r.EventConsumed) -> N
 
 
 def _child_ended(run: RunState, record: r.Record, body: r.ChildEnded) -> None:
-    run.children = dict(run.children)
-    run.children.pop(body.child_run_id, None)
+    run.children = run.children.without(body.child_run_id)
     if body.place:
         _branch_ended(run, body)
         return
@@ -378,8 +378,8 @@ def _child_ended(run: RunState, record: r.Record, body: r.ChildEnded) -> None:
 def _branches_started(run: RunState, record: r.Record, body: r.BranchesStarted) -> None:
     join = _join(run, body.wait_id)
     places = enumerate(body.run_ids, start=body.first)
-    begun = {run_id: Child(run_id, record.step_id, True, ChildPolicy.CANCEL, place) for place, run_id in places}
-    run.children = {**run.children, **begun}
+    begun = [(run_id, Child(run_id, record.step_id, True, ChildPolicy.CANCEL, place)) for place, run_id in places]
+    run.children = run.children.put_all(begun)
     run.join = replace(join, started=join.started + len(begun), open=join.open + len(begun))
 
 
@@ -390,7 +390,7 @@ def _branch_ended(run: RunState, body: r.ChildEnded) -> None:
     if body.result is None:
         run.join = replace(join, open=join.open - 1, failed=join.failed + 1)
         return
-    results = {**join.results, body.place: body.result}
+    results = join.results.put(body.place, body.result)
     run.join = replace(join, open=join.open - 1, results=results, size=join.size + body.result.size)
     run.waiting = replace(run.waiting, joined=len(results))
 
@@ -465,7 +465,7 @@ def _end(run: RunState, record: r.Record, status: RunStatus) -> None:
     run.cancelling = False
     run.step = None
     run.waiting = None
-    run.children = {}
+    run.children = empty_map()
     run.join = None
     run.step_budget = 0
     run.ended_at = record.at

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Literal, TypeAlias
 
 from perdure_server.kernel.nodes import JOIN_ALL, BranchSpec, ChoiceRule, ForeachSpec, JoinSpec
+from perdure_server.kernel.persistent import PersistentMap, empty_map
 from perdure_server.kernel.values import Json, Leaf
 
 
@@ -489,7 +490,7 @@ class Join:
     started: int = 0
     open: int = 0
     failed: int = 0
-    results: Mapping[int, Leaf] = field(default_factory=dict[int, Leaf])
+    results: PersistentMap[int, Leaf] = field(default_factory=empty_map)
     size: int = 0
 
 
@@ -540,7 +541,7 @@ class RunState:
     waiting: Wait | None = None
     visits: Mapping[str, int] = field(default_factory=dict[str, int])
     consumed: Mapping[MarkKey, int] = field(default_factory=dict[MarkKey, int])
-    children: Mapping[str, Child] = field(default_factory=dict[str, Child])
+    children: PersistentMap[str, Child] = field(default_factory=empty_map)
     join: Join | None = None
     step_budget: int = 0
     turns: int = 0

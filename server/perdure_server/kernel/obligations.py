@@ -16,7 +16,7 @@ def obligations(run: RunState) -> Obligations:
     has_turn = (step is not None and step.server_side and run.activity is Activity.QUEUED) or room(run) > 0
     turn = run.paused if has_turn else None
     slot = slot_due(run) if run.concurrency else None
-    return Obligations(task_due(run), turn, timers(run), run.waiting, frozenset(run.children), slot)
+    return Obligations(task_due(run), turn, timers(run), run.waiting, run.children.keys(), slot)
 
 
 def slot_due(run: RunState) -> SlotDue | None:

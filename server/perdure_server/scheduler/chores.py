@@ -64,6 +64,11 @@ class Chores:
         return len(self._under_way) >= MAX_UNDER_WAY
 
     @property
+    def has_room(self) -> bool:
+        """Whether so little is under way that looking for more is worth a read: not one read for each that ends."""
+        return len(self._under_way) <= MAX_UNDER_WAY // 2
+
+    @property
     def next_try_at(self) -> int:
         """When the next waiting chore may be tried, from now on (monotonic microseconds); 0: none waits."""
         now = self._clock.monotonic()

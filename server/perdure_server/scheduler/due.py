@@ -137,7 +137,7 @@ class DueLoop:
         self._seen_lease_clock = lease_now
 
     def _chore_ended(self) -> None:
-        if self._more:
+        if self._more and self.chores.has_room:
             self.loop.wake()
 
     # --- what is done about it -------------------------------------------------------------------

@@ -8,12 +8,13 @@ the list of its items.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import IntEnum
 from functools import cache
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from perdure_server.kernel.persistent import PersistentMap
 from perdure_server.kernel.values import Leaf
 
 
@@ -81,7 +82,7 @@ def _coder(hint: Any) -> Coder:
     if origin is tuple:
         return _tuple_coder(get_args(hint))
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping_coder(*get_args(hint))
+        return _mapping_coder(PersistentMap if origin is PersistentMap else dict, *get_args(hint))
     if hint is Leaf:
         return _LEAF
     if isinstance(hint, type) and issubclass(hint, IntEnum):
@@ -136,13 +137,13 @@ def _tuple_coder(members: tuple[Any, ...]) -> Coder:
     return Coder(write, read)
 
 
-def _mapping_coder(key_hint: Any, value_hint: Any) -> Coder:
+def _mapping_coder(make: Callable[[Iterator[Any]], Any], key_hint: Any, value_hint: Any) -> Coder:
     key, value = _coder(key_hint), _coder(value_hint)
 
     def write(mapping: Mapping[Any, Any]) -> list[list[Any]]:
         return [[key.write(name), value.write(item)] for name, item in mapping.items()]
 
-    def read(found: list[list[Any]]) -> dict[Any, Any]:
-        return {key.read(name): value.read(item) for name, item in found}
+    def read(found: list[list[Any]]) -> Mapping[Any, Any]:
+        return make((key.read(name), value.read(item)) for name, item in found)
 
     return Coder(write, read)
