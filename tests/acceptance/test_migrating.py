@@ -6,7 +6,18 @@ import asyncio
 
 import pytest
 
-from perdure import FailedPrecondition, InvalidArgument, NodeContext, NotFound, Plan, RunFilter, Workflow, plan
+from perdure import (
+    FailedPrecondition,
+    InvalidArgument,
+    JsonObject,
+    NodeContext,
+    NotFound,
+    Plan,
+    RunFilter,
+    RunHandle,
+    Workflow,
+    plan,
+)
 from tests.acceptance.scene import Echo, Gate, Scene, asking, calling, soon
 
 
@@ -150,3 +161,58 @@ async def test_without_a_version_it_is_the_default_one_and_the_own_one_changes_n
     with pytest.raises(NotFound) as missing:
         await run.migrate("0" * 64)
     assert missing.value.reason == "WORKFLOW_NOT_FOUND"
+
+
+def asking_each(node: str, leaf: str, greeting: str) -> Workflow:
+    """Asks something of every item, one at a time."""
+    flow = Workflow("each")
+    vars_: JsonObject = {"text": f"${{'{greeting} ' + item}}"}
+    flow.foreach_node(node, "vars.items", leaf, vars_, max_concurrency=1, next="done", result_key="said")
+    flow.effect_node(leaf, "ask_user", {"prompt": "${vars.text}"}, result_key="a", next="end")
+    flow.complete_node("end", {"text": "${vars.text}", "a": "${vars.a}"})
+    flow.complete_node("done", {"said": "${vars.said}"})
+    return flow
+
+
+async def the_answer(scene: Scene, parent: RunHandle, branch: str, answer: str) -> None:
+    """Answers an item's question, once it waits."""
+    async with asyncio.timeout(30):
+        while True:
+            open_ = await scene.client.list_runs(RunFilter(parent_run_id=parent.run_id)).all()
+            if found := [each for each in open_ if each.branch == branch]:
+                break
+            await parent.wait(min_seq=(await parent.state()).seq + 1)
+    item = scene.client.run(found[0].run_id)
+    await scene.waiting(item)
+    await item.resume(answer, any_wait=True)
+
+
+async def test_a_join_goes_on_in_the_new_version_and_its_next_items_are_made_by_it(scene: Scene) -> None:
+    await scene.register(asking_each("each", "ask", "hello"))
+    run = await scene.start("each", {"items": ["Ann", "Bob"]})
+    await scene.record(run, "branches_started")
+    version = await _register(scene, asking_each("every", "inquire", "good day"))
+    reply = await run.migrate(version, node_map={"each": "every", "ask": "inquire"})
+    assert (reply.current_node, reply.activity) == ("every", "waiting")
+    await the_answer(scene, run, "each/0", "old")
+    await the_answer(scene, run, "every/1", "new")
+    state = await scene.ended(run)
+    assert state.output == {"said": [{"text": "hello Ann", "a": "old"}, {"text": "good day Bob", "a": "new"}]}
+    items = await scene.client.list_runs(RunFilter(parent_run_id=run.run_id)).all()
+    assert {each.branch: each.workflow_version == version for each in items} == {"each/0": False, "every/1": True}
+    assert not (await scene.client.audit_runs()).findings
+
+
+async def test_a_join_with_items_left_to_start_needs_a_node_that_makes_them(scene: Scene) -> None:
+    await scene.register(asking_each("each", "ask", "hello"))
+    run = await scene.start("each", {"items": ["Ann", "Bob"]})
+    await scene.record(run, "branches_started")
+    other = asking_each("every", "ask", "hello")
+    other.complete_node("each")
+    version = await _register(scene, other)
+    look = await run.migrate(version, dry_run=True)
+    assert [(fault.node_id, fault.place) for fault in look.faults] == [("each", "effect.type")]
+    assert "has items left to start" in look.faults[0].problem
+    with pytest.raises(FailedPrecondition) as refused:
+        await run.migrate(version)
+    assert refused.value.reason == "MIGRATION_REFUSED"

@@ -25,10 +25,11 @@ from perdure_server.kernel.model import (
     WaitTerms,
 )
 from perdure_server.kernel.nodes import JOIN_ALL
+from perdure_server.kernel.persistent import empty_map
 from perdure_server.kernel.records import StepStatus
 
 MODULES: list[ModuleType] = [model, records, inputs, decision]
-UNSET: list[object] = ["", 0, None, (), False, {}, b"", [], frozenset()]
+UNSET: list[object] = ["", 0, None, (), False, {}, b"", [], frozenset(), empty_map()]
 MEANT: dict[str, object] = {
     "RetryPolicy.max_attempts": 1,
     "RetryPolicy.initial_interval_us": 1 * SECOND_US,

@@ -14,6 +14,7 @@ from perdure_server.kernel.inputs import TimerKind
 from perdure_server.kernel.keys import idempotency_key
 from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.migration import MigrationFault, MigrationRefusedError, plan_move
+from perdure_server.kernel.nodes import BranchSpec
 from perdure_server.kernel.obligations import obligations
 from perdure_server.kernel.records import Migrated
 from tests.kernel.scene import RETRY, Scene, custom, failure, leaf, workflow
@@ -266,3 +267,31 @@ def test_a_node_that_the_run_has_left_is_counted_on_under_its_new_name() -> None
     moved(scene, version(1, "b", "c"), {"a": "b"})
     scene.plan(next_node="b")
     assert scene.step.visit == 4
+
+
+def fanning(number: int, *names: str, kind: m.NodeKind = m.NodeKind.PARALLEL) -> m.WorkflowSpec:
+    """A version whose node "a" runs these branches."""
+    branches = tuple(BranchSpec(name, "b") for name in names)
+    return version(number, m.NodeSpec("a", kind, next="c", branches=branches), "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("target", "places"),
+    [
+        (fanning(1, "z", "y", "x"), []),
+        (fanning(1, "y", "z"), []),
+        (fanning(1, "x", "y"), ["effect.branches[z]"]),
+        (fanning(1, kind=m.NodeKind.CHOICE), ["effect.type"]),
+    ],
+)
+def test_branches_left_to_start_must_be_in_the_target(target: m.WorkflowSpec, places: list[str]) -> None:
+    scene = Scene(fanning(0, "x", "y", "z")).start()
+    request = m.Fanout(3, 3, 3, ("b",) * 3, ("x", "y", "z"))
+    plan = m.StepPlan(effect=m.Effect("parallel", request, "out"), next_node="c")
+    scene.give(i.NodePlanned(scene.step.step_id, 0, plan))
+    scene.give(i.TurnTaken(scene.step.step_id))
+    scene.give(i.BranchesDue(scene.step.step_id, 1, (leaf({}),)))
+    move = plan_move(scene.run, scene.spec, target, {})
+    assert [fault.place for fault in move.faults] == places
+    scene.give(i.BranchesDue(scene.step.step_id, 2, (leaf({}),) * 2))
+    assert plan_move(scene.run, scene.spec, target, {}).faults == (), "all have started: the node is not needed"

@@ -95,8 +95,12 @@ def plan_move(run: m.RunState, spec: m.WorkflowSpec, target: m.WorkflowSpec, nam
     step = run.step
     if step is None:
         raise ValueError(f"run {run.run_id} has no open step at seq {run.seq}")
-    faults = (*_map_faults(spec, target, names), *_held_faults(run, step, target, names))
-    node = target.nodes.get(names.get(step.node_id, step.node_id))
+    faults = (
+        *_map_faults(spec, target, names),
+        *_held_faults(run, step, target, names),
+        *_fanout_faults(run, step, spec.nodes.get(step.node_id), target.nodes.get(_named(step.node_id, names))),
+    )
+    node = target.nodes.get(_named(step.node_id, names))
     entry = node_entry(node, _visit_there(run, step, node.node_id)) if node is not None else None
     behind = (node_id for node_id in _reachable(spec, step) if names.get(node_id, node_id) not in target.nodes)
     return Move(entry, hands_out_again(run), faults, tuple(behind))
@@ -123,6 +127,31 @@ def _held_faults(
         if node_id not in names and node_id not in target.nodes:
             problem = f"{place} is {node_id!r}, which the target does not have: name its new one in node_map"
             yield MigrationFault(node_id, place, problem)
+
+
+def _named(node_id: str, names: Mapping[str, str]) -> str:
+    return names.get(node_id, node_id)
+
+
+def _fanout_faults(
+    run: m.RunState, step: m.Step, before: m.NodeSpec | None, node: m.NodeSpec | None
+) -> Iterable[MigrationFault]:
+    """A join that has branches or items left to start makes their vars by the target's node: it must say how."""
+    request = step.effect.request if step.effect is not None else None
+    started = run.join.started if run.join is not None else 0
+    if not isinstance(request, m.Fanout) or before is None or node is None or started >= request.total:
+        return
+    if node.kind is not before.kind:
+        what = "branches" if request.names else "items"
+        name = before.kind.name
+        problem = f"{step.node_id!r} has {what} left to start, and {node.node_id!r} of the target is no {name} node"
+        yield MigrationFault(step.node_id, "effect.type", problem)
+        return
+    known = {branch.name for branch in node.branches}
+    for name in request.names[started:]:
+        if before.branches and name not in known:
+            problem = f"branch {name!r} is left to start, and {node.node_id!r} of the target does not have it"
+            yield MigrationFault(step.node_id, f"effect.branches[{name}]", problem)
 
 
 def _visit_there(run: m.RunState, step: m.Step, node_id: str) -> int:

@@ -44,8 +44,9 @@ def branches_due(run: RunState, node: NodeSpec, limits: Limits) -> BranchesDue |
 def _vars_of(run: RunState, node: NodeSpec, request: Fanout, place: int) -> Leaf:
     if request.names:
         index = place - 1
-        template = node.branches[index].vars if index < len(node.branches) else None
-        return EMPTY if template is None else object_leaf(template, f"branches[{index}].vars_json", scope_of(run))
+        at = _branch_at(node, index, request.names[index])
+        template = node.branches[at].vars if at is not None else None
+        return EMPTY if template is None else object_leaf(template, f"branches[{at}].vars_json", scope_of(run))
     items = request.items.value if request.items is not None else []
     item: Json = items[place - 1] if isinstance(items, list) else None
     template = node.foreach.vars if node.foreach is not None else None
@@ -56,3 +57,10 @@ def _vars_of(run: RunState, node: NodeSpec, request: Fanout, place: int) -> Leaf
         return object_leaf(template, "foreach.vars_json", scope, ITEM_SCOPE)
     except ExpressionError as error:
         raise ExpressionError(f"item {place - 1}: {error}") from None
+
+
+def _branch_at(node: NodeSpec, index: int, name: str) -> int | None:
+    """Where the branch stands among those of its node: after a move to another version perhaps elsewhere."""
+    if index < len(node.branches) and node.branches[index].name == name:
+        return index
+    return next((at for at, branch in enumerate(node.branches) if branch.name == name), None)

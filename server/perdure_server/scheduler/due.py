@@ -80,10 +80,13 @@ class DueLoop:
             self.loop.wake()
 
     def mail_sent(self, namespace: str, mail: Sequence[Mail]) -> None:
-        """Messages wait for their receivers."""
-        for message in mail:
+        """Messages wait for their receivers. Of thousands, as a cancel of a wide fan-out sends, most are left to the
+        loop, which lets others run between them."""
+        for message in mail[:SLICE]:
             key = RunKey(namespace, message.to_run_id)
             self._deliver(DueMail(key, message.kind.value, message.from_run_id))
+        if len(mail) > SLICE:
+            self.loop.wake()
 
     # --- the loop --------------------------------------------------------------------------------
 
