@@ -87,7 +87,7 @@ class PersistentMap(Mapping[K, V]):
         return f"PersistentMap({dict(self)!r})"
 
     def _twin(self) -> PersistentMap[K, V]:
-        twin: PersistentMap[K, V] = object.__new__(PersistentMap)
+        twin: PersistentMap[K, V] = object.__new__(type(self))
         twin._branches, twin._size, twin._next = self._branches, self._size, self._next
         return twin
 
