@@ -58,7 +58,7 @@ def test_what_has_nothing_to_lose_stays_as_it_is() -> None:
 def leaves(shared: PersistentMap[int, int]) -> list[dict[int, object]]:
     """The small dicts at the ends of its tree."""
     parts: list[Any] = gc.get_referents(shared)
-    tree: Any = next(part for part in parts if type(part) is tuple)
+    tree: Any = max(parts, key=lambda part: part.__class__ is tuple)
     return [bucket for branch in tree for bucket in branch if bucket]
 
 
