@@ -228,7 +228,7 @@ def test_every_command_explains_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             yield path
 
     commands = list(walk(()))
-    assert len(commands) == 27
+    assert len(commands) == 43
     for path in commands:
         text = CliRunner().invoke(program, [*path, "--help"]).stdout
         undescribed = re.findall(r"^  (--?\S+)(?:,? (?:--\S+|/|<[^>]*>))*$(?!\n {10})", text, re.MULTILINE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -35,6 +34,8 @@ class Patience:
     @contextmanager
     def connecting(self, timeout: float) -> Generator[None]:
         """While a connection is made, which may take so many seconds."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         timer = loop.call_later(PATIENCE_S, self._say, "nobody answers", timeout)
         try:
@@ -44,6 +45,8 @@ class Patience:
 
     def failed(self, error: PerdureError) -> None:
         """A call has failed and is about to be repeated."""
+        import asyncio
+
         now = asyncio.get_running_loop().time()
         if self._since is None:
             self._since = now
