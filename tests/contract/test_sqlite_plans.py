@@ -21,9 +21,8 @@ from tests.contract.builders import DEFAULT, committed, create, leased_task, put
 from tests.contract.test_closing import CALLS
 from tests.contract.test_lists import COMBINATIONS, WAIT_FILTERS, combined
 
-# Tables of live work (line: the runs in line for a slot), which loops read from the front of an index; and one that
-# is listed whole.
-FROM_THE_FRONT = {"timers", "turns", "mail", "tasks", "line", "schedules", "namespaces"}
+# Tables of live work, which loops read from the front of an index; and one that is listed whole.
+FROM_THE_FRONT = {"timers", "turns", "mail", "tasks", "schedules", "namespaces"}
 
 # Filters whose matches are sorted, because no index has them in the order of the list: their own index
 # is by the wait or by the end.
@@ -55,7 +54,7 @@ def statements() -> Generator[list[tuple[str, Any]]]:
     sent: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, text: str, parameters: Any, *_: object) -> None:
-        if text.lstrip().startswith("SELECT"):
+        if text.lstrip().startswith(("SELECT", "WITH")):
             sent.append((text, parameters))
 
     event.listen(sa.Engine, "before_cursor_execute", note)

@@ -29,17 +29,31 @@ def slot_line(connection: sa.Connection, namespace: str, key: str, limit: int) -
 
 
 def due_slots(connection: sa.Connection, limit: int) -> list[tuple[str, str]]:
-    """Lines whose first run may have a slot, or in which one is that `newest_wins`."""
+    """Lines whose first run may have a slot, or in which one is that `newest_wins`.
+
+    Goes from the first run of one line to the first run of the next, so that those behind it cost nothing. Each
+    step finds one line, so the lines come in their order without a sort.
+    """
     line, other = schema.slots.alias("line"), schema.slots.alias("other")
-    same = (other.c.namespace == line.c.namespace, other.c.slot_key == line.c.slot_key)
-    before = sa.exists().where(*same, other.c.kind == _IN_LINE, other.c.rank < line.c.rank)
+    found = line.c.namespace, line.c.slot_key, line.c.slot_limit
+    lines = sa.select(*found).where(line.c.run_no == _first_in_line(_slots.namespace > "")).cte(recursive=True)
+    after = _first_after(lines.c.namespace, lines.c.slot_key)
+    lines = lines.union_all(sa.select(*found).select_from(lines.join(line, line.c.run_no == after)))
+    same = (other.c.namespace == lines.c.namespace, other.c.slot_key == lines.c.slot_key)
     holding = sa.select(sa.func.count()).select_from(other).where(*same, other.c.kind == _HELD).scalar_subquery()
-    first = sa.and_(~before, holding < line.c.slot_limit)
-    statement = (
-        sa.select(line.c.namespace, line.c.slot_key)
-        .where(line.c.kind == _IN_LINE, sa.or_(line.c.newest_wins == sa.literal_column("1"), first))
-        .distinct()
-        .order_by(line.c.namespace, line.c.slot_key)
-        .limit(limit)
-    )
+    newest = sa.exists().where(*same, other.c.kind == _IN_LINE, other.c.newest_wins == sa.literal_column("1"))
+    due = sa.or_(holding < lines.c.slot_limit, newest)
+    statement = sa.select(lines.c.namespace, lines.c.slot_key).where(due).limit(limit)
     return [(row.namespace, row.slot_key) for row in connection.execute(statement)]
+
+
+def _first_after(namespace: sa.ColumnElement[str], key: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """The run_no of the first run in line of the next key: of this namespace, else of the next one."""
+    here = _first_in_line(_slots.namespace == namespace, _slots.slot_key > key)
+    return sa.func.coalesce(here, _first_in_line(_slots.namespace > namespace))
+
+
+def _first_in_line(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    order = _slots.namespace, _slots.slot_key, _slots.rank
+    first = sa.select(_slots.run_no).where(_slots.kind == _IN_LINE, *conditions).order_by(*order).limit(1)
+    return first.correlate_except(schema.slots).scalar_subquery()

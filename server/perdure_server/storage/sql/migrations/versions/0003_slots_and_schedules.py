@@ -55,6 +55,7 @@ sa.Table(
     _check("slots", "slot_key <> '' AND slot_limit >= 1 AND kind BETWEEN 1 AND 3 AND newest_wins IN (0, 1)"),
     _index("ix_slots_key", "namespace", "slot_key", "kind", "rank"),
     _index("ix_slots_line", "namespace", "slot_key", "rank", where="kind = 1"),
+    _index("ix_slots_newest", "namespace", "slot_key", "kind", "newest_wins", where="kind = 1 AND newest_wins = 1"),
     sqlite_strict=True,
 )
 
