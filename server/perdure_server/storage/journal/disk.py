@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
-from perdure_server.storage.port import StoreError
+from perdure_server.storage.process_lock import ProcessLock
 
 LOCK_NAME: Final = "lock"
 
@@ -100,41 +99,14 @@ def make_folder(folder: Path) -> None:
         sync_folder(each.parent)
 
 
-class FolderLock:
-    """Keeps other processes, and a second store of this one, away from a journal.
-
-    An flock(2) on `lock` in its folder: the kernel drops it when the process ends, however it ends. The file stays;
-    it holds the owner's process id, for the message only.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._descriptor = -1
-
-    def acquire(self) -> None:
-        """Raises: StoreError if another store holds the folder, or it cannot be written."""
-        path = self._folder / LOCK_NAME
-        try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write into {self._folder}: {error.strerror}; give this user the right to, or name another"
-                " folder"
-            ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
-            self.release()
-            raise StoreError(
-                f"{self._folder} is in use by process {owner or 'unknown'}: a journal serves one process at a time; "
-                "stop that one or use another folder"
-            ) from error
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Lets go. Idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+def folder_lock(folder: Path) -> ProcessLock:
+    """Keeps other processes, and a second store of this one, away from a journal: the lock is `lock` in its folder."""
+    return ProcessLock(
+        folder / LOCK_NAME,
+        unusable=f"cannot write into {folder}",
+        advice="give this user the right to, or name another folder",
+        taken=(
+            f"{folder} is in use by process {{owner}}: a journal serves one process at a time; "
+            "stop that one or use another folder"
+        ),
+    )

@@ -21,7 +21,7 @@ import orjson
 
 from perdure_server.storage.journal import changes, reads
 from perdure_server.storage.journal.compaction import MIN_BYTES, Compactor
-from perdure_server.storage.journal.disk import LOCK_NAME, Disk, FolderLock, make_folder
+from perdure_server.storage.journal.disk import LOCK_NAME, Disk, folder_lock, make_folder
 from perdure_server.storage.journal.files import CUT, JournalFiles, Place, is_temporary, numbers
 from perdure_server.storage.journal.loading import Loader
 from perdure_server.storage.journal.rows import Json
@@ -59,6 +59,7 @@ from perdure_server.storage.port import (
     WaitRow,
     WorkflowRow,
 )
+from perdure_server.storage.process_lock import ProcessLock
 from perdure_server.storage.rules import Genesis
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class JournalStore:
     def __init__(
         self,
         disk: Disk,
-        folder_lock: FolderLock,
+        process_lock: ProcessLock,
         state: State,
         files: JournalFiles,
         compactor: Compactor,
@@ -112,7 +113,7 @@ class JournalStore:
         bounds: Bounds,
     ) -> None:
         self._disk = disk
-        self._folder_lock = folder_lock
+        self._process_lock = process_lock
         self._state = state
         self._files = files
         self.compaction = compactor
@@ -230,7 +231,7 @@ class JournalStore:
                 self._closed.set()
                 self.compaction.stop()
                 self._files.close()
-                self._folder_lock.release()
+                self._process_lock.release()
 
     # The reading side.
 
@@ -435,15 +436,15 @@ def open_journal(
     """
     folder = Path(folder)
     _check_folder(folder)
-    folder_lock = FolderLock(folder)
-    folder_lock.acquire()
+    process_lock = folder_lock(folder)
+    process_lock.acquire()
     try:
-        return _open(disk(folder), folder_lock, genesis, epoch, bounds or Bounds())
+        return _open(disk(folder), process_lock, genesis, epoch, bounds or Bounds())
     except OSError as error:
-        folder_lock.release()
+        process_lock.release()
         raise StoreError(f"{folder} is not a usable journal: {error}") from error
     except BaseException:
-        folder_lock.release()
+        process_lock.release()
         raise
 
 
@@ -460,7 +461,7 @@ def _check_folder(folder: Path) -> None:
         raise StoreError(f"{folder} holds other things ({min(strange)}) and no journal; name a new or an empty folder")
 
 
-def _open(disk: Disk, folder_lock: FolderLock, genesis: Genesis, epoch: str, bounds: Bounds) -> JournalStore:
+def _open(disk: Disk, process_lock: ProcessLock, genesis: Genesis, epoch: str, bounds: Bounds) -> JournalStore:
     state = State(genesis)
     loader = Loader(disk, state)
     place = _load(loader)
@@ -484,7 +485,7 @@ def _open(disk: Disk, folder_lock: FolderLock, genesis: Genesis, epoch: str, bou
         "replicas": Feature(False, "one process serves one folder; the folder is locked against a second one"),
     }
     info = StoreInfo("journal", epoch, shared=False, features=features)
-    store = JournalStore(disk, folder_lock, state, files, compactor, lock=lock, info=info, bounds=bounds)
+    store = JournalStore(disk, process_lock, state, files, compactor, lock=lock, info=info, bounds=bounds)
     if place.segment:
         held = store.stats()
         mib = held.memory_bytes // _MIB

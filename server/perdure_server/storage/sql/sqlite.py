@@ -34,6 +34,7 @@ from perdure_server.storage.port import (
     Verdict,
     WaitRow,
 )
+from perdure_server.storage.process_lock import ProcessLock
 from perdure_server.storage.rules import DEFAULT_NAMESPACE, Genesis
 from perdure_server.storage.sql import (
     catalog,
@@ -42,7 +43,7 @@ from perdure_server.storage.sql import (
 )
 from perdure_server.storage.sql.migrate import migrate
 from perdure_server.storage.sql.reading import P, SqlReadingSide, T
-from perdure_server.storage.sql.sqlite_file import FileLock, Synchronous, connect_reader, connect_writer
+from perdure_server.storage.sql.sqlite_file import Synchronous, connect_reader, connect_writer, file_lock
 from perdure_server.storage.sql.sqlite_writer import SqliteCommitter
 
 READERS: Final = 4
@@ -70,7 +71,7 @@ def _failure(error: Exception) -> StoreError:
 class SqliteStore(SqlReadingSide):
     """A store in one file. Made by `open_sqlite`."""
 
-    def __init__(self, path: Path, lock: FileLock, writer: sqlite3.Connection, genesis: Genesis, epoch: str) -> None:
+    def __init__(self, path: Path, lock: ProcessLock, writer: sqlite3.Connection, genesis: Genesis, epoch: str) -> None:
         self._path = path
         self._file_lock = lock
         self._connection = writer
@@ -203,7 +204,7 @@ def open_sqlite(
     Raises: StoreError if the file is in use, not ours, newer than this version, or cannot be used.
     """
     path = Path(path)
-    lock = FileLock(path)
+    lock = file_lock(path)
     lock.acquire()
     try:
         writer = connect_writer(path, synchronous)

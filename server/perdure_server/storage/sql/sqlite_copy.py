@@ -20,7 +20,7 @@ from typing import Final
 
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.sql.migrate import REVISIONS
-from perdure_server.storage.sql.sqlite_file import APPLICATION_ID, FileLock
+from perdure_server.storage.sql.sqlite_file import APPLICATION_ID, file_lock
 
 PAGES_A_STEP: Final = 2_048
 """8 MiB between two reports of progress."""
@@ -190,7 +190,7 @@ def _new_file(target: Path, before_rename: Callable[[], None] = lambda: None) ->
 
 @contextmanager
 def _locked(target: Path) -> Generator[None]:
-    lock = FileLock(target)
+    lock = file_lock(target)
     lock.acquire()
     try:
         yield

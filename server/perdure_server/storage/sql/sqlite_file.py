@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from perdure_server.storage.port import StoreError
+from perdure_server.storage.process_lock import ProcessLock
 
 Synchronous: TypeAlias = Literal["FULL", "OFF"]
 """FULL: a commit returns after fdatasync. OFF exists for tests that show what FULL is for."""
@@ -22,42 +22,19 @@ STATEMENTS: Final = 512
 """Prepared statements kept by the writer: tables times powers of two up to 128 rows."""
 
 
-class FileLock:
-    """Keeps other processes, and a second store of this one, away from a file.
-
-    An flock(2) on `FILE.lock`: it belongs to the open file, so the kernel drops it when the process ends,
-    however it ends. The lock file stays; it holds the owner's process id, for the message only.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = Path(f"{os.path.realpath(path)}.lock")
-        self._descriptor = -1
-
-    def acquire(self) -> None:
-        """Raises StoreError if another store holds the file."""
-        try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(
-                f"cannot open {self._path}: {error.strerror}; the folder of a store must be there, and be writable"
-            ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
-            self.release()
-            raise StoreError(
-                f"{self._path.with_suffix('')} is in use by process {owner or 'unknown'}: a SQLite store serves "
-                "one process at a time; stop that one or use another file"
-            ) from error
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Lets go. Idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+def file_lock(path: Path) -> ProcessLock:
+    """Keeps other processes, and a second store of this one, away from a file: the lock is `FILE.lock`."""
+    file = os.path.realpath(path)
+    lock = Path(f"{file}.lock")
+    return ProcessLock(
+        lock,
+        unusable=f"cannot open {lock}",
+        advice="the folder of a store must be there, and be writable",
+        taken=(
+            f"{file} is in use by process {{owner}}: a SQLite store serves one process at a time; "
+            "stop that one or use another file"
+        ),
+    )
 
 
 def connect_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
