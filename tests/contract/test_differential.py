@@ -11,6 +11,7 @@ import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +66,9 @@ NAMES = ("a", "A", "b", "a:b", "ß")
 ROUNDS = 250
 ROUNDS_WITH_ROUND_TRIPS = 100
 """Each of the nine calls of a round is up to ten messages to the database and back: 250 rounds took a minute on a busy
-machine. Every seed has had all that is expected after 100."""
+machine."""
+SEEDS = (1, 6, 7)
+"""Of streams that have had all that is expected after the shorter number of rounds."""
 
 
 class Stream:
@@ -436,20 +439,17 @@ class Counted:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 2, 4])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("binding", as_params(store for store in STORES if store is not MEMORY))
 def test_every_store_answers_like_the_model(tmp_path: Path, binding: Binding, seed: int) -> None:
-    model = MEMORY.open(tmp_path)
-    opened = binding.open(tmp_path)
-    store = cast(Store, Counted(opened)) if "dense" in binding.excluded else opened
-    stream = Stream(model, seed)
-    happened: Counter[str] = Counter()
-    for turn in range(ROUNDS_WITH_ROUND_TRIPS if binding is POSTGRES else ROUNDS):
-        asked = [stream.command(), *(stream.question() for _ in range(8))]
-        for name, ask in asked:
-            reply = ask(model)
-            happened.update(outcomes(name, reply))
-            assert same(name, ask(store)) == same(name, reply), (seed, turn, name)
-    assert EXPECTED - happened.keys() == set()
-    for one in (model, opened):
-        one.close()
+    with closing(MEMORY.open(tmp_path)) as model, closing(binding.open(tmp_path)) as opened:
+        store = cast(Store, Counted(opened)) if "dense" in binding.excluded else opened
+        stream = Stream(model, seed)
+        happened: Counter[str] = Counter()
+        for turn in range(ROUNDS_WITH_ROUND_TRIPS if binding is POSTGRES else ROUNDS):
+            asked = [stream.command(), *(stream.question() for _ in range(8))]
+            for name, ask in asked:
+                reply = ask(model)
+                happened.update(outcomes(name, reply))
+                assert same(name, ask(store)) == same(name, reply), (seed, turn, name)
+        assert EXPECTED - happened.keys() == set()
