@@ -21,7 +21,7 @@ def _salts(count: int) -> list[bytes]:
 
 @given(
     run=values_of(RunState),
-    record=st.one_of(records_of(r.StepStarted), records_of(r.StepCompleted)),
+    record=st.one_of(*map(records_of, (r.StepStarted, r.StepCompleted, r.Resumed, r.Completed))),
     is_plain=st.booleans(),
 )
 def test_hand_joined_bytes_are_the_generated_message(run: RunState, record: r.Record, is_plain: bool) -> None:

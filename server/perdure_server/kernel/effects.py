@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from perdure_server.kernel import model as m
 from perdure_server.kernel.decision import EventAppend, Reason, Rejection
@@ -163,8 +164,9 @@ def _wait_until(draft: Draft, request: m.WaitUntil) -> None:
     register(draft, Waiting(m.WaitReason.UNTIL, until_at=until), m.NO_TERMS)
 
 
+@lru_cache(maxsize=64)
 def ready_result(until: int) -> Leaf:
-    """The result of a wait_until: {"until": RFC 3339, "ready": true}."""
+    """The result of a wait_until: {"until": RFC 3339, "ready": true}. Thousands may come due at one instant."""
     return Leaf.of({"until": format_instant(until), "ready": True})
 
 

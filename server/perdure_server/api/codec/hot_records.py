@@ -1,6 +1,7 @@
-"""The two records of every undisturbed step, joined by hand: step_started and step_completed.
+"""The records of every undisturbed step and of every wait's end, joined by hand: step_started, step_completed, resumed
+and completed.
 
-They are on the commit path of every step, and building message objects for them costs three times as much.
+They are on the commit path, and building message objects for them costs three times as much.
 The bytes are those of a StepRecord message (protobuf.dev/programming-guides/encoding; field numbers of
 perdure/v1/records.proto); tests compare every shape with the generated types, and everything rarer goes
 through these (`record_writer`). Field order is free: each record is encoded once, and hashed as stored.
@@ -33,6 +34,9 @@ NewSalts = Callable[[int], list[bytes]]
 
 _STARTED: Final = b"\xb2\x01"
 _COMPLETED: Final = b"\xc2\x01"
+_RESUMED: Final = b"\xda\x01"
+_RUN_COMPLETED: Final = b"\xa2\x02"
+_ALWAYS_HOT: Final = frozenset({r.StepStarted, r.Resumed, r.Completed})
 _ALL_BITS: Final = (1 << 64) - 1
 _INDEXES: Final = (b"\x10", b"\x08\x01\x10", b"\x08\x02\x10")
 """Index (left out when 0) and the tag of the size, for the three slots that these records can have."""
@@ -42,7 +46,7 @@ def is_hot(body: r.Body) -> bool:
     """Whether `encode_hot` knows a body."""
     if isinstance(body, r.StepCompleted):
         return not (body.failure or body.child or body.retry_at or body.error_key)
-    return isinstance(body, r.StepStarted)
+    return type(body) in _ALWAYS_HOT
 
 
 def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[bytes, tuple[StoredPayload, ...]]:
@@ -54,6 +58,13 @@ def encode_hot(run: RunState, record: r.Record, new_salts: NewSalts) -> tuple[by
     elif isinstance(body, r.StepStarted):
         content, payloads = _name(b"\x0a", body.effect_type), ()
         kind, tag = b"\x18\x02", _STARTED
+    elif isinstance(body, r.Resumed):
+        content, payloads = _resumed(body, new_salts)
+        kind, tag = b"\x18\x07", _RESUMED
+    elif isinstance(body, r.Completed):
+        payloads, refs = _seal([body.output.data] if body.output.data else [], new_salts)
+        content = _message(b"\x0a", refs[0]) if refs else b""
+        kind, tag = b"\x18\x10", _RUN_COMPLETED
     else:
         raise TypeError(f"{type(body).__name__} is no hot record")
     key = record.idempotency_key
@@ -114,6 +125,21 @@ def _step_completed(body: r.StepCompleted, new_salts: NewSalts) -> tuple[bytes, 
             _node_entry(entry) if entry is not None else b"",
             _message(b"\x2a", refs[-1]) if given else b"",
             _name(b"\x32", body.result_key),
+        )
+    )
+    return content, payloads
+
+
+def _resumed(body: r.Resumed, new_salts: NewSalts) -> tuple[bytes, tuple[StoredPayload, ...]]:
+    payload, entry = body.payload, body.next
+    payloads, refs = _seal([payload.data] if payload is not None and payload.data else [], new_salts)
+    content = b"".join(
+        (
+            _number(b"\x08", body.wait_id),
+            _number(b"\x10", body.cause),
+            _message(b"\x1a", refs[0]) if refs else b"",
+            _node_entry(entry) if entry is not None else b"",
+            _text(b"\x2a", body.resumed_by),
         )
     )
     return content, payloads
