@@ -1,7 +1,7 @@
 """Runs the mutants of the kernel and prints the score and the survivors.
 
 python -m tests.robustness.mutation                    all mutants
-python -m tests.robustness.mutation --sample 150       a seeded sample
+python -m tests.robustness.mutation --sample 80       a seeded sample
 python -m tests.robustness.mutation --module steps     one module
 """
 

@@ -90,7 +90,7 @@ def test_tests_that_fail_anyway_prove_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(1800)
 def test_a_sample_of_the_kernels_mutants_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = run_mutation("--sample", "150")
+    ended = run_mutation("--sample", "80")
     with capsys.disabled():
         sys.stdout.write(ended.stdout)
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
