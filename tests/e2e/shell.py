@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -120,11 +120,10 @@ def _without_others_loops() -> Generator[None]:
         logger.disabled = False
 
 
-def serve(*flags: str) -> tuple[subprocess.Popen[str], str]:
+def serve(*flags: str, command: Sequence[str] = PERDURE) -> tuple[subprocess.Popen[str], str]:
     """Starts a server; returns it with its address once it listens."""
     listen = () if "--listen" in flags else ("--listen", "127.0.0.1:0")
-    command = [*PERDURE, "serve", *listen, *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "serve", *listen, *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         found = LISTENING.search(line)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncGenerator, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from subprocess import Popen
 
 import pytest
 
@@ -26,58 +24,10 @@ from perdure import (
 )
 from tests.acceptance.scene import asking, listening
 from tests.e2e.processes import PERDURE
-from tests.e2e.shell import serve
 from tests.postgres import cluster, free_port
+from tests.replicas.processes import WITHIN_S, Servers
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
-
-WITHIN_S = 60.0
-
-
-class Servers:
-    """Server processes on one database.
-
-    Args:
-        url: of the database.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._readers = ThreadPoolExecutor(16)
-        self._logs: dict[str, Future[str]] = {}
-        self.log = ""
-        self.processes: dict[str, Popen[str]] = {}
-
-    def start(self, listen: str = "127.0.0.1:0") -> str:
-        """One more; its address once it listens."""
-        process, address = serve("--store", self._url, "--drain-seconds", "2", "--listen", listen)
-        assert process.stderr is not None
-        self._logs[address] = self._readers.submit(process.stderr.read)
-        self.processes[address] = process
-        return address
-
-    def start_together(self, number: int) -> list[str]:
-        """Several at the same moment."""
-        starting = [self._readers.submit(self.start) for _ in range(number)]
-        return [started.result(WITHIN_S) for started in starting]
-
-    def end(self, address: str, *, kill: bool = False) -> None:
-        """Ends one, by SIGTERM or by SIGKILL."""
-        process = self.processes.pop(address)
-        if kill:
-            process.kill()
-        else:
-            process.terminate()
-        process.wait(WITHIN_S)
-        self.log += self._logs.pop(address).result(WITHIN_S)
-        assert process.stderr is not None
-        process.stderr.close()
-
-    def close(self) -> None:
-        """Ends them all."""
-        for address in list(self.processes):
-            self.end(address, kill=True)
-        self._readers.shutdown()
 
 
 @pytest.fixture

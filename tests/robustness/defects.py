@@ -1,17 +1,22 @@
-"""Defects that a test plants in a server, to see that a suite finds them. Each takes one defence away."""
+"""Defects that a test plants in a server, to see that a suite finds them. Each takes one defence away.
+
+The command with one of them: `python -m tests.robustness.defects NAME serve ...`.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+import sqlalchemy as sa
 from google.rpc import status_pb2
 
-from perdure_server import app
+from perdure_server import app, cli
 from perdure_server.api import fields, guard
 from perdure_server.api.errors import PublicError
 from perdure_server.kernel import steps
@@ -24,6 +29,7 @@ from perdure_server.ledger.subscription import Subscription
 from perdure_server.runtime import Runtime
 from perdure_server.storage.port import Commit, Store, Verdict
 from perdure_server.storage.rows import EventRow
+from perdure_server.storage.sql import postgres, schema
 from tests.contract.ownership import UnsyncedDisk
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
@@ -170,6 +176,16 @@ def _silent_drain() -> None:
     Runtime.drain = tell_nobody
 
 
+def _eager_horizon() -> None:
+    """Readers on PostgreSQL read up to the highest position that is committed, whatever is still to come below it."""
+    highest = [sa.select(sa.func.max(table.c.position)).scalar_subquery() for table in (schema.records, schema.events)]
+
+    def read_highest(connection: sa.Connection, advisory_key: int) -> int:
+        return connection.execute(sa.select(sa.func.greatest(*highest, 0))).scalar_one()
+
+    postgres.__dict__["read_horizon"] = read_highest
+
+
 DEFECTS: Mapping[str, Callable[[], None]] = {
     "forget_requests": partial(_around_the_store, ForgetfulStore),
     "lose_events": partial(_around_the_store, LossyStore),
@@ -181,4 +197,9 @@ DEFECTS: Mapping[str, Callable[[], None]] = {
     "no_fence": _no_fence,
     "silent_drain": _silent_drain,
     "greedy_streams": _greedy_streams,
+    "eager_horizon": _eager_horizon,
 }
+
+if __name__ == "__main__":
+    plant(sys.argv.pop(1))
+    cli.main()
