@@ -17,6 +17,8 @@ BUF := $(NODE_BIN)/buf
 NODE_HOST := clients/typescript/node_modules/.installed
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS ?=
+# As many processes as processors; a file's tests stay together, since they share servers. PYTEST_ARGS=-n0: one process.
+PARALLEL := -n auto --dist loadfile
 
 ##@ Use
 
@@ -39,19 +41,19 @@ run: setup ## A server, a demo worker and the live ledger in one terminal
 
 .PHONY: test
 test: setup ## The tests that need nothing but Python
-	$(PYTEST) -m "not long and not node and not postgres" --ignore=tests/conformance --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) -m "not long and not node and not postgres" --ignore=tests/conformance --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
 
 .PHONY: contract
 contract: setup ## The suite that defines a storage backend, on every store
-	$(PYTEST) tests/contract -m "not long" $(PYTEST_ARGS)
+	$(PYTEST) tests/contract $(PARALLEL) -m "not long" $(PYTEST_ARGS)
 
 .PHONY: postgres
 postgres: setup ## What needs a PostgreSQL: the store, replicas, restarts of the database
-	$(PYTEST) tests -m "postgres and not long and not node" --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
+	$(PYTEST) tests $(PARALLEL) -m "postgres and not long and not node" --ignore=tests/differential --ignore=tests/robustness $(PYTEST_ARGS)
 
 .PHONY: differential
 differential: setup ## One random stream of calls, crashes and clock jumps through every store: all must answer alike
-	$(PYTEST) tests/differential -m "not long" $(PYTEST_ARGS)
+	$(PYTEST) tests/differential -n auto -m "not long" $(PYTEST_ARGS)
 
 .PHONY: conformance
 conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages against a real server
