@@ -209,3 +209,35 @@ async def test_a_replica_far_behind_begins_anew(monkeypatch: pytest.MonkeyPatch)
         assert b.engine.counters["follower_restarts"] >= 1
         for number in range(9):
             assert (await b.run(f"r{number}")).status is RunStatus.CANCELLED
+
+
+async def test_who_waits_hears_of_another_replica_while_an_input_is_under_way_here() -> None:
+    """Both move the run, and the other one's commit is taken: this one looks who did, and reads the run again."""
+    async with open_replicas() as replicas:
+        a, b = replicas.all
+        await replicas.register(asking())
+        wait = wait_of(await a.start("ask", "r1"))
+        waiting = asyncio.ensure_future(wait_run(b.engine, KEY, ended_only=True, min_seq=0, wait_us=3600 * SECOND_US))
+        await replicas.pump(2)
+        reads_again, has_followed = threading.Event(), threading.Event()
+
+        def slowly(_snapshot: object) -> None:
+            reads_again.set()
+            has_followed.wait(30)
+
+        b.store.after_load = slowly
+        b.store.gate.clear()
+        resuming = asyncio.ensure_future(resume_run(b.engine, ResumeRunCommand(KEY, Leaf.of(1), wait_id=wait.wait_id)))
+        await give_turns(20)
+        await cancel_run(a.engine, CancelRunCommand(KEY))
+        b.store.gate.set()
+        await set_by(reads_again)
+        assert b.runtime.follower is not None
+        await b.runtime.follower.follow()
+        await give_turns(20)
+        has_followed.set()
+        with pytest.raises(Rejection):
+            await resuming
+        await give_turns(20)
+        assert waiting.done(), "nothing more will happen to the run"
+        assert (await waiting)[0].status is RunStatus.CANCELLED

@@ -303,6 +303,7 @@ class Intake:
             self._engine.placement.unplace(slot.key.namespace, work.placed_worker)
 
     async def _load(self, slot: RunSlot) -> None:
+        before = slot.run
         try:
             snapshot = await self._engine.read(self._engine.store.load_run, slot.key)
             if snapshot is None:
@@ -324,6 +325,9 @@ class Intake:
             return
         slot.busy = False
         self._cache.put(slot)
+        if before is not None and slot.run is not before:
+            # Who looked at the run meanwhile was shown the older state.
+            self._engine.watchers.changed(slot.key)
         self._advance(slot)
 
     def _moved(self, slot: RunSlot) -> bool:
