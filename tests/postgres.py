@@ -81,16 +81,20 @@ class Cluster:
     """A PostgreSQL server with its own data folder.
 
     Args:
+        data: where its data goes, a folder that does not exist yet; None: beside the others of the session.
+        wal: the same for the write-ahead log, in small pieces; None: with the data.
         settings: of postgresql.conf, beside SETTINGS.
     """
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, data: Path | None = None, wal: Path | None = None, **settings: str) -> None:
         bin_folder = binaries()
         if bin_folder is None:
             raise RuntimeError(missing())
         self._bin = bin_folder
         self._settings = {**SETTINGS, **settings}
         self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))
+        self._data = data or self._folder / "data"
+        self._wal = wal
         self._process: subprocess.Popen[str] | None = None
         self._numbers = count()
         self._log: list[str] = []
@@ -113,20 +117,21 @@ class Cluster:
         secret.chmod(0o644)
         command = [
             *(str(self._bin / "initdb"), "--no-sync", "--username=perdure", f"--pwfile={secret}"),
-            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", str(self._folder / "data")),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", str(self._data)),
+            *((f"--waldir={self._wal}", "--wal-segsize=1") if self._wal else ()),
         ]
         made = subprocess.run(
             self._as_user(*command), capture_output=True, text=True, check=False, cwd="/", env=_ENVIRONMENT
         )
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
-        with (self._folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as conf:
+        with (self._data / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings.items())
 
     def start(self) -> None:
         """Returns when it takes connections."""
         ready = threading.Event()
-        command = (str(self._bin / "postgres"), "-D", str(self._folder / "data"), "-p", str(self.port))
+        command = (str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port))
         process = _PARENT.submit(
             subprocess.Popen, self._as_user(*command), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
             cwd="/", env=_ENVIRONMENT,

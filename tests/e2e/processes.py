@@ -19,6 +19,11 @@ _LISTENING = re.compile(r"listening on ([^\s,]+)")
 _PATIENCE_S = 30.0
 
 
+def defective(name: str) -> tuple[str, ...]:
+    """The command as PERDURE, with one of tests.robustness.defects in it."""
+    return (sys.executable, "-m", "tests.robustness.defects", name)
+
+
 class ProgramError(Exception):
     """A child process did not do what it was started for; the text holds its output."""
 
@@ -138,9 +143,10 @@ class Server(Program):
         *flags: str,
         listen: str = "127.0.0.1:0",
         environment: Mapping[str, str] | None = None,
+        defect: str = "",
     ) -> Self:
-        """Starts a server and returns when it listens."""
-        command = (*PERDURE, "serve", "--store", store, "--listen", listen, *flags)
+        """Starts a server, with a defect of `defective` if one is named, and returns when it listens."""
+        command = (*(defective(defect) if defect else PERDURE), "serve", "--store", store, "--listen", listen, *flags)
         server = await cls.start("server", *command, environment=environment)
         try:
             line = await server.line(lambda text: _LISTENING.search(text) is not None, "line that it listens")

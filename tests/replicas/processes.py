@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import Popen
 
-from tests.e2e.processes import PERDURE
+from tests.e2e.processes import PERDURE, defective
 from tests.e2e.shell import serve
 
 WITHIN_S = 60.0
@@ -22,7 +21,7 @@ class Servers:
 
     def __init__(self, url: str, defect: str = "") -> None:
         self._url = url
-        self._command = (sys.executable, "-m", "tests.robustness.defects", defect) if defect else PERDURE
+        self._command = defective(defect) if defect else PERDURE
         self._readers = ThreadPoolExecutor(16)
         self._logs: dict[str, Future[str]] = {}
         self.log = ""

@@ -29,7 +29,7 @@ from perdure_server.ledger.subscription import Subscription
 from perdure_server.runtime import Runtime
 from perdure_server.storage.port import Commit, Store, Verdict
 from perdure_server.storage.rows import EventRow
-from perdure_server.storage.sql import postgres, schema
+from perdure_server.storage.sql import postgres, postgres_link, schema
 from tests.contract.ownership import UnsyncedDisk
 
 DIE_IN_TEAR = "PERDURE_DEFECT_DIE_IN_TEAR"
@@ -110,9 +110,10 @@ def _around_the_store(make: Callable[[Store], object]) -> None:
 
 
 def _unsynced() -> None:
-    """SQLite and the journal do not wait for the disk."""
+    """No store waits for the disk."""
     app.open_sqlite = partial(app.open_sqlite, synchronous="OFF")
     app.open_journal = partial(app.open_journal, disk=UnsyncedDisk)
+    postgres_link.__dict__["WRITER_SETTINGS"] = {**postgres_link.WRITER_SETTINGS, "synchronous_commit": "off"}
 
 
 def _bare_errors() -> None:

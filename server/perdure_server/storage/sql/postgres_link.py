@@ -14,7 +14,7 @@ from perdure_server.clock import SystemClock
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.sql.arrays import register
 from perdure_server.storage.sql.postgres_numbers import STARTED
-from perdure_server.storage.sql.postgres_url import WRITER_SETTINGS, PostgresTarget, set_locally
+from perdure_server.storage.sql.postgres_url import WRITER_SETTINGS, PostgresTarget, one_line, set_locally
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +107,10 @@ class Link:
         except psycopg.Error as error:
             if self.is_lost(error):
                 self.drop()
-                raise LostError(f"PostgreSQL went away: {_one_line(error)}") from error
+                raise LostError(f"PostgreSQL went away: {one_line(error)}") from error
             if isinstance(error, _KEPT):
                 raise
-            raise StoreError(f"PostgreSQL says: {_one_line(error)}") from error
+            raise StoreError(f"PostgreSQL says: {one_line(error)}") from error
 
     def is_lost(self, error: psycopg.Error) -> bool:
         """Whether the error means that the connection is gone."""
@@ -164,7 +164,3 @@ class Link:
     def give_up(self) -> None:
         """From any thread: makes no further connection, and waits for no outcome any more."""
         self._closed.set()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

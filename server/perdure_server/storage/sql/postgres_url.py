@@ -113,7 +113,7 @@ class PostgresTarget:
                 **parameters, **options, client_encoding="UTF8", prepare_threshold=threshold
             )
         except psycopg.Error as error:
-            raise StoreError(f"{self.shown} cannot be reached: {_one_line(error)}{_advice(error)}") from error
+            raise StoreError(f"{self.shown} cannot be reached: {one_line(error)}{_advice(error)}") from error
         if settings["statement_timeout"] != "0":
             made.answer_within_s = LONGEST_STATEMENT_S + int(parameters["tcp_user_timeout"]) / 1_000
         return made
@@ -161,7 +161,8 @@ def _shown(parameters: Mapping[str, Any]) -> str:
     return f"postgresql://{where}{f':{port}' if port else ''}/{parameters.get('dbname', '')}"
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, without its line breaks."""
     return " ".join(str(error).split())
 
 

@@ -48,6 +48,7 @@ from perdure_server.storage.sql.postgres_numbers import (
     as_positions,
     skip_lost_positions,
 )
+from perdure_server.storage.sql.postgres_url import one_line
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,9 @@ class PostgresCommitter:
             raise error
         outcome = self._link.outcome(self._transaction_id, self._server_started, position)
         if outcome != "committed":
-            raise StoreError(f"the database went away during a commit, which was {outcome}: {error}") from error
+            raise StoreError(
+                f"the database went away during a commit, which was {outcome}: {one_line(error)}"
+            ) from error
         log.warning("the answer to a commit was lost; the database says that it was committed")
 
     # The first round trip.
