@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -96,7 +95,7 @@ class Played:
         kinds = Counter(finding.kind for finding in self.findings)
         missed = kinds["STREAM_SKIPPED"] + kinds["STREAM_SHORT"]
         return (
-            f"commit order: seed {self.seed}, {WRITERS} writers at two servers: {len(self.testimony.answered)} calls"
+            f"seed {self.seed}, {WRITERS} writers at two servers: {len(self.testimony.answered)} calls"
             f" acknowledged, {len(self.export.entries)} runs,"
             f" {sum(map(len, self.export.entries.values()))} records;"
             f" {len(self.testimony.streamed)} streamed to {len(self.chains)} observers over {self.streams} streams;"
@@ -203,11 +202,10 @@ class Load:
 
 
 async def test_eight_writers_at_two_servers_and_every_observer_sees_one_order(
-    database: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     played = await play(database, tmp_path, SOUND_S)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{played}\n")
+    record_property("counted", f"commit order: {played}")
     assert played.findings == []
     assert played.refusals == []
     assert played.audit == []
@@ -226,12 +224,11 @@ async def test_eight_writers_at_two_servers_and_every_observer_sees_one_order(
 
 
 async def test_a_horizon_that_is_the_highest_committed_position_is_found(
-    database: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """What the test above shows would not hold by itself."""
     played = await play(database, tmp_path, DEFECTIVE_S, "eager_horizon")
-    with capsys.disabled():
-        sys.stdout.write(f"\nwithout its horizon: {played}\n")
+    record_property("counted", f"commit order without its horizon: {played}")
     kinds = Counter(finding.kind for finding in played.findings)
     assert kinds["STREAM_SKIPPED"] > 0
     assert len({tuple(told) for name, told in played.chains.items() if scope_of(name) == "all"}) > 1
