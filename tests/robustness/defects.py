@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -27,7 +27,8 @@ from perdure_server.kernel.values import Leaf
 from perdure_server.ledger.messages import CaughtUp, Message
 from perdure_server.ledger.subscription import Subscription
 from perdure_server.runtime import Runtime
-from perdure_server.storage.port import Commit, Store, Verdict
+from perdure_server.scheduler.chores import Chores
+from perdure_server.storage.port import Commit, RunKey, Store, Verdict
 from perdure_server.storage.rows import EventRow
 from perdure_server.storage.sql import postgres, postgres_link, schema
 from tests.contract.ownership import UnsyncedDisk
@@ -187,6 +188,22 @@ def _eager_horizon() -> None:
     postgres.__dict__["read_horizon"] = read_highest
 
 
+def _give_up() -> None:
+    """A timer, a lapse, a turn or a message that could not be taken up is not tried again."""
+    start = Chores.start
+
+    def start_new(self: Chores, key: Hashable, run: RunKey, work: Callable[[], Awaitable[Any]]) -> bool:
+        if (self, key) in tried:
+            return False
+        started = start(self, key, run, work)
+        if started:
+            tried.add((self, key))
+        return started
+
+    tried: set[tuple[Chores, Hashable]] = set()
+    Chores.start = start_new
+
+
 DEFECTS: Mapping[str, Callable[[], None]] = {
     "forget_requests": partial(_around_the_store, ForgetfulStore),
     "lose_events": partial(_around_the_store, LossyStore),
@@ -199,6 +216,7 @@ DEFECTS: Mapping[str, Callable[[], None]] = {
     "silent_drain": _silent_drain,
     "greedy_streams": _greedy_streams,
     "eager_horizon": _eager_horizon,
+    "give_up": _give_up,
 }
 
 if __name__ == "__main__":
