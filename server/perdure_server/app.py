@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -30,11 +31,13 @@ from perdure_server.kernel.limits import SECOND_US
 from perdure_server.metrics.monitor import Monitor
 from perdure_server.runtime import Runtime
 from perdure_server.storage.faults import FaultPlan
+from perdure_server.storage.journal import epoch as journal_epoch
 from perdure_server.storage.journal.store import open_journal
 from perdure_server.storage.memory.store import MemoryStore
 from perdure_server.storage.port import Store, StoreError
+from perdure_server.storage.sql import sqlite_copy
 from perdure_server.storage.sql.sqlite import open_sqlite
-from perdure_server.storage.sql.sqlite_copy import CopyFacts, Progress, change_epoch, put_in_place, take_copy
+from perdure_server.storage.sql.sqlite_copy import CopyFacts, Progress, put_in_place, take_copy
 from perdure_server.telemetry import set_up_logging
 
 if TYPE_CHECKING:
@@ -91,12 +94,15 @@ def open_store(url: str, now: int) -> Store:
 
 
 def _open_postgres(url: str) -> PostgresStore:
+    return _postgres("postgres").open_postgres(url, genesis=genesis_hash, epoch=new_epoch())
+
+
+def _postgres(module: str) -> ModuleType:
+    """Loaded when it is asked for: its driver is an extra. Raises: ConfigError."""
     try:
-        # Loaded here: its driver is an extra.
-        postgres = import_module("perdure_server.storage.sql.postgres")
+        return import_module(f"perdure_server.storage.sql.{module}")
     except ImportError as error:
         raise ConfigError(f"--store postgresql:// needs pip install 'perdure[postgres]' ({error})") from error
-    return postgres.open_postgres(url, genesis=genesis_hash, epoch=new_epoch())
 
 
 def shown_store(url: str) -> str:
@@ -116,21 +122,37 @@ def back_up(url: str, target: Path, progress: Progress) -> CopyFacts:
     return take_copy(_sqlite_file(url, "copied"), target, progress)
 
 
-def put_back(url: str, copy: Path | None, progress: Progress, *, replace: bool) -> CopyFacts:
-    """Makes a copy the store of a URL, or (None) gives the data that is there another epoch.
+def put_back(url: str, copy: Path, progress: Progress, *, replace: bool) -> CopyFacts:
+    """Makes a copy the store of a URL, under another epoch.
 
     Raises: ConfigError for a store that is restored by other means; StoreError.
     """
-    target = _sqlite_file(url, "restored")
-    if copy is None:
-        return change_epoch(target, new_epoch())
-    return put_in_place(copy, target, new_epoch(), progress, replace=replace)
+    return put_in_place(copy, _sqlite_file(url, "restored"), new_epoch(), progress, replace=replace)
+
+
+def renew_epoch(url: str) -> str:
+    """Gives the data of a URL, which was put there by other means, another epoch; returns it.
+
+    Raises: ConfigError for a URL of no backend that keeps data; StoreError.
+    """
+    epoch = new_epoch()
+    if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
+        sqlite_copy.change_epoch(Path(url.removeprefix(SQLITE_PREFIX)), epoch)
+    elif url.startswith(JOURNAL_PREFIX) and url != JOURNAL_PREFIX:
+        journal_epoch.change_epoch(Path(url.removeprefix(JOURNAL_PREFIX)), genesis_hash, epoch)
+    elif url.startswith(POSTGRES_PREFIXES):
+        _postgres("postgres_start").change_epoch(url, epoch)
+    else:
+        raise ConfigError(f"--store takes file:FOLDER, sqlite:///FILE or postgresql://..., not {shown_store(url)!r}")
+    return epoch
 
 
 def _sqlite_file(url: str, done: str) -> Path:
     if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
         return Path(url.removeprefix(SQLITE_PREFIX))
-    raise ConfigError(f"--store takes sqlite:///FILE here, not {url!r}; docs/backup.md says how others are {done}")
+    raise ConfigError(
+        f"--store takes sqlite:///FILE here, not {shown_store(url)!r}; docs/backup.md says how others are {done}"
+    )
 
 
 class App:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 
@@ -31,3 +32,8 @@ def new_salts(count: int) -> list[bytes]:
 def new_epoch() -> str:
     """Identity of a store: 32 hex digits."""
     return os.urandom(16).hex()
+
+
+def epoch_tag(epoch: str) -> bytes:
+    """A store's epoch in eight bytes, as cursors and task tokens carry it."""
+    return hashlib.sha256(epoch.encode()).digest()[:8]

@@ -10,7 +10,7 @@ from perdure_server.dispatch.registry import Registry
 from perdure_server.engine.core import Engine
 from perdure_server.engine.follower import Follower
 from perdure_server.engine.ports import Codec
-from perdure_server.ids import new_id
+from perdure_server.ids import epoch_tag, new_id
 from perdure_server.kernel.decision import EventAppend, Mail, TaskDue
 from perdure_server.kernel.limits import SECOND_US, Limits
 from perdure_server.kernel.model import RunState
@@ -42,11 +42,12 @@ class Runtime:
         *,
         inline: bool = False,
     ) -> None:
-        shared = store.info().shared
+        info = store.info()
+        shared = info.shared
         wakeups = SharedFanOut() if shared else FanOut()
         self.store = store
         self.limits = limits
-        self.registry = Registry(clock, limits)
+        self.registry = Registry(clock, epoch_tag(info.epoch), limits)
         self.engine = Engine(store, codec, clock, self.registry, wakeups, limits, inline=inline)
         self.dispatcher = Dispatcher(self.engine, self.registry)
         self.scheduler = Scheduler(self.engine)

@@ -13,7 +13,7 @@ async def parked_run(scene: Scene) -> RunHandle:
     workflow = calling("doubtful", type="charge", risk="irreversible", timeouts=Timeouts(start_to_close=0.2))
     await scene.register(workflow)
     run = await scene.start(workflow)
-    hand = HandWorker(scene, "charge")
+    hand = HandWorker(scene.client, "charge")
     assert (await hand.begin(await hand.task())).status == worker.ACK_STATUS_ACCEPTED
     state = await run.wait(timeout=WITHIN_S)
     assert state.step is not None

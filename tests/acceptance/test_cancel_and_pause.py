@@ -22,7 +22,7 @@ async def test_scenario_61_a_cancel_ends_a_run_at_once_with_its_reason(scene: Sc
         options["start_at"] = datetime(2099, 1, 1, tzinfo=UTC)
     run = await scene.start("asking" if activity == "waiting" else "calling", **options)
     if activity == "leased":
-        await HandWorker(scene).task()
+        await HandWorker(scene.client).task()
     elif activity == "waiting":
         await scene.waiting(run)
     assert (await run.state()).activity == activity
@@ -108,7 +108,7 @@ async def _settled(scene: Scene, tree: RunFilter, runs: int) -> None:
 async def test_scenario_63_a_late_result_is_recorded_and_changes_nothing(scene: Scene) -> None:
     await scene.register(calling())
     run = await scene.start("calling")
-    hand = HandWorker(scene)
+    hand = HandWorker(scene.client)
     task = await hand.task()
     assert (await run.cancel("enough")).status == "cancelled"
     before = await run.state()
@@ -127,7 +127,7 @@ async def test_scenario_63_a_cancel_at_the_moment_of_the_result_never_loses_to_i
     outcomes: set[str] = set()
     for number in range(30):
         run = await scene.start("calling")
-        hand = HandWorker(scene)
+        hand = HandWorker(scene.client)
         task = await hand.task()
         calls = [run.cancel("enough"), hand.report(task, '{"n":1}')]
         order = calls if number % 2 else calls[::-1]
@@ -155,7 +155,7 @@ async def test_a_cancel_goes_through_the_workflows_cancel_node(scene: Scene) -> 
     reply = await run.cancel("enough")
     assert reply.status == "running"
     assert (await run.state()).cancelling
-    hand = HandWorker(scene)
+    hand = HandWorker(scene.client)
     await hand.report(await hand.task(), "true")
     state = await scene.ended(run)
     assert (state.status, state.output) == ("cancelled", {"undone": True})
@@ -222,7 +222,7 @@ async def test_nothing_starts_while_a_run_is_paused(scene: Scene) -> None:
         executed.append(ctx.node_id)
         return plan.complete()
 
-    hand = HandWorker(scene)
+    hand = HandWorker(scene.client)
     await scene.work(workflow)
     run: RunHandle = await scene.start("w")
     task = await hand.task()

@@ -32,7 +32,7 @@ async def one_of_each(scene: Scene) -> dict[str, RunHandle]:
     for name in ("asking", "cancelled", "parent"):
         await scene.waiting(runs[name])
     await runs["cancelled"].cancel()
-    await HandWorker(scene, "held").task()
+    await HandWorker(scene.client, "held").task()
     runs["queued"] = await scene.start("calling", {"secret": "vars"}, session_id="S")
     runs["idle"] = await scene.start("calling", drive="manual")
     runs["backoff"] = await scene.start("calling", start_at=datetime(2099, 1, 1, tzinfo=UTC))

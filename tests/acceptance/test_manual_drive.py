@@ -73,7 +73,7 @@ async def test_a_tick_whose_time_is_up_tells_how_the_run_stands(scene: Scene) ->
     run = await scene.start("calling", drive="manual")
     reply = await run.tick(1, wait=0.05)
     assert (reply.status, reply.activity, reply.step_budget) == ("running", "queued", 0)
-    hand = HandWorker(scene)
+    hand = HandWorker(scene.client)
     held = asyncio.create_task(run.tick(0, wait=WITHIN_S))
     await hand.report(await hand.task(), "1")
     settled = await held

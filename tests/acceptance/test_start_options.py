@@ -58,7 +58,7 @@ async def test_a_deadline_fails_the_run_whatever_it_does(scene: Scene, activity:
         drive="manual" if activity == "idle" else "auto",
     )
     if activity == "leased":
-        await HandWorker(scene).task()
+        await HandWorker(scene.client).task()
     elif activity == "paused":
         await run.pause()
     state = await scene.ended(run)
@@ -156,7 +156,7 @@ async def test_labels_trace_and_actor_stay_with_the_run(scene: Scene) -> None:
     assert (state.session_id, state.root_run_id, state.drive) == (run.run_id, run.run_id, "auto")
     (found,) = await scene.client.list_runs(RunFilter(labels={"größe": "mittel"})).all()
     assert (found.run_id, found.labels) == (run.run_id, labels)
-    task = await HandWorker(scene).task()
+    task = await HandWorker(scene.client).task()
     assert (task.trace_context.traceparent, task.trace_context.tracestate) == (trace.traceparent, "a=b")
     assert (task.run.actor_id, task.run.session_id) == ("ann", run.run_id)
 

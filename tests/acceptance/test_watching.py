@@ -121,7 +121,7 @@ async def test_wait_run_returns_once_the_run_is_settled(scene: Scene, how: str) 
 async def test_wait_run_does_not_take_a_leased_attempt_of_a_paused_run_for_settled(scene: Scene) -> None:
     await scene.register(calling())
     run = await scene.start("calling")
-    hand = HandWorker(scene)
+    hand = HandWorker(scene.client)
     task = await hand.task()
     await run.pause()
     request = pb.WaitRunRequest(namespace=scene.namespace, run_id=run.run_id, wait=to_duration(0.05))

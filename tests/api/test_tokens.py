@@ -1,5 +1,7 @@
 """Task tokens name one attempt, and nothing else passes for one."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,8 @@ from perdure_server.api.codec.tokens import decode_token, encode_token, token_by
 from perdure_server.dispatch.messages import TaskToken
 
 ids = st.text("abcXYZ019._:-", min_size=1, max_size=128)
-tokens = st.builds(TaskToken, ids, ids, st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1))
+epochs = st.binary(min_size=8, max_size=8)
+tokens = st.builds(TaskToken, ids, ids, st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1), epochs | st.just(b""))
 
 
 @given(tokens)
@@ -36,6 +39,19 @@ def test_a_cut_or_longer_token_is_foreign(token: TaskToken, count: int) -> None:
     good = encode_token(token)
     for bad in (good[:-count], good[count:], good + bytes(count)):
         assert decode_token(bad) == bad
+
+
+@given(tokens, epochs)
+@pytest.mark.promise("P5")
+def test_the_same_attempt_of_another_epoch_is_another_token(token: TaskToken, epoch: bytes) -> None:
+    other = replace(token, epoch=epoch)
+    assert (decode_token(encode_token(other)) == token) == (encode_token(other) == encode_token(token))
+    assert (other == token) == (epoch == token.epoch)
+
+
+def test_a_token_of_the_first_release_is_read() -> None:
+    data = bytes.fromhex("010764656661756c740161000000000000000200000001c66911fa")
+    assert decode_token(data) == TaskToken("default", "a", 2, 1)
 
 
 @given(st.binary(max_size=400))

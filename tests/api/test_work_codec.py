@@ -17,7 +17,8 @@ from perdure_server.dispatch import messages as d
 from perdure_server.kernel import model as m
 from perdure_server.kernel.values import Leaf
 
-TOKEN = d.TaskToken("ns", "run", 3, 2)
+EPOCH = b"12345678"
+TOKEN = d.TaskToken("ns", "run", 3, 2, EPOCH)
 RAW = encode_token(TOKEN)
 RUN = m.RunState(
     "ns",
@@ -158,7 +159,7 @@ def test_a_report_that_cannot_be_read_is_answered_by_itself(sent: pb.TaskReport,
 
 def test_an_effect_task_is_sent() -> None:
     run = replace(RUN, step=replace(STEP, effect=EFFECT))
-    sent = work.poll_response([d.Task(run, (), 30_000_000)]).tasks[0]
+    sent = work.poll_response([d.Task(run, (), 30_000_000, EPOCH)]).tasks[0]
     assert decode_token(sent.task_token) == TOKEN
     assert sent == pb.Task(
         task_token=sent.task_token,
@@ -186,7 +187,7 @@ def test_an_effect_task_is_sent() -> None:
 
 @pytest.mark.parametrize(("inputs", "vars_json"), [((), '{"x":{"y":1},"z":2}'), (("/x/y",), '{"x":{"y":1}}')])
 def test_a_node_task_carries_its_inputs(inputs: tuple[str, ...], vars_json: str) -> None:
-    sent = work.poll_response([d.Task(replace(RUN, step=STEP), inputs, 1)]).tasks[0]
+    sent = work.poll_response([d.Task(replace(RUN, step=STEP), inputs, 1, EPOCH)]).tasks[0]
     assert sent.node == pb.NodeTask(vars_json=vars_json)
     assert sent.idempotency_key == ""
     assert sent.timeouts == common_pb2.TaskTimeouts(heartbeat=Duration(seconds=1))
@@ -199,7 +200,7 @@ def test_a_message_to_a_worker_is_sent_part_by_part() -> None:
         begin_acks=[d.Acked(echoed, d.AckStatus.ACCEPTED)],
         acks=[d.Acked(b"foreign", d.AckStatus.STALE, "STALE_ATTEMPT", "m")],
         lease_updates=[d.LeaseUpdate(echoed, d.LeaseState.HELD, 7)],
-        tasks=[d.Task(replace(RUN, step=STEP), (), 1)],
+        tasks=[d.Task(replace(RUN, step=STEP), (), 1, EPOCH)],
         drain_us=0,
         goodbye=d.GoodbyeReason.DRAINING,
     )

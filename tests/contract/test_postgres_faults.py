@@ -12,6 +12,7 @@ from perdure_server.storage.port import RecordQuery, StoreError
 from perdure_server.storage.sql.postgres import PostgresStore, open_postgres
 from perdure_server.storage.sql.postgres_link import Link
 from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY, LOCK_POSITIONS, TAKE_POSITIONS
+from perdure_server.storage.sql.postgres_start import change_epoch
 from perdure_server.storage.sql.postgres_url import parse_postgres_url
 from tests.contract.bindings import EPOCH, genesis, postgres_url
 from tests.contract.builders import DEFAULT, committed, key, start, step
@@ -116,15 +117,41 @@ def test_a_store_goes_on_after_the_database_was_restarted(own_cluster: Cluster, 
     store.close()
 
 
-@pytest.mark.promise("P2")
-def test_a_commit_whose_connection_ends_before_it_is_not_kept(tmp_path: Path) -> None:
-    store, other = open_url(postgres_url(tmp_path)), postgres_url(tmp_path)
-    committed(store, start("r1"))
-    with psycopg.connect(other, autocommit=True) as connection:
+def cut_off(url: str) -> None:
+    """Ends all connections to a database."""
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+@pytest.mark.promise("P5")
+def test_a_server_that_ran_through_a_restore_changes_nothing(tmp_path: Path) -> None:
+    url = postgres_url(tmp_path)
+    store = open_url(url)
+    committed(store, start("r1"))
+    with pytest.raises(StoreError, match="in use"):
+        change_epoch(url, "f" * 32)
+    cluster().execute(f"UPDATE store_meta SET value = '{'f' * 32}' WHERE name = 'epoch'", url.rpartition("/")[2])
+    cut_off(url)
+    with pytest.raises(StoreError):
+        store.commit([step("r1", 1)])
+    for _ in range(2):
+        with pytest.raises(StoreError, match="start this server again"):
+            store.commit([step("r1", 1)])
+    store.close()
+    again = open_url(url)
+    assert again.info().epoch == "f" * 32
+    committed(again, step("r1", 1))
+    again.close()
+
+
+@pytest.mark.promise("P2")
+def test_a_commit_whose_connection_ends_before_it_is_not_kept(tmp_path: Path) -> None:
+    store, other = open_url(postgres_url(tmp_path)), postgres_url(tmp_path)
+    committed(store, start("r1"))
+    cut_off(other)
     with pytest.raises(StoreError):
         store.commit([step("r1", 1)])
     committed(store, step("r1", 1))

@@ -12,13 +12,14 @@ from perdure_server.api.codec.engine_codec import EngineCodec
 from perdure_server.api.codec.workflows import spec_version
 from perdure_server.clock import VirtualClock
 from perdure_server.dispatch.dispatcher import Dispatcher
-from perdure_server.dispatch.messages import AnyToken, Hello, Profile
+from perdure_server.dispatch.messages import AnyToken, Hello, Profile, TaskToken
 from perdure_server.dispatch.registry import Registry
 from perdure_server.engine.commands import EmitEventCommand, StartRunCommand
 from perdure_server.engine.core import Engine
 from perdure_server.engine.emit_event import emit_event
 from perdure_server.engine.sealing import genesis_hash
 from perdure_server.engine.start_run import start_run
+from perdure_server.ids import epoch_tag
 from perdure_server.kernel.decision import EventAppend, Mail, TaskDue
 from perdure_server.kernel.limits import DEFAULT_LIMITS, SECOND_US, Limits
 from perdure_server.kernel.model import EventScope, RunState
@@ -156,6 +157,10 @@ class Rig:
         """The names of its records."""
         return [record.kind.name.lower() for record in await self.ledger(run_id)]
 
+    def token(self, run_id: str, step_id: int, attempt: int) -> TaskToken:
+        """One that this data might have given out."""
+        return TaskToken(NAMESPACE, run_id, step_id, attempt, epoch_tag(self.engine.info.epoch))
+
     async def connect(
         self, profile: Profile, *, epoch: int = 1, held: Sequence[AnyToken] = (), credit: int = 0
     ) -> StreamWorker:
@@ -189,7 +194,7 @@ async def open_rig(
     """
     clock = clock or VirtualClock()
     store = store or MemoryStore(genesis=genesis_hash, epoch="0" * 32)
-    registry, fan_out = Registry(clock, limits), FanOut()
+    registry, fan_out = Registry(clock, epoch_tag(store.info().epoch), limits), FanOut()
     engine = Engine(store, codec or EngineCodec(), clock, registry, fan_out, limits)
     rig = Rig(clock, store, engine, registry, Dispatcher(engine, registry), Scheduler(engine), fan_out)
     fan_out.dispatcher, fan_out.scheduler = rig.dispatcher, rig.scheduler

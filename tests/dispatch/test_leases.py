@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perdure_server.dispatch.messages import AckStatus, Heartbeat, LeaseState, TaskToken
 from perdure_server.engine.cancel_run import cancel_run
 from perdure_server.engine.commands import CancelRunCommand
@@ -45,7 +47,7 @@ async def test_a_lost_lease_is_told_at_once_and_when_asked() -> None:
         await rig.advance(11)
         told = await worker.update()
         assert (told.token, told.state) == (tokens[1], LeaseState.LOST)
-        await worker.heartbeat(tokens[1], TaskToken("default", "nobody", 2, 1))
+        await worker.heartbeat(tokens[1], rig.token("nobody", 2, 1))
         assert [(await worker.update()).state for _ in range(2)] == [LeaseState.LOST, LeaseState.LOST]
 
 
@@ -153,3 +155,16 @@ async def test_a_refused_report_does_not_keep_news_of_its_lease_away() -> None:
         assert (await worker.ack()).status is AckStatus.REFUSED
         await cancel_run(rig.engine, CancelRunCommand(RunKey("default", "r1")))
         assert (await worker.update()).state is LeaseState.CANCELLED
+
+
+async def test_a_token_of_another_epoch_holds_nothing() -> None:
+    async with open_rig() as rig:
+        _, tokens = await two_tasks(rig)
+        earlier = replace(tokens[0], epoch=b"restored")
+        updates = await rig.dispatcher.heartbeat("default", "w1", [Heartbeat(earlier, progress=True)])
+        assert [(update.token, update.state) for update in updates] == [(earlier, LeaseState.LOST)]
+        again = await rig.connect(profile(), epoch=2, held=(earlier, tokens[1]))
+        assert again.welcome is not None
+        assert [update.state for update in again.welcome.held] == [LeaseState.LOST, LeaseState.HELD]
+        assert (await rig.run("r1")).activity is Activity.QUEUED  # not named: handed out again at once
+        assert (await rig.run("r2")).activity is Activity.LEASED

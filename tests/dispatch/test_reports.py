@@ -199,7 +199,7 @@ async def test_foreign_tokens_are_answered() -> None:
     async with open_rig() as rig:
         worker = await rig.connect(profile())
         elsewhere = TaskToken("other", "r1", 2, 1)
-        unknown = TaskToken("default", "nobody", 2, 1)
+        unknown = rig.token("nobody", 2, 1)
         await worker.report(report(b"nonsense", Release()), result(elsewhere), result(unknown))
         acks = {(ack.token, ack.status, ack.reason) for ack in [await worker.ack() for _ in range(3)]}
         assert acks == {
@@ -207,6 +207,23 @@ async def test_foreign_tokens_are_answered() -> None:
             (elsewhere, AckStatus.REFUSED, "INVALID_TASK_TOKEN"),
             (unknown, AckStatus.STALE, "RUN_NOT_FOUND"),
         }
+
+
+@pytest.mark.parametrize("epoch", [b"restored", b""])
+async def test_what_was_given_out_in_another_epoch_is_stale(epoch: bytes) -> None:
+    async with open_rig() as rig:
+        await rig.register(irreversible())
+        worker = await rig.connect(profile(), credit=1)
+        token = await leased(rig, worker)
+        earlier = replace(token, epoch=epoch)
+        for _ in range(2):  # also while the attempt has begun
+            begins, reports = await rig.dispatcher.report("default", "w1", [Begin(earlier)], [result(earlier)])
+            assert {(ack.status, ack.reason) for ack in begins + reports} == {(AckStatus.STALE, "STALE_ATTEMPT")}
+            assert "before the store was restored" in begins[0].message
+            await rig.dispatcher.report("default", "w1", [Begin(token)], [])
+        assert (await rig.kinds("r1"))[-2:] == ["step_started", "step_begun"]
+        await worker.report(result(token))
+        assert (await worker.ack()).status is AckStatus.ACCEPTED
 
 
 async def test_an_irreversible_effect_is_begun_before_its_report() -> None:

@@ -16,7 +16,6 @@ from perdure_server.dispatch.messages import (
     LeaseState,
     NodeReport,
     Profile,
-    TaskToken,
 )
 from perdure_server.engine.errors import DrainingError, NamespaceNotFoundError, TooManyStreamsError
 from perdure_server.engine.sealing import genesis_hash
@@ -250,7 +249,7 @@ async def test_a_worker_that_reconnects_within_the_lease_goes_on() -> None:
         task = await old.task()
         await old.leave()
         await rig.advance(20)
-        foreign = TaskToken("default", "r1", 999, 1)
+        foreign = rig.token("r1", 999, 1)
         new = await rig.connect(profile(), epoch=2, held=(task.token, foreign, b"nonsense"), credit=1)
         assert new.welcome is not None
         assert [update.state for update in new.welcome.held] == [

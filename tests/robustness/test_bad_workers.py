@@ -247,7 +247,8 @@ async def test_a_token_of_another_store_changes_nothing(bench: Bench, servers: S
     await bench.start(entry_node="act")
     task = await bench.task()
     ack = await report(result(foreign, '"foreign"'))
-    assert (ack.status, ack.reason) == (STALE, "RUN_NOT_FOUND")
+    assert (ack.status, ack.reason) == (STALE, "STALE_ATTEMPT")
+    assert "by another store" in ack.message
     assert (await bench.unary_report(result(task, '"good"'))).status == ACCEPTED
     assert json.loads((await bench.ended()).output_json) == {"result": "good"}
     await bench.audit()

@@ -14,9 +14,14 @@ import pytest
 from perdure import Client
 from perdure.ledger import LedgerScope
 from perdure.subscription import SubscribeOptions
+from perdure.v1 import worker_service_pb2 as pb
+from perdure_server.api.codec.tokens import encode_token
+from perdure_server.dispatch.messages import TaskToken
 from perdure_server.storage.sql.migrate import REVISIONS
+from tests.acceptance.hand import HandWorker
 from tests.e2e.processes import Program, ProgramError, Server, running
-from tests.upgrade.live_data import ACTIVITIES, activities, audited, finish, make
+from tests.e2e.test_backup import perdure
+from tests.upgrade.live_data import ACTIVITIES, activities, audited, finish, make, workflows
 from tests.upgrade.release import Release
 
 pytestmark = [pytest.mark.promise("P2", "P6", "P7"), pytest.mark.timeout(300)]
@@ -80,6 +85,52 @@ async def test_every_run_goes_on_under_this_server(release: Release, tmp_path: P
             assert await read_all(client, cursor) != cursor
         assert await server.stop() == 0
     assert revision(store) == REVISIONS[-1]
+
+
+@pytest.mark.promise("P5")
+@pytest.mark.parametrize("restored", [False, True], ids=["upgraded", "restored"])
+async def test_a_worker_that_held_a_task_over_the_upgrade_reports_it_unless_the_store_was_restored(
+    release: Release, tmp_path: Path, restored: bool
+) -> None:
+    store = tmp_path / "perdure.db"
+    async with running(await release.serve(store)) as server:
+        assert isinstance(server, Server)
+        async with Client.connect(server.address) as client:
+            for workflow in workflows():
+                await client.register_workflow(workflow)
+            await client.start_run("holding", {}, run_id="held")
+            task = await HandWorker(client, "hold", worker_id="w").task()
+        assert await server.stop() == 0
+    if restored:
+        code, _, said = await perdure("restore", "--epoch-only", "--store", f"sqlite:///{store}")
+        assert code == 0, said
+    for starts in (1, 2):  # the second start finds the schema up to date
+        async with running(await Server.serve(f"sqlite:///{store}")) as server:
+            assert isinstance(server, Server)
+            async with Client.connect(server.address) as client:
+                worker = HandWorker(client, "hold", worker_id="w")
+                updates = [await worker.renew(task), *await worker.reconnect(task)]
+                wanted = pb.LEASE_STATE_LOST if restored else pb.LEASE_STATE_HELD
+                assert [update.state for update in updates] == [wanted, wanted]
+                if starts == 2:
+                    ack = await worker.report(task, '"done"')
+                    assert ack.status == (pb.ACK_STATUS_STALE if restored else pb.ACK_STATUS_ACCEPTED)
+            assert await server.stop() == 0
+
+
+async def test_a_store_of_this_version_takes_no_token_without_an_epoch(tmp_path: Path) -> None:
+    async with running(await Server.serve(f"sqlite:///{tmp_path / 'perdure.db'}")) as server:
+        assert isinstance(server, Server)
+        async with Client.connect(server.address) as client:
+            for workflow in workflows():
+                await client.register_workflow(workflow)
+            await client.start_run("holding", {}, run_id="held")
+            worker = HandWorker(client, "hold", worker_id="w")
+            task = await worker.task()
+            old = pb.Task(task_token=encode_token(TaskToken("default", "held", task.step_id, task.attempt)))
+            assert (await worker.report(old, '"done"')).status == pb.ACK_STATUS_STALE
+            assert (await worker.report(task, '"done"')).status == pb.ACK_STATUS_ACCEPTED
+        assert await server.stop() == 0
 
 
 async def test_a_migration_that_is_killed_anywhere_is_made_whole_by_the_next_start(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,33 +51,47 @@ def restore(
 ) -> None:
     """Put a copy in place as a store, for a server that is started afterwards.
 
-    The data gets another epoch: cursors of the time before are refused (CURSOR_FROM_OTHER_STORE), because what came
-    after the copy is gone and its positions are given again.
+    The data gets another epoch: cursors and task tokens of the time before are refused, because what came after the
+    copy is gone, and its positions and attempts are given again. Copies of other stores are put in place by other
+    means (docs/backup.md); --epoch-only then takes file:FOLDER and postgresql://... too.
     """
-    from perdure_server.app import put_back
+    from perdure_server.app import put_back, renew_epoch, shown_store
 
     output = Output(as_json=as_json)
-    if (copy is None) != epoch_only:
+    if copy is None and epoch_only:
+        with _refusals(output):
+            form = {"store": shown_store(store), "epoch": renew_epoch(store)}
+        output.facts(list(form.items()), form)
+    elif copy is not None and not epoch_only:
+        _told(output, "restored", lambda progress: put_back(store, copy, progress, replace=replace))
+    else:
         output.refuse(Refusal("give either --from FILE or --epoch-only", exit_code=USAGE))
         raise typer.Exit(USAGE)
-    _told(output, "restored", lambda progress: put_back(store, copy, progress, replace=replace))
+
+
+@contextmanager
+def _refusals(output: Output) -> Generator[None]:
+    """Tells why a store refuses."""
+    from perdure_server.config import ConfigError
+    from perdure_server.storage.port import StoreError
+
+    try:
+        yield
+    except (ConfigError, StoreError) as error:
+        why = Refusal(str(error), exit_code=USAGE if isinstance(error, ConfigError) else FAILED)
+        output.refuse(why)
+        raise typer.Exit(why.exit_code) from error
 
 
 def _told(output: Output, done: str, work: Callable[[Progress], CopyFacts]) -> None:
     """Does it, with its progress on a terminal, and tells what came of it."""
-    from perdure_server.config import ConfigError
-    from perdure_server.storage.port import StoreError
 
     def progress(left: int, total: int) -> None:
         if output.is_terminal:
             output.note(f"{(total - left) * 100 // max(total, 1)}%")
 
-    try:
+    with _refusals(output):
         facts = work(progress)
-    except (ConfigError, StoreError) as error:
-        why = Refusal(str(error), exit_code=USAGE if isinstance(error, ConfigError) else FAILED)
-        output.refuse(why)
-        raise typer.Exit(why.exit_code) from error
     form: dict[str, Any] = {
         "file": str(facts.path),
         "bytes": facts.bytes,

@@ -31,6 +31,7 @@ from perdure_server.dispatch.reports import Reports
 from perdure_server.dispatch.routes import ReadyTask
 from perdure_server.dispatch.session import Session
 from perdure_server.dispatch.tasks import Tasks
+from perdure_server.dispatch.timeline import Timeline
 from perdure_server.dispatch.workers import Worker
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import DrainingError, EngineError, RunNotFoundError, TooManyStreamsError
@@ -71,9 +72,10 @@ class Dispatcher:
     def __init__(self, engine: Engine, registry: Registry) -> None:
         self._engine = engine
         self._registry = registry
-        self._leases = Leases(engine, registry)
-        self._reports = Reports(engine, registry)
-        self._tasks = Tasks(engine)
+        timeline = Timeline(engine.info)
+        self._leases = Leases(engine, registry, timeline)
+        self._reports = Reports(engine, registry, timeline)
+        self._tasks = Tasks(engine, timeline.tag)
         self._polls = Polls(engine, registry, self._leases, self._tasks)
         self._claims = Claims(engine, registry)
         self._pulse = Loop("worker-pulse", engine.clock, self._pulse_all)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from perdure_server.dispatch.messages import AnyToken, Heartbeat, LeaseState, LeaseUpdate, TaskToken
 from perdure_server.dispatch.registry import Registry, lost_state
+from perdure_server.dispatch.timeline import Timeline
 from perdure_server.dispatch.workers import UNKNOWN, Held, Worker
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import RunNotFoundError
@@ -23,11 +24,13 @@ class Leases:
     Args:
         engine: keeps them.
         registry: knows who holds what.
+        timeline: tokens of another one hold nothing.
     """
 
-    def __init__(self, engine: Engine, registry: Registry) -> None:
+    def __init__(self, engine: Engine, registry: Registry, timeline: Timeline) -> None:
         self._engine = engine
         self._registry = registry
+        self._timeline = timeline
 
     async def renew(self, namespace: str, worker_id: str, heartbeats: Sequence[Heartbeat]) -> list[LeaseUpdate]:
         """Renews leases, all in one write; one update for each heartbeat, in order.
@@ -38,7 +41,7 @@ class Leases:
         asked: list[TaskToken | None] = []
         for heartbeat in heartbeats:
             token = heartbeat.token
-            if isinstance(token, bytes) or token.namespace != namespace:
+            if isinstance(token, bytes) or token.namespace != namespace or not self._timeline.owns(token):
                 asked.append(None)
                 continue
             asked.append(token)
@@ -63,7 +66,11 @@ class Leases:
         Returns: one update for each token, in order.
         """
         namespace, worker_id = worker.profile.namespace, worker.profile.worker_id
-        tokens = {(token.run_id, token.step_id, token.attempt) for token in named if isinstance(token, TaskToken)}
+        tokens = {
+            (token.run_id, token.step_id, token.attempt)
+            for token in named
+            if isinstance(token, TaskToken) and self._timeline.owns(token)
+        }
         lapses: list[asyncio.Future[Outcome]] = []
         for run_id, held in list(worker.held.items()):
             if (run_id, held.step_id, held.attempt) not in tokens:

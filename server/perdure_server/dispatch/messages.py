@@ -15,6 +15,7 @@ from perdure_server.storage.port import RunKey
 class TaskToken:
     """One attempt at one step, as its worker names it.
 
+    `epoch`: tag of the data that gave it out (`ids.epoch_tag`); empty: from 0.1, whose tokens had none.
     `raw`: the bytes that came from the worker, to be echoed; empty: to be made by the codec.
     """
 
@@ -22,6 +23,7 @@ class TaskToken:
     run_id: str
     step_id: int
     attempt: int
+    epoch: bytes = b""
     raw: bytes = field(default=b"", compare=False)
 
     @property
@@ -178,11 +180,15 @@ class LeaseUpdate:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Task:
-    """`run.step` as it was leased. `inputs`: the JSON Pointers that a node reads; empty: all vars."""
+    """`run.step` as it was leased. `inputs`: the JSON Pointers that a node reads; empty: all vars.
+
+    `epoch`: tag of the data.
+    """
 
     run: RunState
     inputs: tuple[str, ...]
     lease_us: int
+    epoch: bytes
 
     @property
     def token(self) -> TaskToken:
@@ -190,7 +196,7 @@ class Task:
         step = self.run.step
         if step is None:
             raise ValueError(f"run {self.run.run_id} has no open step")
-        return TaskToken(self.run.namespace, self.run.run_id, step.step_id, step.attempt)
+        return TaskToken(self.run.namespace, self.run.run_id, step.step_id, step.attempt, self.epoch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,14 @@ class Registry:
 
     Args:
         clock: for `seen_at` and NO_WORKER.
+        epoch: tag of the data, for tokens.
         limits: `no_worker_us`.
     """
 
-    def __init__(self, clock: Clock, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, clock: Clock, epoch: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
         self.listener: Listener = _Nobody()
         self._clock = clock
+        self._epoch = epoch
         self._limits = limits
         self._started_at = clock.now()
         self._workers: dict[tuple[str, str], Worker] = {}
@@ -250,7 +252,7 @@ class Registry:
             for seat in worker.seats:
                 self._announce(seat)
         if not held.reporting:
-            token = TaskToken(run.namespace, run.run_id, held.step_id, held.attempt)
+            token = TaskToken(run.namespace, run.run_id, held.step_id, held.attempt, self._epoch)
             for seat in worker.seats:
                 seat.sink.send_update(LeaseUpdate(token, lost_state(run, token)))
 

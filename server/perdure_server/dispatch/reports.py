@@ -24,6 +24,7 @@ from perdure_server.dispatch.messages import (
     TaskToken,
 )
 from perdure_server.dispatch.registry import Registry
+from perdure_server.dispatch.timeline import Timeline
 from perdure_server.dispatch.truth import was_reported
 from perdure_server.dispatch.workers import Held
 from perdure_server.engine.core import Engine
@@ -50,11 +51,13 @@ class Reports:
     Args:
         engine: decides.
         registry: knows who holds what.
+        timeline: tokens of another one are stale.
     """
 
-    def __init__(self, engine: Engine, registry: Registry) -> None:
+    def __init__(self, engine: Engine, registry: Registry, timeline: Timeline) -> None:
         self._engine = engine
         self._registry = registry
+        self._timeline = timeline
         self._look_ups: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
 
@@ -64,6 +67,9 @@ class Reports:
         if isinstance(token, bytes) or token.namespace != namespace:
             answer(_not_ours(token))
             return
+        if not self._timeline.owns(token):
+            answer(_of_lost_time(token))
+            return
         event = EffectBegun(token.step_id, token.attempt)
         self._engine.give(token.key, event, partial(self._begun, token, answer))
 
@@ -72,6 +78,9 @@ class Reports:
         token, outcome = report.token, report.outcome
         if isinstance(token, bytes) or token.namespace != namespace:
             answer(_not_ours(token))
+            return
+        if not self._timeline.owns(token):
+            answer(_of_lost_time(token))
             return
         if isinstance(outcome, Refusal):  # nothing that a run could be given
             answer(Acked(token, AckStatus.REFUSED, outcome.reason, outcome.message[:MESSAGE_CHARS]))
@@ -177,6 +186,12 @@ def _answer_to(token: TaskToken, error: Exception) -> Acked | EngineError:
         return error
     log.error("a report could not be decided", exc_info=error, extra={"run_id": token.run_id})
     return Acked(token, AckStatus.REFUSED, EngineError.reason, "the report met a defect of the server")
+
+
+def _of_lost_time(token: TaskToken) -> Acked:
+    """Another worker may have been given the same attempt since then."""
+    message = "the task was given out before the store was restored, or by another store; drop it"
+    return Acked(token, AckStatus.STALE, Reason.STALE_ATTEMPT.value, message)
 
 
 def _not_ours(token: TaskToken | bytes) -> Acked:

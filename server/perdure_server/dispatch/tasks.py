@@ -12,18 +12,20 @@ class Tasks:
 
     Args:
         engine: knows the workflows.
+        epoch: tag of the data.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, epoch: bytes) -> None:
         self._engine = engine
+        self._epoch = epoch
 
     def known(self, run: RunState) -> Task | None:
         """The task, if its workflow is in memory, as it nearly always is."""
         lease_us, step = self._engine.limits.lease_us, run.step
         if step is None or step.effect is not None:
-            return Task(run, (), lease_us)
+            return Task(run, (), lease_us, self._epoch)
         spec = self._engine.catalog.peek(run.namespace, run.workflow_id, run.workflow_version)
-        return Task(run, spec.nodes[step.node_id].inputs, lease_us) if spec else None
+        return Task(run, spec.nodes[step.node_id].inputs, lease_us, self._epoch) if spec else None
 
     async def find(self, run: RunState) -> Task:
         """The task. Raises: EngineError."""

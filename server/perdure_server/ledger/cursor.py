@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
 
 from perdure_server.engine.errors import CursorExpiredError, CursorFromOtherStoreError, InvalidCursorError
+from perdure_server.ids import epoch_tag
 from perdure_server.ledger.selection import Selection
 from perdure_server.storage.port import StoredRecord
 
@@ -73,7 +73,7 @@ class CursorCodec:
     """
 
     def __init__(self, store_epoch: str) -> None:
-        self._epoch = hashlib.sha256(store_epoch.encode()).digest()[:8]
+        self._epoch = epoch_tag(store_epoch)
 
     def encode(self, binding: bytes, cursor: Cursor) -> str:
         """The cursor's text. `binding`: Selection.binding()."""

@@ -559,9 +559,12 @@ class StoreInfo:
         epoch: identity of the data; changes after a restore.
         shared: several processes may write; then positions are read behind `horizon`, leases use the
             store's clock, and a process hears of other processes' commits by polling.
+        takes_old_tokens: 0.1 made it, and its epoch is the one it had then: a task token of 0.1, which names no
+            epoch, can only be of this data.
     """
 
     kind: str
     epoch: str
     shared: bool
     features: Mapping[str, Feature]
+    takes_old_tokens: bool = False

@@ -36,7 +36,9 @@ class _AckStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AckStatus.V
     ACK_STATUS_DUPLICATE: _AckStatus.ValueType  # 2
     """Committed before; the same token was sent again."""
     ACK_STATUS_STALE: _AckStatus.ValueType  # 3
-    """The attempt is no longer the step's newest, or the run has ended. Drop it."""
+    """The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+    task was given out. Drop it.
+    """
     ACK_STATUS_REFUSED: _AckStatus.ValueType  # 4
     """It cannot be accepted as it is; the lease stands, report something else."""
 
@@ -50,7 +52,9 @@ ACK_STATUS_ACCEPTED: AckStatus.ValueType  # 1
 ACK_STATUS_DUPLICATE: AckStatus.ValueType  # 2
 """Committed before; the same token was sent again."""
 ACK_STATUS_STALE: AckStatus.ValueType  # 3
-"""The attempt is no longer the step's newest, or the run has ended. Drop it."""
+"""The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+task was given out. Drop it.
+"""
 ACK_STATUS_REFUSED: AckStatus.ValueType  # 4
 """It cannot be accepted as it is; the lease stands, report something else."""
 Global___AckStatus: _TypeAlias = AckStatus  # noqa: Y015

@@ -1,8 +1,9 @@
 """Task tokens: one attempt at one step, as opaque bytes that a worker echoes.
 
-Version (1 byte), length and bytes of the namespace, length and bytes of the run id, step_id (8 bytes),
-attempt (4 bytes), CRC-32 of all before (4 bytes); big-endian. The checksum tells a token of this server
-from other bytes; it authorises nothing, the fencing is the attempt's (P5).
+Version 2 (1 byte), tag of the store's epoch (8 bytes), length and bytes of the namespace, length and bytes of the
+run id, step_id (8 bytes), attempt (4 bytes), CRC-32 of all before (4 bytes); big-endian. Version 1, of 0.1, had no
+tag. The checksum tells a token of this server from other bytes; it authorises nothing, the fencing is the attempt's
+(P5), within the data that the tag names.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Final
 
 from perdure_server.dispatch.messages import AnyToken, TaskToken
 
-_VERSION: Final = 1
+_TAG_BYTES: Final = {1: 0, 2: 8}
+"""By version."""
+
 _STEP: Final = struct.Struct(">QI")
 _CHECKSUM: Final = struct.Struct(">I")
-_LEAST: Final = 3 + _STEP.size + _CHECKSUM.size
 
 
 def encode_token(token: TaskToken) -> bytes:
@@ -26,7 +28,9 @@ def encode_token(token: TaskToken) -> bytes:
     namespace, run_id = token.namespace.encode(), token.run_id.encode()
     body = b"".join(
         (
-            bytes((_VERSION, len(namespace))),
+            b"\x02" if token.epoch else b"\x01",
+            token.epoch,
+            bytes((len(namespace),)),
             namespace,
             bytes((len(run_id),)),
             run_id,
@@ -37,24 +41,28 @@ def encode_token(token: TaskToken) -> bytes:
 
 
 def decode_token(data: bytes) -> AnyToken:
-    """The token, or the bytes themselves if no server of this version made them."""
-    if len(data) < _LEAST or data[0] != _VERSION:
+    """The token, or the bytes themselves if no server of this version or the ones before made them."""
+    tag_bytes = _TAG_BYTES.get(data[0]) if data else None
+    if tag_bytes is None:
+        return data
+    name_at = 2 + tag_bytes
+    if len(data) < name_at + 1 + _STEP.size + _CHECKSUM.size:
         return data
     body, checksum = data[: -_CHECKSUM.size], data[-_CHECKSUM.size :]
     if _CHECKSUM.unpack(checksum)[0] != zlib.crc32(body):
         return data
-    run_at = 2 + body[1]
+    run_at = name_at + body[name_at - 1]
     if run_at >= len(body):
         return data
     step_at = run_at + 1 + body[run_at]
     if step_at + _STEP.size != len(body):
         return data
     try:
-        namespace, run_id = body[2:run_at].decode(), body[run_at + 1 : step_at].decode()
+        namespace, run_id = body[name_at:run_at].decode(), body[run_at + 1 : step_at].decode()
     except UnicodeDecodeError:
         return data
     step_id, attempt = _STEP.unpack_from(body, step_at)
-    return TaskToken(namespace, run_id, step_id, attempt, raw=data)
+    return TaskToken(namespace, run_id, step_id, attempt, body[1 : name_at - 1], raw=data)
 
 
 def token_bytes(token: AnyToken) -> bytes:

@@ -28,6 +28,7 @@ FORMAT: Final = 1
 SEGMENT: Final = "segment"
 END: Final = "end"
 CUT: Final = "cut"
+EPOCH: Final = "epoch"
 
 _NAME: Final = re.compile(r"(journal|snapshot)-(\d{6,12})\.jsonl")
 

@@ -23,6 +23,7 @@ from perdure_server.storage.journal.disk import Disk
 from perdure_server.storage.journal.files import (
     CUT,
     END,
+    EPOCH,
     FORMAT,
     SEGMENT,
     Place,
@@ -139,6 +140,8 @@ class Loader:
             state.install(*changes.read_install(line))
         elif kind == changes.TRIM:
             state.drop(*state.trimmable(*changes.read_trim(line)))
+        elif kind == EPOCH:
+            self.epoch = line["epoch"]
         elif kind != CUT:
             refuse(path, line["line"], f"its type {kind!r} is not known: it was made by a newer Perdure")
 

@@ -85,7 +85,7 @@ class PostgresStore(SqlReadingSide):
         self._trims = 0
         self._events_kept = 0
         self._link = Link(target)
-        self._committer = PostgresCommitter(self._link, genesis, start.advisory_key)
+        self._committer = PostgresCommitter(self._link, genesis, start)
         self._pool = _engine(target, target.readers)
         self._reads = self._pool.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         # A proxy gets its settings with each transaction, so there all are transactions.

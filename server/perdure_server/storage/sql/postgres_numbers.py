@@ -20,6 +20,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 import sqlalchemy as sa
 
+from perdure_server.storage.port import StoreError
+
 IDENTIFIER_BLOCK: Final = 1_000
 """Numbers of identifiers that one value of their sequence stands for."""
 
@@ -44,7 +46,10 @@ STARTED_FACT: Final = "server_started"
 """Name of the fact about the store: the last start after which positions were skipped."""
 
 _SKIP_LOCK: Final = (1 << _LOCK_BITS) - 3
-_NOTED: Final = f"SELECT {STARTED}, (SELECT value FROM store_meta WHERE name = '{STARTED_FACT}')"
+_NOTED: Final = f"""
+    SELECT {STARTED}, (SELECT value FROM store_meta WHERE name = '{STARTED_FACT}'),
+        (SELECT value FROM store_meta WHERE name = 'epoch')
+"""
 _SKIP: Final = "SELECT setval('ledger_positions', last_value + $1) FROM ledger_positions"
 _NOTE: Final = f"""
     INSERT INTO store_meta (name, value) VALUES ('{STARTED_FACT}', $1)
@@ -80,14 +85,22 @@ def read_horizon(connection: sa.Connection, advisory_key: int) -> int:
     return connection.execute(_HORIZON, {"store": advisory_key}).scalar_one()
 
 
-def skip_lost_positions(connection: psycopg.Connection[Any], advisory_key: int, begin: Sequence[LiteralString]) -> int:
+def skip_lost_positions(
+    connection: psycopg.Connection[Any], advisory_key: int, begin: Sequence[LiteralString], epoch: str
+) -> int:
     """Skips the positions that the last crash of the server may have lost, unless another process has; when the
-    server was started. Nobody takes positions from a server before that."""
+    server was started. Nobody takes positions from a server before that.
+
+    Raises: StoreError if the data has another epoch than it had when this process opened it.
+    """
     for statement in begin:
         connection.execute(statement)
     connection.execute("SELECT pg_advisory_xact_lock($1)", (advisory_key + _SKIP_LOCK,))
     row = connection.execute(_NOTED).fetchone()
-    started, noted = row if row is not None else (0, None)
+    started, noted, found = row if row is not None else (0, None, epoch)
+    if found != epoch:
+        connection.execute("ROLLBACK")
+        raise StoreError("the database was restored under another epoch: start this server again")
     if noted != str(started):
         connection.execute(_SKIP, (SKIPPED,))
         connection.execute(_NOTE, (str(started),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.rules import DEFAULT_NAMESPACE
 from perdure_server.storage.sql import schema, upkeep
-from perdure_server.storage.sql.migrate import migrate
+from perdure_server.storage.sql.migrate import REVISIONS, migrate
 from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY, STARTED, STARTED_FACT
-from perdure_server.storage.sql.postgres_url import READER_SETTINGS, PostgresTarget
+from perdure_server.storage.sql.postgres_url import READER_SETTINGS, PostgresTarget, one_line, parse_postgres_url
 
 OLDEST_SERVER: Final = 13
 """Has pg_current_xact_id and pg_xact_status."""
@@ -26,6 +26,14 @@ _MIGRATION_LOCK: Final = int.from_bytes(b"perdure\0", "big")
 
 _SETTINGS: Final = {**READER_SETTINGS, "statement_timeout": "0", "lock_timeout": "0"}
 """Bringing a large database up to date takes as long as it takes, and the other processes wait for it."""
+
+_OTHERS: Final = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = current_setting('application_name')
+        AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    ORDER BY pid
+"""
+"""Connections of servers, which have the name that the URL gives this one, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,37 @@ def prepare(target: PostgresTarget, epoch: str) -> Start:
             found = _epoch(connection, epoch)
             return Start(found, connection.execute(sa.text(ADVISORY_KEY)).scalar_one())
     except DBAPIError as error:
-        raise StoreError(f"{target.shown} cannot be used: {_reason(error)}{_advice(error, target)}") from error
+        why = f"{one_line(error.orig or error)}{_advice(error, target)}"
+        raise StoreError(f"{target.shown} cannot be used: {why}") from error
+
+
+def change_epoch(url: str, epoch: str) -> None:
+    """Makes the data of a database that was restored by other means data of another epoch.
+
+    Raises: StoreError if there is no store, it is newer than this version, or a server is connected to it.
+    """
+    target = parse_postgres_url(url)
+    try:
+        with target.connect(_SETTINGS) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))  # none starts meanwhile
+            _check_unused(connection, target)
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            if found[0][0] not in REVISIONS:
+                raise StoreError(f"{target.shown} has schema {found[0][0]}, made by a newer Perdure; use that release")
+            changed = connection.execute("UPDATE store_meta SET value = %s WHERE name = 'epoch'", (epoch,))
+            if changed.rowcount != 1:
+                raise StoreError(f"{target.shown} has no epoch: it was restored in part; restore all of it")
+    except psycopg.errors.UndefinedTable as error:
+        raise StoreError(f"there is no store in {target.shown}: --store names what `perdure serve` uses") from error
+    except psycopg.Error as error:
+        raise StoreError(f"{target.shown} cannot be changed: {one_line(error)}") from error
+
+
+def _check_unused(connection: psycopg.Connection[Any], target: PostgresTarget) -> None:
+    used_by = connection.execute(_OTHERS).fetchall()
+    if used_by:
+        backends = ", ".join(str(pid) for (pid,) in used_by)
+        raise StoreError(f"{target.shown} is in use (backends {backends}): stop every server of this database first")
 
 
 def _check_server(connection: sa.Connection, target: PostgresTarget) -> None:
@@ -113,10 +151,6 @@ def _epoch(connection: sa.Connection, epoch: str) -> str:
         row = {"namespace": DEFAULT_NAMESPACE, "description": "", "created_at": 0}
         connection.execute(sa.insert(schema.namespaces), row)
     return found or epoch
-
-
-def _reason(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split())
 
 
 def _advice(error: DBAPIError, target: PostgresTarget) -> str:

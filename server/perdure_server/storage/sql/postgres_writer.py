@@ -48,6 +48,7 @@ from perdure_server.storage.sql.postgres_numbers import (
     as_positions,
     skip_lost_positions,
 )
+from perdure_server.storage.sql.postgres_start import Start
 from perdure_server.storage.sql.postgres_url import one_line
 
 log = logging.getLogger(__name__)
@@ -86,13 +87,13 @@ class PostgresCommitter:
     Args:
         link: the connection.
         genesis: gives the `prev_hash` of a run's first record.
-        advisory_key: names the store among the advisory locks of its database.
+        start: what the store was known by when it was opened.
     """
 
-    def __init__(self, link: Link, genesis: Genesis, advisory_key: int) -> None:
+    def __init__(self, link: Link, genesis: Genesis, start: Start) -> None:
         self._link = link
         self._genesis = genesis
-        self._advisory_key = advisory_key
+        self._start = start
         self._position = 0
         """The last one of a commit of this process: the place in line of what has none of its own."""
         self._numbers: dict[tuple[str, str], int] = {}
@@ -134,10 +135,10 @@ class PostgresCommitter:
             connection = self._link.connection()
             if self._link.connected != self._connected:
                 # Perhaps another database: a restored one, or a standby that lacks the last commits.
-                self._connected = self._link.connected
                 self._numbers.clear()
                 self._new_numbers.forget()
                 self._skip_lost_positions()
+                self._connected = self._link.connected
             try:
                 return self._link.guarded(work)
             except RestartedError:
@@ -155,8 +156,10 @@ class PostgresCommitter:
         raise StoreError(f"other processes wrote the same at the same time, {MAX_TRIES} times")
 
     def _skip_lost_positions(self) -> None:
-        connection, begin = self._link.connection(), self._link.begin
-        self._server_started = self._link.guarded(lambda: skip_lost_positions(connection, self._advisory_key, begin))
+        connection, begin, start = self._link.connection(), self._link.begin, self._start
+        self._server_started = self._link.guarded(
+            lambda: skip_lost_positions(connection, start.advisory_key, begin, start.epoch)
+        )
 
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if not connection.closed:
@@ -292,7 +295,7 @@ class PostgresCommitter:
             ask(bool(schedules), st.LOCK_SCHEDULES.text, lambda: st.LOCK_SCHEDULES.pack(schedules))
             versions = ask(bool(schedules), st.FIND_SCHEDULES.text, lambda: st.FIND_SCHEDULES.pack(schedules))
             known_lines = ask(bool(slots), st.FIND_LINES.text, lambda: st.FIND_LINES.pack(slots))
-            locked = ask(True, LOCK_POSITIONS, lambda: (self._advisory_key,))
+            locked = ask(True, LOCK_POSITIONS, lambda: (self._start.advisory_key,))
             taken = ask(bool(places), TAKE_POSITIONS, lambda: (places,))
         _add_heads(heads, found)
         for n, number, is_run in numbers:

@@ -62,7 +62,8 @@ store_meta: Final = sa.Table(
     sqlite_with_rowid=False,
     sqlite_strict=True,
 )
-"""Facts about the data as a whole: `epoch`, and `position` where trimmed rows took the last one with them."""
+"""Facts about the data as a whole: `epoch`; `position` where trimmed rows took the last one with them;
+`tokens_name_epoch`, not in a store that 0.1 made, until it gets another epoch."""
 
 identifiers: Final = sa.Table(
     "identifiers",

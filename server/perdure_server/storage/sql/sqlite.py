@@ -82,6 +82,7 @@ class SqliteStore(SqlReadingSide):
         with self._writes.begin() as connection:
             migrate(connection)
             self._epoch, position, identifier_no = _start(connection, epoch)
+            self._takes_old_tokens = not upkeep.read_meta(connection, upkeep.TOKENS_NAME_EPOCH)
         self._committer = SqliteCommitter(writer, genesis, position, identifier_no)
         self._reads = _engine(lambda: connect_reader(path), "BEGIN", readers=READERS)
 
@@ -170,7 +171,7 @@ class SqliteStore(SqlReadingSide):
     def info(self) -> StoreInfo:
         """See StoreReader."""
         self._check_open()
-        return StoreInfo("sqlite", self._epoch, shared=False, features=_FEATURES)
+        return StoreInfo("sqlite", self._epoch, False, _FEATURES, self._takes_old_tokens)
 
     def horizon(self) -> int:
         """See StoreReader."""
@@ -247,6 +248,7 @@ def _start(connection: sa.Connection, epoch: str) -> tuple[str, int, int]:
     found = upkeep.read_meta(connection, "epoch")
     if not found:
         upkeep.write_meta(connection, "epoch", epoch)
+        upkeep.write_meta(connection, upkeep.TOKENS_NAME_EPOCH, "1")
         row = {"namespace": DEFAULT_NAMESPACE, "description": "", "created_at": 0}
         connection.execute(sa.insert(schema.namespaces), row)
     last = [

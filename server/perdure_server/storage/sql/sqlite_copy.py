@@ -5,7 +5,8 @@ which the copying began: what was acknowledged before is in it. Writers go on me
 is done, because a checkpoint may not pass a reader. A copy is one file, without a log.
 
 Data that is put in place gets another epoch. Its positions will be given again, to other records, so whoever
-reads with a cursor of the time before must be told (CURSOR_FROM_OTHER_STORE) instead of being shown a gap.
+reads with a cursor of the time before must be told (CURSOR_FROM_OTHER_STORE) instead of being shown a gap. Attempts
+will be handed out again, too, so a task token of the time before is stale.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.sql.migrate import REVISIONS
 from perdure_server.storage.sql.sqlite_file import APPLICATION_ID, file_lock
+from perdure_server.storage.sql.upkeep import TOKENS_NAME_EPOCH
 
 PAGES_A_STEP: Final = 2_048
 """8 MiB between two reports of progress."""
@@ -163,7 +165,10 @@ def _write_epoch(path: Path, epoch: str) -> None:
     try:
         with closing(_open(path)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
             connection.execute("UPDATE store_meta SET value = ? WHERE name = 'epoch'", (epoch,))
+            connection.execute("INSERT OR REPLACE INTO store_meta VALUES (?, '1')", (TOKENS_NAME_EPOCH,))
+            connection.execute("COMMIT")
             # Back to one file: a log beside it would be taken for that of whatever gets this name.
             connection.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:

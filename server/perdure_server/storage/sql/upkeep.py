@@ -13,6 +13,9 @@ from perdure_server.storage.sql.batch import EventLogKey, KnownRun, slot_row, ta
 from perdure_server.storage.sql.grouped import Row
 from perdure_server.storage.sql.rows import find_run
 
+TOKENS_NAME_EPOCH: Final = "tokens_name_epoch"
+"""The fact that every task token of this epoch names it."""
+
 _tasks: Final = schema.tasks.c
 _names: Final = schema.identifiers.c
 _requests: Final = schema.requests.c

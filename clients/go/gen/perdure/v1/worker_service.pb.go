@@ -32,7 +32,8 @@ const (
 	AckStatus_ACK_STATUS_ACCEPTED AckStatus = 1
 	// Committed before; the same token was sent again.
 	AckStatus_ACK_STATUS_DUPLICATE AckStatus = 2
-	// The attempt is no longer the step's newest, or the run has ended. Drop it.
+	// The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+	// task was given out. Drop it.
 	AckStatus_ACK_STATUS_STALE AckStatus = 3
 	// It cannot be accepted as it is; the lease stands, report something else.
 	AckStatus_ACK_STATUS_REFUSED AckStatus = 4

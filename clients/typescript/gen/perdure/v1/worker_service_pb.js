@@ -216,7 +216,8 @@ export const LeaseState = /*@__PURE__*/
  * A task is one attempt at one step. Its lease belongs to the task, not to the stream: a worker
  * whose stream breaks reconnects within the lease, names the tokens it holds in Hello and goes on.
  * Every report, begin and heartbeat names the task's token; a token that is not the step's newest
- * attempt is answered STALE and changes nothing. The token is all that counts: a report is taken from
+ * attempt, or was given out before the store was restored, is answered STALE (a heartbeat: LOST) and
+ * changes nothing. The token is all that counts: a report is taken from
  * whoever brings it within the namespace. Durations only: a worker starts its own clock when the task
  * arrives and stops by itself when 80% of the lease has gone without renewal.
  *

@@ -3200,7 +3200,8 @@ pub enum AckStatus {
     Accepted = 1,
     /// Committed before; the same token was sent again.
     Duplicate = 2,
-    /// The attempt is no longer the step's newest, or the run has ended. Drop it.
+    /// The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+    /// task was given out. Drop it.
     Stale = 3,
     /// It cannot be accepted as it is; the lease stands, report something else.
     Refused = 4,

@@ -41,7 +41,8 @@ public enum AckStatus
   ACK_STATUS_DUPLICATE(2),
   /**
    * <pre>
-   * The attempt is no longer the step's newest, or the run has ended. Drop it.
+   * The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+   * task was given out. Drop it.
    * </pre>
    *
    * <code>ACK_STATUS_STALE = 3;</code>
@@ -93,7 +94,8 @@ public enum AckStatus
   public static final int ACK_STATUS_DUPLICATE_VALUE = 2;
   /**
    * <pre>
-   * The attempt is no longer the step's newest, or the run has ended. Drop it.
+   * The attempt is no longer the step's newest, the run has ended, or the store was restored since the
+   * task was given out. Drop it.
    * </pre>
    *
    * <code>ACK_STATUS_STALE = 3;</code>
