@@ -9,6 +9,7 @@ from perdure_server.engine.commands import PauseRunCommand, UnpauseRunCommand
 from perdure_server.engine.pause_run import pause_run
 from perdure_server.engine.unpause_run import unpause_run
 from perdure_server.kernel.instants import format_instant
+from perdure_server.kernel.limits import SECOND_US
 from perdure_server.kernel.model import EventScope, RunStatus
 from perdure_server.kernel.values import Json
 from perdure_server.storage.port import RunKey
@@ -53,20 +54,41 @@ async def test_an_event_ends_the_wait_and_the_run_gets_the_envelope() -> None:
         }
 
 
-async def test_an_event_before_the_wait_counts() -> None:
+def late_listener(seconds: int) -> model_pb2.WorkflowSpec:
+    """The same, after a while; registered as "slow"."""
     sleeper = listener("go", "slow")
     sleeper.entry_node = "first"
     first = sleeper.nodes["first"]
     first.kind = model_pb2.NODE_KIND_EFFECT
-    first.template_json = '{"type":"wait_until","payload":{"delay_seconds":1}}'
+    first.template_json = f'{{"type":"wait_until","payload":{{"delay_seconds":{seconds}}}}}'
     first.next = "only"
+    return sleeper
+
+
+async def test_an_event_before_the_wait_counts() -> None:
     async with open_rig() as rig:
-        await rig.register(sleeper)
+        await rig.register(late_listener(1))
         await rig.start("slow", "r1")
         await rig.emit(SESSION, "r1", "go", {"n": 1})
         await rig.emit(SESSION, "r1", "go", {"n": 2})
         await rig.advance(2)
         assert (await result_of(rig, "r1"))["payload"] == {"n": 1}
+
+
+@pytest.mark.parametrize(("days", "kept"), [(6, True), (8, False)])
+async def test_an_event_that_retention_took_before_the_wait_is_gone_and_not_counted(days: int, kept: bool) -> None:
+    """What docs/adr/0015 says, until deleted events are counted: the wait does not tell of it."""
+    async with open_rig() as rig:
+        await rig.register(late_listener(9 * 86_400))
+        await rig.start("slow", "r1")
+        await rig.emit(SESSION, "r1", "go", {"n": 1})
+        rig.clock.advance(days * 86_400 * SECOND_US)
+        await rig.scheduler.retention.loop.next_pass()
+        await rig.scheduler.retention.loop.stop()
+        await rig.advance((9 - days) * 86_400)
+        run = await rig.run("r1")
+        assert (run.status is RunStatus.COMPLETED) == kept
+        assert run.waiting is None or run.waiting.missed_events == 0
 
 
 async def test_an_event_before_the_run_does_not_count() -> None:
