@@ -19,6 +19,7 @@ from perdure.v1 import common_pb2, model_pb2
 from perdure.v1 import records_pb2 as pb
 from tests.robustness.checker.finding import kinds
 from tests.robustness.checker.tampering import TAMPERINGS, unseen_tamperings
+from tests.robustness.crash import script
 from tests.robustness.crash.lost_commit import cut_last_commit
 from tests.robustness.crash.plays import (
     AFTER,
@@ -45,7 +46,7 @@ PATIENCE_S = 7.0
 PLAYS_AT_ONCE = 4
 ATTEMPTS = 3
 GROUPED = 3
-"""How many commits that only hand out may be missing: it is chance whether a hand-out has a commit of its own."""
+"""How many commits that only hand out or take useless mail may be missing: it is chance whether there are any."""
 
 pytestmark = [pytest.mark.promise("P1", "P5", "P6"), pytest.mark.timeout(900)]
 
@@ -57,16 +58,17 @@ SAMPLE = 20
 
 
 def done_by(commit: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a commit but for its hand-outs; empty if it did nothing else.
+    """Facts of a commit but for its hand-outs; empty if it did nothing else than take mail that its run had no use for.
 
-    Whether a hand-out shares the commit that makes its step due depends on which workers are connected just then.
+    Whether a hand-out shares the commit that makes its step due depends on which workers are connected just then;
+    whether mail is found once more, while it is delivered, on when the server looks.
     """
     facts = {key: value for key, value in commit.items() if key != "handed_out"}
-    return facts if any(value for key, value in facts.items() if key != "run") else {}
+    return facts if any(value for key, value in facts.items() if key not in ("run", "mail_consumed")) else {}
 
 
 def what_was_done(lines: Iterable[CommitLine]) -> set[str]:
-    """What each commit of a log did, but for hand-outs."""
+    """What each commit of a log did, but for hand-outs and useless mail."""
     facts = [done_by(commit) for line in lines for commit in line.commits]
     return {json.dumps(each, sort_keys=True) for each in facts if each}
 
@@ -127,6 +129,35 @@ async def test_a_commit_at_which_nobody_died_is_noticed(servers: Servers) -> Non
     undisturbed = await perform(servers, "undisturbed", never)
     with pytest.raises(AssertionError, match="1 commits at which nobody died"):
         assert_each_was_hit(undisturbed, [line for line in undisturbed.log if "start-words" not in str(line)])
+
+
+def test_only_useless_mail_may_be_taken_without_a_death() -> None:
+    useless = {"run": "fan", "records": [], "mail_consumed": ["child_ended"], "handed_out": []}
+    useful = {**useless, "records": [[9, "both", 0]]}
+    assert [what_was_done([CommitLine(1, 1, "", (each,))]) == set() for each in (useless, useful)] == [True, False]
+
+
+BEFORE_SOON = at_commit(BEFORE, {"request": "StartRun/start-soon"}, 1)
+
+
+async def test_a_start_is_ahead_when_the_server_that_died_at_it_is_back(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow that is here: it comes in a commit of its own, at which somebody can die."""
+    monkeypatch.setattr(script, "START_MS", 0)
+    play = await perform(servers, "dying", BEFORE_SOON)
+    assert (play.failure, len(play.deaths)) == ("", 1)
+    assert any(commit.get("run") == "soon" and not commit["request"] for line in play.log for commit in line.commits)
+
+
+async def test_a_start_that_has_passed_when_it_is_taken_is_told(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shares the commit of StartRun then, and nobody would die at its own."""
+    monkeypatch.setattr(script, "START_MS", 0)
+    monkeypatch.setattr(script, "STARTS_AHEAD", 0)
+    play = await perform(servers, "dying", BEFORE_SOON)
+    assert play.failure.startswith("the start of run soon had passed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ class Host:
         self._kinds: set[tuple[str, int]] = set()
         self._streamed = asyncio.Condition()
 
+    @property
+    def slowest_start_s(self) -> float:
+        """How long a server took to start, at the longest so far."""
+        return self._lives.slowest_start_s
+
     async def change(self, request: Any) -> Any:
         """Makes the changing call whose request this is, and keeps the answer."""
         reply = await self.ask(request)

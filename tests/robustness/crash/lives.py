@@ -57,6 +57,10 @@ class Lives:
         environment_of: environment of the n-th process (from 1).
         defect: planted in each process.
         after_death: called when a process has been killed.
+
+    Attributes:
+        count: servers so far.
+        slowest_start_s: how long it took until one listened, at the longest.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Lives:
         after_death: Callable[[], None] | None = None,
     ) -> None:
         self.count = 0
+        self.slowest_start_s = 0.0
         self._servers = servers
         self._store = store
         self._config = config
@@ -120,11 +125,14 @@ class Lives:
 
     async def _live_once(self) -> None:
         self.count += 1
+        now = asyncio.get_running_loop().time
+        began = now()
         server = await self._servers.start(
             {**self._config, "store": self._store},
             environment=self._environment_of(self.count),
             defect=self._defect,
         )
+        self.slowest_start_s = max(self.slowest_start_s, now() - began)
         if server.is_alive:
             async with self._changed:
                 self._lives.append(Life(server))
