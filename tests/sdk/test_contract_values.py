@@ -93,7 +93,11 @@ def test_json_values_come_back_as_they_went(value: object) -> None:
     assert decode(encode(value)) == value
 
 
-@pytest.mark.parametrize("value", [float("inf"), {1, 2}, b"x", "\udfff", {"a": object()}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [float("inf"), {1, 2}, b"x", "\udfff", {"a": object()}],
+    ids=["infinity", "a set", "bytes", "half a character", "an object within"],
+)
 def test_other_values_are_refused_with_advice(value: object) -> None:
     with pytest.raises(UnserialisableError, match="not a JSON value"):
         encode(value)
