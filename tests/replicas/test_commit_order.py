@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.promise("P8"), pytest.mark.timeo
 
 WRITERS = 8
 SOUND_S = 20.0
-DEFECTIVE_S = 6.0
+DEFECTIVE_S = 10.0
 LONGEST_READ_S = 1.0
 """Of the observers that go on at the other server now and then."""
 

@@ -16,7 +16,7 @@ from tests.postgres import Cluster
 DEEDS: Final = ("delayed", "serialization_failure", "deadlock_detected", "refused", "cut_off")
 """What may happen to a transaction; the last four roll it back."""
 
-LONGEST_S: Final = 0.04
+LONGEST_S: Final = 0.08
 """A transaction is held for up to so long."""
 
 _TURMOIL: Final = """
