@@ -1,7 +1,7 @@
 """The writing thread: whatever one caller does with its answer, the others get theirs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -11,16 +11,26 @@ from perdure_server.engine.sealing import genesis_hash
 from perdure_server.ids import new_epoch
 from perdure_server.measures import Measures
 from perdure_server.storage.memory import MemoryStore
-from perdure_server.storage.port import Commit, StoreError, Verdict, VerdictKind
+from perdure_server.storage.port import Commit, StoreDamagedError, StoreError, Verdict, VerdictKind
 
 WITHIN_S = 10.0
+
+
+class DamagedInPart(MemoryStore):
+    """A store that can write for every namespace but `damaged`."""
+
+    def commit(self, batch: Sequence[Commit]) -> list[Verdict]:
+        """See Store."""
+        if any(commit.namespace == "damaged" for commit in batch):
+            raise StoreDamagedError("a page is malformed")
+        return super().commit(batch)
 
 
 @pytest.fixture
 async def committer() -> AsyncGenerator[Committer]:
     """A committer that has to stop at the end."""
     counters: dict[str, int] = {"commits": 0, "commit_batches": 0, "records": 0, "store_errors": 0}
-    committer = Committer(MemoryStore(genesis=genesis_hash, epoch=new_epoch()), counters, Measures(), SystemClock())
+    committer = Committer(DamagedInPart(genesis=genesis_hash, epoch=new_epoch()), counters, Measures(), SystemClock())
     yield committer
     async with asyncio.timeout(WITHIN_S):
         await committer.stop()
@@ -43,3 +53,16 @@ async def test_an_answer_that_cannot_be_taken_leaves_the_others_and_the_stop_alo
     async with asyncio.timeout(WITHIN_S):
         assert await answered is VerdictKind.COMMITTED
     assert [record.message for record in caplog.records] == ["answering a commit failed"]
+
+
+async def test_what_cannot_be_written_for_damage_holds_up_nothing_else(committer: Committer) -> None:
+    told: dict[str, Verdict | StoreError] = {}
+    for namespace in ("one", "damaged", "other"):
+        committer.enqueue(Commit(namespace), lambda result, namespace=namespace: told.update({namespace: result}))
+    async with asyncio.timeout(WITHIN_S):
+        await committer.drain()
+    assert isinstance(told["damaged"], StoreDamagedError)
+    for namespace in ("one", "other"):
+        verdict = told[namespace]
+        assert isinstance(verdict, Verdict), namespace
+        assert verdict.kind is VerdictKind.COMMITTED

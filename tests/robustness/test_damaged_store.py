@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from perdure import CallRetryPolicy, Client, PerdureError, Workflow
 from tests.e2e.processes import run_perdure
+from tests.postgres import cluster
 from tests.robustness.server_process import Servers
 from tests.robustness.sqlite_damage import damage_page
 
@@ -94,6 +96,32 @@ async def test_a_table_that_cannot_be_read_at_all_is_told_or_refused(servers: Se
         assert set(told) <= {"", "STORE_DAMAGED"}, told
         assert (await client.get_server_info()).server_version
     assert server.is_alive
+
+
+_DAMAGED_FOR_ONE = """
+    CREATE FUNCTION damaged() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'invalid page in block 7' USING ERRCODE = 'index_corrupted'; END $$;
+    CREATE TRIGGER damaged BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.run_id = 'run-7') EXECUTE FUNCTION damaged()
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.promise("P7")
+async def test_damage_that_a_commit_meets_on_postgresql_is_nobody_elses(servers: Servers) -> None:
+    """Starts share transactions; the one that cannot be written says so, and no other one hears of it."""
+    database = cluster().new_database()
+    server = await servers.start({"store": cluster().url(database)})
+    async with Client.connect(server.address, retry=CallRetryPolicy(max_attempts=1)) as client:
+        await client.register_workflow(asking())
+        with psycopg.connect(cluster().url(database)) as connection:
+            connection.execute(_DAMAGED_FOR_ONE)
+        starts = (client.start("asking", run_id=f"run-{number}") for number in range(RUNS))
+        told = await asyncio.gather(*starts, return_exceptions=True)
+        refused = {number: error for number, error in enumerate(told) if isinstance(error, BaseException)}
+        assert refused.keys() == {7}
+        assert isinstance(refused[7], PerdureError)
+        assert refused[7].reason == "STORE_DAMAGED"
+        assert await answer_all(client) == Counter({"": RUNS - 1, "RUN_NOT_FOUND": 1})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from perdure_server.clock import Clock
 from perdure_server.measures import Measures
-from perdure_server.storage.port import Commit, Store, StoreError, Verdict
+from perdure_server.storage.port import Commit, Store, StoreDamagedError, StoreError, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -124,15 +124,28 @@ class Committer:
         else:
             self._loop.call_soon(lambda: settle(self._result_of(run)))
 
-    def _commit(self, commits: list[Commit]) -> list[Verdict]:
-        """One transaction, on the writing thread."""
+    def _commit(self, commits: list[Commit]) -> list[Verdict | StoreError]:
+        """One transaction, on the writing thread. What cannot be written for damage, is damaged for some of them only
+        as a rule: then each has a transaction of its own, so that the others are not held up by those.
+        """
         begun = self._clock.monotonic()
         try:
-            return self._store.commit(commits)
+            return [*self._store.commit(commits)]
+        except StoreDamagedError:
+            if len(commits) == 1:
+                raise
+            return [self._alone(commit) for commit in commits]
         finally:
             self._measures.commit_us.add(self._clock.monotonic() - begun)
 
-    def _answer(self, batch: list[tuple[Commit, Done]], result: list[Verdict] | Exception) -> None:
+    def _alone(self, commit: Commit) -> Verdict | StoreError:
+        try:
+            return self._store.commit([commit])[0]
+        except StoreError as error:
+            log.error("the store cannot take a commit: %s", error)
+            return error
+
+    def _answer(self, batch: list[tuple[Commit, Done]], result: list[Verdict | StoreError] | Exception) -> None:
         self._busy = False
         if isinstance(result, Exception):
             self._counters["store_errors"] += 1

@@ -43,7 +43,7 @@ from perdure_server.storage.sql.postgres_start import Start, prepare
 from perdure_server.storage.sql.postgres_url import (
     READER_SETTINGS,
     PostgresTarget,
-    one_line,
+    answered_with,
     parse_postgres_url,
     set_locally,
 )
@@ -130,7 +130,7 @@ class PostgresStore(SqlReadingSide):
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(f"PostgreSQL says: {one_line(error.orig or error)}") from error
+            raise answered_with(error.orig or error) from error
         except (UnicodeEncodeError, OverflowError) as error:
             raise StoreError(f"PostgreSQL cannot hold this: {error}") from error
         except PoolTimeoutError as error:

@@ -14,7 +14,13 @@ from perdure_server.clock import SystemClock
 from perdure_server.storage.port import StoreError
 from perdure_server.storage.sql.arrays import register
 from perdure_server.storage.sql.postgres_numbers import STARTED
-from perdure_server.storage.sql.postgres_url import WRITER_SETTINGS, PostgresTarget, one_line, set_locally
+from perdure_server.storage.sql.postgres_url import (
+    WRITER_SETTINGS,
+    PostgresTarget,
+    answered_with,
+    one_line,
+    set_locally,
+)
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +106,7 @@ class Link:
     def guarded(self, work: Callable[[], T]) -> T:
         """Calls `work`; the driver's errors become StoreErrors, but for those that values and races cause.
 
-        Raises: LostError if the connection ended; it is dropped then.
+        Raises: LostError if the connection ended; it is dropped then. StoreDamagedError.
         """
         try:
             return work()
@@ -110,7 +116,7 @@ class Link:
                 raise LostError(f"PostgreSQL went away: {one_line(error)}") from error
             if isinstance(error, _KEPT):
                 raise
-            raise StoreError(f"PostgreSQL says: {one_line(error)}") from error
+            raise answered_with(error) from error
 
     def is_lost(self, error: psycopg.Error) -> bool:
         """Whether the error means that the connection is gone."""

@@ -18,7 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from perdure_server.storage.port import StoreError
+from perdure_server.storage.port import StoreDamagedError, StoreError
 
 T = TypeVar("T")
 
@@ -27,6 +27,9 @@ WAKE_EVERY_S: Final = 0.1
 """How often a wait looks at the clock."""
 READERS: Final = 4
 MAX_READERS: Final = 100
+
+_DAMAGED: Final = "XX"
+"""SQLSTATEs of internal errors: data_corrupted, index_corrupted, and what else is found where it cannot be."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "perdure",
@@ -161,9 +164,15 @@ def _shown(parameters: Mapping[str, Any]) -> str:
     return f"postgresql://{where}{f':{port}' if port else ''}/{parameters.get('dbname', '')}"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What an error says, without its line breaks."""
     return " ".join(str(error).split())
+
+
+def answered_with(error: BaseException) -> StoreError:
+    """What the server's refusal of a statement means: damage, or that it did not do it now."""
+    kind = StoreDamagedError if (getattr(error, "sqlstate", None) or "").startswith(_DAMAGED) else StoreError
+    return kind(f"PostgreSQL says: {one_line(error)}")
 
 
 def _advice(error: psycopg.Error) -> str:

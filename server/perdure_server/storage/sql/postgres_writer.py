@@ -60,7 +60,14 @@ _Rows: TypeAlias = (
 )
 """Rows by their keys; None deletes."""
 
-UNSTORABLE: Final = (errors.IntegrityError, errors.DataError, struct.error, OverflowError, UnicodeEncodeError)
+UNSTORABLE: Final = (
+    errors.IntegrityError,
+    errors.DataError,
+    errors.ProgramLimitExceeded,
+    struct.error,
+    OverflowError,
+    UnicodeEncodeError,
+)
 """What server and packing raise for values that one Commit brought, as opposed to a store that fails."""
 
 RACES: Final = frozenset({"uq_identifiers", "runs_pkey", "requests_pkey", "ix_events_id", "mail_pkey"})
