@@ -18,8 +18,9 @@ LAST_BACKOFF_US: Final = 10_000_000
 class Loop:
     """Runs `step` again and again: when it is woken, and when the delay has passed that `step` returned.
 
-    A wake-up during a pass is not lost: another pass follows. A pass that raises is logged and counted in
-    `failures`; the next one waits 0.1 s, doubled from failure to failure up to 10 s, unless it is woken.
+    A wake-up during a pass is not lost: another pass follows. A pass that raises is logged, with its traceback where
+    the one before it did not raise the same, and counted in `failures`; the next one waits 0.1 s, doubled from failure
+    to failure up to 10 s, unless it is woken.
 
     Args:
         name: for logs and the task's name.
@@ -84,18 +85,22 @@ class Loop:
         await waiter
 
     async def _run(self) -> None:
-        failed = 0
+        failed, problem = 0, ""
         while True:
             self._woken = False
             self._begun += 1
             try:
                 delay_us = await self._step()
-                failed = 0
-            except Exception:
+                if failed:
+                    log.warning("the loop %s goes on, after %d passes that failed", self.name, failed)
+                failed, problem = 0, ""
+            except Exception as error:
                 self.failures += 1
                 delay_us = min(FIRST_BACKOFF_US << min(failed, 16), LAST_BACKOFF_US)
                 failed += 1
-                log.exception("a pass of the loop %s failed", self.name, extra={"failures": self.failures})
+                is_new, problem = repr(error) != problem, repr(error)
+                extra = {"failures": self.failures}
+                log.error("a pass of the loop %s failed: %s", self.name, error, exc_info=is_new, extra=extra)
             due_at = self._clock.monotonic() + delay_us
             self._tell()
             await self._pause(due_at)

@@ -162,3 +162,25 @@ async def test_a_loop_without_pauses_lets_others_run() -> None:
     await turns(50)
     assert steps.passes > 5
     await loop.stop()
+
+
+async def test_what_fails_again_the_same_way_is_told_in_a_line_and_so_is_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps = Steps()
+    loop = Loop("fragile", VirtualClock(), steps)
+    steps.failing = True
+    loop.start()
+    for _ in range(3):
+        await loop.next_pass()
+    steps.failing = False
+    await loop.next_pass()
+    await loop.stop()
+    told = [(record.getMessage(), record.exc_info is not None and bool(record.exc_info)) for record in caplog.records]
+    failed = "a pass of the loop fragile failed: broken"
+    assert told == [
+        (failed, True),
+        (failed, False),
+        (failed, False),
+        ("the loop fragile goes on, after 3 passes that failed", False),
+    ]
