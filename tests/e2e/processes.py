@@ -16,7 +16,7 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent.parent
 PERDURE = (sys.executable, "-m", "perdure_server.cli")
 _LISTENING = re.compile(r"listening on ([^\s,]+)")
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
 
 
 def defective(name: str) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Program:
         """The first line, of those that came and those that come, for which `wanted` holds.
 
         Raises:
-            ProgramError: the program ended without it, or nothing like it came in 30 s.
+            ProgramError: the program ended without it, or nothing like it came in 90 s.
         """
         try:
             async with asyncio.timeout(_PATIENCE_S), self._news:
