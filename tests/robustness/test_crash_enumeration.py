@@ -2,8 +2,8 @@
 
 The script in `crash/` makes over 100 commits with every kind of effect. Its servers kill themselves with SIGKILL
 right after a commit has returned, before anything is answered, or in place of a commit; host and worker go on with
-the next server, under the same request ids and task tokens. What the ledgers then hold must be what an undisturbed
-play leaves, and must bear out everything that clients were told.
+the next server, or with another replica, under the same request ids and task tokens. What the ledgers then hold must
+be what an undisturbed play leaves, and must bear out everything that clients were told.
 """
 
 import asyncio
@@ -53,6 +53,7 @@ pytestmark = [pytest.mark.promise("P1", "P5", "P6"), pytest.mark.timeout(900)]
 POINTS = pytest.mark.parametrize("point", [AFTER, BEFORE], ids=["after", "before"])
 ON_POSTGRES = pytest.param(POSTGRES, marks=[pytest.mark.postgres, pytest.mark.long])
 STORED = pytest.mark.parametrize("store", [ON_POSTGRES if store == POSTGRES else store for store in STORES])
+REPLICAS = 3
 SAMPLE = 20
 """Commits of a play that somebody dies at, one play for each, where not all of them are tried."""
 
@@ -178,13 +179,16 @@ def targets(play: Play) -> list[Target]:
     return found
 
 
-async def is_hit(servers: Servers, point: str, target: Target, undisturbed: Play, store: str) -> bool:
+async def is_hit(
+    servers: Servers, point: str, target: Target, undisturbed: Play, store: str, replicas: int = 1
+) -> bool:
     """Plays until a server has died at a commit, a few times at most; each play must end as the undisturbed one."""
     for attempt in range(ATTEMPTS):
         name = f"dying-{target.number}-{attempt}"
-        play = await perform(servers, name, at_commit(point, target.facts, target.nth), store=store)
+        plan = at_commit(point, target.facts, target.nth)
+        play = await perform(servers, name, plan, store=store, replicas=replicas)
         assert_same(play, undisturbed)
-        assert len(play.deaths) == play.lives - 1
+        assert len(play.deaths) == play.lives - replicas
         if play.deaths:
             return True
     return False
@@ -242,6 +246,62 @@ async def test_one_death_at_commits_on_postgresql_changes_nothing(servers: Serve
     await die_at_each(servers, point, POSTGRES, sample)
 
 
+# Three servers on one database: host, worker and observer come to each of them in turn, and one of them dies.
+
+
+@pytest.mark.postgres
+async def test_a_play_on_replicas_ends_as_on_one_server(servers: Servers) -> None:
+    undisturbed = await perform(servers, "undisturbed", never)
+    play = await perform(servers, "three", never, store=POSTGRES, replicas=REPLICAS)
+    assert_same(play, undisturbed)
+    assert play.lives == REPLICAS
+    assert len({line.process for line in play.log}) == REPLICAS, "each of them commits"
+
+
+@pytest.mark.postgres
+@POINTS
+@pytest.mark.parametrize("sample", [SAMPLE // 6, pytest.param(0, marks=pytest.mark.long)], ids=["some", "all"])
+async def test_a_replica_that_dies_at_a_commit_changes_nothing(servers: Servers, point: str, sample: int) -> None:
+    """Whichever of them makes it; the others go on, and the next one takes its place."""
+    undisturbed = await perform(servers, "undisturbed", never)
+    chosen = [target for target in targets(undisturbed) if done_by(target.facts)]
+    if sample:
+        chosen = random.sample(chosen, sample)
+    places = asyncio.Semaphore(PLAYS_AT_ONCE)
+
+    async def die_at(target: Target) -> None:
+        async with places:
+            assert await is_hit(servers, point, target, undisturbed, POSTGRES, REPLICAS), target
+
+    async with asyncio.TaskGroup() as group:
+        for target in chosen:
+            group.create_task(die_at(target))
+
+
+@pytest.mark.postgres
+@pytest.mark.long
+@POINTS
+async def test_replicas_that_die_at_every_commit_change_nothing(servers: Servers, point: str) -> None:
+    """One play; at each commit at which none before it did, whoever makes it dies: now this one, now that one."""
+    undisturbed = await perform(servers, "undisturbed", never)
+    play = await perform(servers, "dying", at_every_commit(point), store=POSTGRES, replicas=REPLICAS)
+    assert_same(play, undisturbed)
+    assert len(play.deaths) == play.lives - REPLICAS
+    assert play.places_of_death == set(range(REPLICAS))
+    assert_each_was_hit(undisturbed, play.deaths)
+
+
+@pytest.mark.postgres
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
+async def test_replicas_that_die_at_random_change_nothing(servers: Servers, seed: int) -> None:
+    """Now and then all of them at once."""
+    undisturbed = await perform(servers, "undisturbed", never)
+    play = await perform(servers, "dying", at_random(seed), store=POSTGRES, replicas=REPLICAS)
+    assert_same(play, undisturbed)
+    assert play.deaths
+
+
 @STORED
 @pytest.mark.parametrize("stride", [7, 23])
 async def test_servers_that_die_now_and_then_change_nothing(servers: Servers, stride: int, store: str) -> None:
@@ -268,6 +328,15 @@ async def test_servers_that_die_at_random_change_nothing(servers: Servers, seed:
 async def test_the_suite_finds_a_server_that_forgets_requests(servers: Servers) -> None:
     """Without the defence of request ids, a StartRun that is sent again meets its own run."""
     play = await perform(servers, "defective", at_every_commit(AFTER), defect="forget_requests")
+    assert "ALREADY_EXISTS" in play.failure
+
+
+@pytest.mark.postgres
+async def test_the_suite_finds_replicas_that_forget_requests(servers: Servers) -> None:
+    """The call is sent again to another one than the one that died of it."""
+    plan = at_commit(AFTER, {"request": "StartRun/start-ears"}, 1)
+    play = await perform(servers, "defective", plan, "forget_requests", store=POSTGRES, replicas=REPLICAS)
+    assert len(play.deaths) == 1
     assert "ALREADY_EXISTS" in play.failure
 
 

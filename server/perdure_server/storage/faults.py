@@ -6,10 +6,11 @@ Off unless the environment asks for it (read by `app.py` only):
     PERDURE_FAULT_KILL_BEFORE_COMMIT=K  SIGKILL to itself in place of the K-th commit
     PERDURE_FAULT_COMMIT_LOG=FILE       one line of JSON for each commit, written before it is made
 
-K is a number, or a JSON array of facts and a number n: the n-th commit of this process that has these facts, which
-are some of those that the log has. With K = "new" the process dies at the first commit that does what no death in
-the log was at: with a new process after each death, all of them together die at every commit once. A commit is one
-call of `commit` (a group) or `change_catalog`; renewed and reset leases do not count.
+K is a number, or a JSON array of facts and a number n: the n-th commit in the log that has these facts, which are some
+of those that the log has. With K = "new" the process dies at the first commit that does what no death in the log was
+at: with a new process after each death, all of them together die at every commit once. Processes that share a log take
+turns at it, so replicas with one plan die of it once. A commit is one call of `commit` (a group) or `change_catalog`;
+renewed and reset leases do not count.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from io import FileIO
 from typing import Any, Final, cast
 
 from perdure_server.kernel.records import RecordKind
@@ -64,9 +68,11 @@ class FaultyStore:
         self._store = store
         self._plan = plan
         self._count = 0
+        self._read = 0
+        """How much of the log is known here."""
         self._alike: Counter[str] = Counter()
-        """How many commits have had the facts of a plan, by point."""
-        self._deaths = _deaths(plan.commit_log)
+        """How many commits have had the facts of the plan, by point."""
+        self._deaths: set[tuple[str, str]] = set()
         """What commits did at which a process has died, by point."""
 
     def __getattr__(self, name: str) -> Any:
@@ -92,14 +98,38 @@ class FaultyStore:
     def _count_one(self, commits: list[dict[str, Any]]) -> bool:
         """Notes a commit, and dies before it if that is planned. Returns: whether to die after it."""
         self._count += 1
-        before = self._is_meant(self._plan.kill_before, "before", commits)
-        after = self._is_meant(self._plan.kill_after, "after", commits)
-        dies = "before" if before else "after" if after else ""
-        if self._plan.commit_log:
-            self._log({"number": self._count, "process": os.getpid(), "dies": dies, "commits": commits})
-        if before:
-            _die()
+        with self._turn() as log:
+            before = self._is_meant(self._plan.kill_before, "before", commits)
+            after = self._is_meant(self._plan.kill_after, "after", commits)
+            dies = "before" if before else "after" if after else ""
+            self._take_in(dies, commits)
+            line = {"number": self._count, "process": os.getpid(), "dies": dies, "commits": commits}
+            if log is not None:
+                log.write(json.dumps(line).encode() + b"\n")
+                self._read = log.tell()
+            if before:
+                _die()
         return after
+
+    @contextmanager
+    def _turn(self) -> Generator[FileIO | None]:
+        """The log, if there is one: what others wrote is known, and none of them writes meanwhile."""
+        if not self._plan.commit_log:
+            yield None
+            return
+        with open(self._plan.commit_log, "a+b", buffering=0) as log:
+            flock(log, LOCK_EX)
+            log.seek(self._read)
+            for line in map(json.loads, log.readall().splitlines()):
+                self._take_in(line["dies"], line["commits"])
+            yield log
+
+    def _take_in(self, dies: str, commits: list[dict[str, Any]]) -> None:
+        if dies:
+            self._deaths.add((dies, json.dumps(commits, sort_keys=True)))
+        for point, wanted in (("before", self._plan.kill_before), ("after", self._plan.kill_after)):
+            if wanted.startswith("["):
+                self._alike[point] += _alike(json.loads(wanted)[0], commits)
 
     def _is_meant(self, wanted: str, point: str, commits: list[dict[str, Any]]) -> bool:
         if wanted == NEW:
@@ -107,24 +137,13 @@ class FaultyStore:
         if not wanted.startswith("["):
             return wanted == str(self._count)
         facts, nth = json.loads(wanted)
-        alike = sum(all(commit.get(key) == value for key, value in facts.items()) for commit in commits)
-        self._alike[point] += alike
-        return self._alike[point] - alike < nth <= self._alike[point]
-
-    def _log(self, line: dict[str, Any]) -> None:
-        descriptor = os.open(self._plan.commit_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, json.dumps(line).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        earlier = self._alike[point]
+        return earlier < nth <= earlier + _alike(facts, commits)
 
 
-def _deaths(commit_log: str) -> set[tuple[str, str]]:
-    if not commit_log or not os.path.exists(commit_log):
-        return set()
-    with open(commit_log, encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    return {(line["dies"], json.dumps(line["commits"], sort_keys=True)) for line in found if line["dies"]}
+def _alike(facts: Mapping[str, Any], commits: Sequence[Mapping[str, Any]]) -> int:
+    """How many of these commits have these facts."""
+    return sum(all(commit.get(key) == value for key, value in facts.items()) for commit in commits)
 
 
 def _die() -> None:

@@ -44,17 +44,21 @@ class Host:
         self._cursor = ""
         self._position = 0
         self._kinds: set[tuple[str, int]] = set()
+        self._told: dict[str, int] = {}
+        """The seq of each run that the last answer named: no older state is wanted, whichever server is asked."""
         self._streamed = asyncio.Condition()
 
     @property
     def slowest_start_s(self) -> float:
-        """How long a server took to start, at the longest so far."""
+        """How long there was no server while one started, at the longest so far."""
         return self._lives.slowest_start_s
 
     async def change(self, request: Any) -> Any:
         """Makes the changing call whose request this is, and keeps the answer."""
         reply = await self.ask(request)
         self._testimony.answered.append(Answered(request, reply))
+        if "seq" in reply.DESCRIPTOR.fields_by_name:
+            self._told[reply.run_id] = reply.seq
         return reply
 
     async def ask(self, request: Any) -> Any:
@@ -75,10 +79,11 @@ class Host:
 
     async def until(self, run_id: str, is_there: Callable[[model_pb2.RunState], bool]) -> model_pb2.RunState:
         """The run, once it is where the script wants it."""
-        request = runs.WaitRunRequest(run_id=run_id)
+        request = runs.WaitRunRequest(run_id=run_id, min_seq=self._told.get(run_id, 0))
         request.wait.FromSeconds(30)
         while True:
             run: model_pb2.RunState = (await self.ask(request)).run
+            self._told[run_id] = run.seq
             if is_there(run):
                 return run
             if run.HasField("ended_at"):

@@ -1,10 +1,11 @@
-"""One store through many server processes: when one is killed, the next one opens the file."""
+"""One store through many server processes: when one is killed, the next one opens the store."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import Callable
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,7 +49,7 @@ class Life:
 
 
 class Lives:
-    """Keeps a server running on one store.
+    """Keeps a server running on one store, or several replicas.
 
     Args:
         servers: starts them.
@@ -57,10 +58,13 @@ class Lives:
         environment_of: environment of the n-th process (from 1).
         defect: planted in each process.
         after_death: called when a process has been killed.
+        replicas: how many there are at a time; clients come to each of them in turn.
 
     Attributes:
         count: servers so far.
-        slowest_start_s: how long it took until one listened, at the longest.
+        replicas: how many there are at a time.
+        slowest_start_s: how long the store was without a server while one started, at the longest.
+        place_of: by process, which of the servers at a time it is or was, from 0.
     """
 
     def __init__(
@@ -71,74 +75,89 @@ class Lives:
         environment_of: Callable[[int], dict[str, str]],
         defect: str = "",
         after_death: Callable[[], None] | None = None,
+        replicas: int = 1,
     ) -> None:
         self.count = 0
+        self.replicas = replicas
         self.slowest_start_s = 0.0
+        self.place_of: dict[int, int] = {}
         self._servers = servers
         self._store = store
         self._config = config
         self._environment_of = environment_of
         self._defect = defect
         self._after_death = after_death
-        self._lives: list[Life] = []
+        self._places: list[list[Life]] = [[] for _ in range(replicas)]
+        self._turn = 0
         self._changed = asyncio.Condition()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._is_leaving = False
 
     async def __aenter__(self) -> Self:
-        self._keeper = asyncio.create_task(self._keep())
+        self._keepers = [asyncio.create_task(self._keep(place)) for place in range(self.replicas)]
+        async with self._changed:
+            await self._changed.wait_for(lambda: all(self._places) or self._ended_keeper() is not None)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_leaving = True
-        for life in self._lives:
+        for life in chain.from_iterable(self._places):
             await life.channel.close()
             await life.server.stop(signal.SIGKILL)
-        keeper = self._keeper
-        if keeper is not None:
+        for keeper in self._keepers:
             keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
 
     async def current(self) -> Life:
-        """The life that goes on; waits for the next one if there is none.
+        """A life that goes on: of each place in turn; waits for the next one if there is none.
 
         Raises: ServerError if a process ended by itself.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._is_up() or (self._keeper is not None and self._keeper.done()))
-        if self._keeper is not None and self._keeper.done():
-            self._keeper.result()
-        return self._lives[-1]
+            await self._changed.wait_for(lambda: self._living() or self._ended_keeper() is not None)
+        keeper = self._ended_keeper()
+        if keeper is not None:
+            keeper.result()
+        living = self._living()
+        life = living[self._turn % len(living)]
+        self._turn += 1
+        return life
 
-    def _is_up(self) -> bool:
-        return bool(self._lives) and self._lives[-1].server.is_alive
+    def _living(self) -> list[Life]:
+        return [lives[-1] for lives in self._places if lives and lives[-1].server.is_alive]
 
-    async def _keep(self) -> None:
+    def _ended_keeper(self) -> asyncio.Task[None] | None:
+        return next((keeper for keeper in self._keepers if keeper.done()), None)
+
+    async def _keep(self, place: int) -> None:
         try:
             while not self._is_leaving:
-                await self._live_once()
+                await self._live_once(place)
         finally:
             async with self._changed:
                 self._changed.notify_all()
 
-    async def _live_once(self) -> None:
+    async def _live_once(self, place: int) -> None:
         self.count += 1
+        number = self.count
         now = asyncio.get_running_loop().time
         began = now()
         server = await self._servers.start(
             {**self._config, "store": self._store},
-            environment=self._environment_of(self.count),
+            environment=self._environment_of(number),
             defect=self._defect,
         )
-        self.slowest_start_s = max(self.slowest_start_s, now() - began)
+        self.place_of[server.pid] = place
+        if self.replicas == 1:
+            self.slowest_start_s = max(self.slowest_start_s, now() - began)
         if server.is_alive:
             async with self._changed:
-                self._lives.append(Life(server))
+                self._places[place].append(Life(server))
                 self._changed.notify_all()
         code = await asyncio.shield(server.exited)
         if self._after_death is not None and not self._is_leaving:
             self._after_death()
         if code != KILLED:
-            raise ServerError(f"server {self.count} of {self._store} ended with {code}:\n{server.tail()}")
+            raise ServerError(f"server {number} of {self._store} ended with {code}:\n{server.tail()}")

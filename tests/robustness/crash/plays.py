@@ -68,8 +68,8 @@ def once(point: str, number: int) -> DeathPlan:
 
 
 def at_commit(point: str, facts: Mapping[str, object], nth: int) -> DeathPlan:
-    """The first server dies at its `nth` commit that has these facts, the second one lives."""
-    return lambda life: {point: json.dumps([facts, nth])} if life == 1 else {}
+    """One server dies: whoever makes the `nth` commit that has these facts."""
+    return lambda _life: {point: json.dumps([facts, nth])}
 
 
 def again_and_again(point: str, first: int, stride: int) -> DeathPlan:
@@ -115,6 +115,7 @@ class Play:
 
     Args:
         lives: how many servers it took.
+        places_of_death: which of the servers at a time have died, from 0.
         failure: why the script did not come to its end, if it did not; the rest is as it was then.
         log: the commit log.
         lines: the normal form of its ledgers.
@@ -123,6 +124,7 @@ class Play:
     """
 
     lives: int
+    places_of_death: frozenset[int]
     failure: str
     log: list[CommitLine]
     lines: list[str]
@@ -145,6 +147,7 @@ async def perform(
     after_death: Callable[[Path], None] | None = None,
     patience_s: float = PATIENCE_S,
     store: str = "sqlite",
+    replicas: int = 1,
 ) -> Play:
     """Plays the script on a new store while servers die as planned, then examines what is left.
 
@@ -153,6 +156,7 @@ async def perform(
         after_death: given the store's file or folder after each death.
         patience_s: a play that gets no new record for so long hangs.
         store: one of STORES.
+        replicas: servers at a time; host and worker come to each of them in turn.
     """
     testimony = Testimony()
     log_path = servers.directory / f"{name}.commits"
@@ -164,7 +168,7 @@ async def perform(
     place = servers.directory / name
     url = STORES[store](place)
     then = partial(after_death, place) if after_death is not None else None
-    async with Lives(servers, url, config, environment, defect, then) as lives:
+    async with Lives(servers, url, config, environment, defect, then, replicas) as lives:
         host = Host(lives, testimony)
         worker = WitnessWorker(lives, testimony, PLANS)
         playing = asyncio.create_task(Script(host, worker).play())
@@ -180,11 +184,13 @@ async def perform(
                 task.cancel()
             await asyncio.gather(playing, *background, return_exceptions=True)
         count = lives.count
+        log = read_log(log_path)
+        places = frozenset(lives.place_of[line.process] for line in log if line.dies)
     if store == POSTGRES:
         cluster().drop_database(url.rpartition("/")[2])
     lines = normal_form(export, ROOTS)
     findings = examine(export, testimony)
-    return Play(count, failure, read_log(log_path), lines, findings, audit, export, testimony)
+    return Play(count, places, failure, log, lines, findings, audit, export, testimony)
 
 
 async def _failure(

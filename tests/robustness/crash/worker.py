@@ -37,6 +37,8 @@ Plan: TypeAlias = Callable[[dict[str, Any]], pb.NodeReport]
 WORKER_ID = "witness"
 BEAT_S = 1.0
 MAX_HELD = 100
+TASKS_A_STREAM = 4
+"""Where there are several servers: then it goes to the next one, with what it holds."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,8 @@ class WitnessWorker:
                 request.credit.limit = self._received + MAX_HELD
             if request.ByteSize():
                 await self._write(call, request)
+            if self._lives.replicas > 1 and self._received >= TASKS_A_STREAM:
+                raise StreamDropped
         raise AssertionError("the worker's stream ended without an error")
 
     def _hello(self) -> pb.Hello:
