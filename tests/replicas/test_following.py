@@ -10,12 +10,20 @@ import pytest
 
 from perdure.v1 import model_pb2
 from perdure_server.engine.cancel_run import cancel_run
-from perdure_server.engine.commands import CancelRunCommand, ResumeRunCommand
+from perdure_server.engine.commands import (
+    CancelRunCommand,
+    RequestId,
+    ResumeRunCommand,
+    StartRunCommand,
+    TickRunCommand,
+)
 from perdure_server.engine.resume_run import resume_run
+from perdure_server.engine.start_run import start_run
+from perdure_server.engine.tick_run import tick_run
 from perdure_server.engine.wait_run import wait_run
 from perdure_server.kernel.decision import Reason, Rejection
 from perdure_server.kernel.limits import SECOND_US
-from perdure_server.kernel.model import Activity, RunStatus
+from perdure_server.kernel.model import Activity, Drive, RunStatus
 from perdure_server.kernel.values import Leaf
 from perdure_server.storage.port import Commit, RunKey, Verdict
 from tests.dispatch.rig import one_effect
@@ -159,6 +167,19 @@ async def test_a_read_with_min_seq_sees_what_its_caller_was_told_elsewhere() -> 
         assert reached
         assert run.waiting is not None
         assert run.waiting.wait_id > wait.wait_id
+
+
+async def test_a_tick_that_is_repeated_at_another_replica_tells_what_came_of_the_first() -> None:
+    async with open_replicas() as replicas:
+        a, b = replicas.all
+        await replicas.register(asking())
+        await start_run(a.engine, StartRunCommand(NAMESPACE, "ask", Leaf.of({}), run_id="r1", drive=Drive.MANUAL))
+        assert (await b.run("r1")).activity is Activity.IDLE
+        replicas.data.hints = False
+        tick = TickRunCommand(KEY, 1, SECOND_US, RequestId("TickRun", "tick", b""))
+        first = await tick_run(a.engine, tick)
+        assert first.activity == Activity.WAITING
+        assert await tick_run(b.engine, tick) == first
 
 
 async def test_a_seq_that_no_run_has_yet_is_waited_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure_server.engine.commands import TickReply, TickRunCommand
 from perdure_server.engine.core import Engine
-from perdure_server.engine.replies import encode_reply, tick_reply
+from perdure_server.engine.replies import encode_reply, outcome_reply, tick_reply
 from perdure_server.engine.wait_run import wait_run
 from perdure_server.kernel.inputs import TickBudget
 
@@ -17,6 +17,6 @@ async def tick_run(engine: Engine, command: TickRunCommand) -> TickReply:
     outcome = await engine.submit(
         command.key, TickBudget(command.steps), request=command.request, make_reply=encode_reply
     )
-    min_seq = 0 if outcome.replayed else outcome.run.seq
-    run, _reached = await wait_run(engine, command.key, ended_only=False, min_seq=min_seq, wait_us=command.wait_us)
+    seq = outcome_reply(outcome).seq  # a repeat may find a state from before the first one in memory
+    run, _reached = await wait_run(engine, command.key, ended_only=False, min_seq=seq, wait_us=command.wait_us)
     return tick_reply(run)
