@@ -20,7 +20,7 @@ class Servers:
     """
 
     def __init__(self, url: str, defect: str = "") -> None:
-        self._url = url
+        self.url = url
         self._command = defective(defect) if defect else PERDURE
         self._readers = ThreadPoolExecutor(16)
         self._logs: dict[str, Future[str]] = {}
@@ -29,7 +29,7 @@ class Servers:
 
     def start(self, listen: str = "127.0.0.1:0") -> str:
         """One more; its address once it listens."""
-        flags = ("--store", self._url, "--drain-seconds", "2", "--listen", listen)
+        flags = ("--store", self.url, "--drain-seconds", "2", "--listen", listen)
         process, address = serve(*flags, command=self._command)
         assert process.stderr is not None
         self._logs[address] = self._readers.submit(process.stderr.read)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 
+import psycopg
 import pytest
 
 from perdure import (
@@ -22,6 +23,7 @@ from perdure import (
     Worker,
     Workflow,
 )
+from perdure_server.storage.sql.postgres_numbers import ADVISORY_KEY
 from tests.acceptance.scene import asking, listening
 from tests.e2e.processes import PERDURE
 from tests.postgres import cluster, free_port
@@ -85,6 +87,37 @@ async def test_what_happens_at_one_replica_reaches_the_others(servers: Servers) 
             heard = await a.start("listening", {})
             await c.emit_event("go", {"x": 1}, scope_id=heard.run_id)
             assert (await b.run(heard.run_id).wait(until="ended", timeout=WITHIN_S)).status == "completed"
+
+
+@contextmanager
+def writing(url: str) -> Generator[None]:
+    """A long transaction of a writer: as long as it lasts, no replica learns what others commit."""
+    with psycopg.connect(url) as connection:
+        held = f"SELECT pg_advisory_xact_lock_shared(({ADVISORY_KEY}) + last_value) FROM ledger_positions"
+        connection.execute(held.encode())
+        yield
+
+
+@pytest.mark.promise("P6")
+async def test_a_client_is_shown_no_older_state_than_it_was_told(servers: Servers) -> None:
+    """One replica acknowledges, and dies; its client goes on at the other one, which knows nothing of it yet."""
+    dies, stays = servers.start_together(2)
+    failing = Workflow("failing")
+    failing.fail_node("end", "DOOM", "it had to be")
+    async with Client.connect(f"ipv4:{dies},{stays}") as told, Client.connect(stays) as other:
+        await told.register_workflow(failing, set_default=True)
+        run = await told.start(failing)
+        await run.wait(until="ended", timeout=WITHIN_S)
+        assert (await other.get_run(run.run_id)).status == "failed"
+        with writing(servers.url):
+            reply = await run.retry(pause=True)
+            servers.end(dies, kill=True)
+            assert (await other.get_run(run.run_id)).status == "failed", "nobody has told it"
+            assert (await other.wait_run(run.run_id, until="ended", timeout=WITHIN_S)).seq < reply.seq
+            with pytest.raises(TimeoutError):
+                await run.wait(until="ended", timeout=1)
+            state = await run.state()
+            assert (state.paused, state.seq) == (True, reply.seq)
 
 
 async def follow(client: Client, runs: int) -> list[LedgerEntry]:

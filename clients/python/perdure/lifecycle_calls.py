@@ -68,7 +68,7 @@ class LifecycleCalls(Calls):
             ],
         )
         _put_options(request, options)
-        return RunReply.from_wire(await self._connection.unary(self._runs.RetryRun, request))
+        return RunReply.from_wire(await self._change(self._runs.RetryRun, request))
 
     async def retry_runs_page(
         self,
@@ -91,6 +91,8 @@ class LifecycleCalls(Calls):
         )
         _put_options(request, options)
         reply = await self._connection.unary(self._runs.RetryRuns, request)
+        for outcome in reply.outcomes:
+            self._told.hear(outcome.run_id, outcome.seq)
         return Page([RetryOutcome.from_wire(outcome) for outcome in reply.outcomes], reply.next_page_token)
 
     async def retry_runs(
@@ -161,7 +163,7 @@ class LifecycleCalls(Calls):
             dry_run=dry_run,
             migrated_by=migrated_by,
         )
-        reply = await self._connection.unary(self._runs.MigrateRun, request)
+        reply = await self._change(self._runs.MigrateRun, request)
         return MigrateReply(
             run_id=reply.run_id,
             seq=reply.seq,

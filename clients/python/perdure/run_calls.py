@@ -36,6 +36,9 @@ _LONG_POLL_S = 50.0
 
 _LONG_POLL_SLACK_S = 10.0
 
+_MOMENT_S = 0.001
+"""The shortest wait."""
+
 
 class RunCalls(Calls):
     """RunService. Every changing call carries a request_id, so the SDK's own repeats never act twice.
@@ -79,7 +82,7 @@ class RunCalls(Calls):
             request.concurrency.CopyFrom(options["concurrency"].to_wire())
         if "event" in options:
             request.event.CopyFrom(options["event"].to_wire())
-        reply = await self._connection.unary(self._runs.StartRun, request)
+        reply = await self._change(self._runs.StartRun, request)
         return StartReply(
             run_id=reply.run_id,
             seq=reply.seq,
@@ -108,7 +111,7 @@ class RunCalls(Calls):
             wait=to_duration(wait),
         )
         timeout = seconds(wait) + _LONG_POLL_SLACK_S
-        reply = await self._connection.unary(self._runs.TickRun, request, timeout=timeout)
+        reply = await self._change(self._runs.TickRun, request, timeout=timeout)
         return TickReply(
             run_id=reply.run_id,
             seq=reply.seq,
@@ -144,12 +147,16 @@ class RunCalls(Calls):
             payload_json=encode(payload),
             resumed_by=resumed_by,
         )
-        return RunReply.from_wire(await self._connection.unary(self._runs.ResumeRun, request))
+        return RunReply.from_wire(await self._change(self._runs.ResumeRun, request))
 
     async def get_run(self, run_id: str, *, view: View = "full") -> RunState:
-        """The run as it stands."""
+        """The run as it stands; never older than what this client was told of it."""
         request = pb.GetRunRequest(namespace=self._connection.namespace, run_id=run_id, view=VIEWS[view])
-        return RunState.from_wire((await self._connection.unary(self._runs.GetRun, request)).run)
+        run = (await self._connection.unary(self._runs.GetRun, request)).run
+        if run.seq < self._told.seq_of(run_id):
+            return RunState.from_wire((await self._wait_once(run_id, _MOMENT_S, view=view)).run)
+        self._told.hear(run_id, run.seq)
+        return RunState.from_wire(run)
 
     def list_runs(self, filter: RunFilter | None = None, *, page_size: int = 0) -> Pages[RunState]:
         """Runs, newest first, without vars, output, error details and wait texts."""
@@ -212,7 +219,8 @@ class RunCalls(Calls):
     ) -> RunState:
         """Waits until the run is settled or ended, by long polls for as long as it takes.
 
-        With `min_seq` = the seq of a `resume_run` the wait that was just answered is not seen again.
+        A state that is older than what this client was told of the run (by the reply of `resume_run`, say) does not
+        count, whichever server it comes from. `min_seq` asks for more than that.
 
         Raises:
             TimeoutError: not within `timeout`.
@@ -220,20 +228,29 @@ class RunCalls(Calls):
         now = asyncio.get_running_loop().time
         deadline = None if timeout is None else now() + seconds(timeout)
         while True:
-            wait = _LONG_POLL_S if deadline is None else min(max(deadline - now(), 0.001), _LONG_POLL_S)
-            request = pb.WaitRunRequest(
-                namespace=self._connection.namespace,
-                run_id=run_id,
-                until=UNTIL[until],
-                min_seq=min_seq,
-                wait=to_duration(wait),
-                view=VIEWS[view],
-            )
-            reply = await self._connection.unary(self._runs.WaitRun, request, timeout=wait + _LONG_POLL_SLACK_S)
+            wait = _LONG_POLL_S if deadline is None else min(max(deadline - now(), _MOMENT_S), _LONG_POLL_S)
+            reply = await self._wait_once(run_id, wait, until=until, min_seq=min_seq, view=view)
             if reply.reached:
                 return RunState.from_wire(reply.run)
             if deadline is not None and now() >= deadline:
                 raise TimeoutError(f"run {run_id} is not {until} yet, but {reply.run.current_node!r} goes on")
+
+    async def _wait_once(
+        self, run_id: str, wait: float, *, until: Until = "settled", min_seq: int = 0, view: View
+    ) -> pb.WaitRunResponse:
+        """One long poll, for no older state than this client was told of."""
+        told = self._told.seq_of(run_id)
+        request = pb.WaitRunRequest(
+            namespace=self._connection.namespace,
+            run_id=run_id,
+            until=UNTIL[until],
+            min_seq=max(min_seq, told),
+            wait=to_duration(wait),
+            view=VIEWS[view],
+        )
+        reply = await self._connection.unary(self._runs.WaitRun, request, timeout=wait + _LONG_POLL_SLACK_S)
+        self._told.hear_state(run_id, reply.run.seq, told)
+        return reply
 
     async def cancel_run(
         self, run_id: str, reason: str = "", *, cancelled_by: str = "", request_id: str | None = None
@@ -246,7 +263,7 @@ class RunCalls(Calls):
             reason=reason,
             cancelled_by=cancelled_by,
         )
-        return RunReply.from_wire(await self._connection.unary(self._runs.CancelRun, request))
+        return RunReply.from_wire(await self._change(self._runs.CancelRun, request))
 
     async def pause_run(
         self, run_id: str, reason: str = "", *, paused_by: str = "", request_id: str | None = None
@@ -259,7 +276,7 @@ class RunCalls(Calls):
             reason=reason,
             paused_by=paused_by,
         )
-        return RunReply.from_wire(await self._connection.unary(self._runs.PauseRun, request))
+        return RunReply.from_wire(await self._change(self._runs.PauseRun, request))
 
     async def unpause_run(self, run_id: str, *, unpaused_by: str = "", request_id: str | None = None) -> RunReply:
         """Undoes `pause_run`."""
@@ -269,7 +286,7 @@ class RunCalls(Calls):
             run_id=run_id,
             unpaused_by=unpaused_by,
         )
-        return RunReply.from_wire(await self._connection.unary(self._runs.UnpauseRun, request))
+        return RunReply.from_wire(await self._change(self._runs.UnpauseRun, request))
 
     async def resolve_step(
         self,
@@ -307,7 +324,7 @@ class RunCalls(Calls):
             request.completed.result_json = encode(resolution.result)
         else:
             request.rerun.SetInParent()
-        return RunReply.from_wire(await self._connection.unary(self._runs.ResolveStep, request))
+        return RunReply.from_wire(await self._change(self._runs.ResolveStep, request))
 
     async def emit_event(
         self,

@@ -184,9 +184,10 @@ class RunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """One run, as this process knows it. Where several replicas share a store, what another one has
-        committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-        quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+        """One run, as this process knows it. Where several replicas share a store, it may be older than what
+        another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+        mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+        never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,14 +217,16 @@ class RunServiceServicer(object):
 
     def WaitRun(self, request, context):
         """Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-        or ended, at most 50 s or the call's deadline; then returns it as it stands.
+        or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+        would show: at another replica than the one that acknowledged it, a run that was opened again may
+        still be ended, a wait that was answered still open. min_seq rules that out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """The run as it stands, then again after changes; changes close together may be sent as one. A
+        """The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
         heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -64,9 +64,10 @@ class RunServiceStub:
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
-    """One run, as this process knows it. Where several replicas share a store, what another one has
-    committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-    quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+    """One run, as this process knows it. Where several replicas share a store, it may be older than what
+    another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+    mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+    never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs by (created_at, run_id) descending, without vars, output and error details.
@@ -78,10 +79,12 @@ class RunServiceStub:
     """Waits of runs: the inbox. Oldest first. Errors: INVALID_PAGE_TOKEN."""
     WaitRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.WaitRunRequest, _run_service_pb2.WaitRunResponse]
     """Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-    or ended, at most 50 s or the call's deadline; then returns it as it stands.
+    or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+    would show: at another replica than the one that acknowledged it, a run that was opened again may
+    still be ended, a wait that was answered still open. min_seq rules that out.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
-    """The run as it stands, then again after changes; changes close together may be sent as one. A
+    """The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
     heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
     """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
@@ -168,9 +171,10 @@ class RunServiceAsyncStub(RunServiceStub):
     ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]  # type: ignore[assignment]
-    """One run, as this process knows it. Where several replicas share a store, what another one has
-    committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-    quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+    """One run, as this process knows it. Where several replicas share a store, it may be older than what
+    another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+    mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+    never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs by (created_at, run_id) descending, without vars, output and error details.
@@ -182,10 +186,12 @@ class RunServiceAsyncStub(RunServiceStub):
     """Waits of runs: the inbox. Oldest first. Errors: INVALID_PAGE_TOKEN."""
     WaitRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.WaitRunRequest, _run_service_pb2.WaitRunResponse]  # type: ignore[assignment]
     """Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-    or ended, at most 50 s or the call's deadline; then returns it as it stands.
+    or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+    would show: at another replica than the one that acknowledged it, a run that was opened again may
+    still be ended, a wait that was answered still open. min_seq rules that out.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """The run as it stands, then again after changes; changes close together may be sent as one. A
+    """The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
     heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]  # type: ignore[assignment]
@@ -293,9 +299,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.GetRunResponse, _abc.Awaitable[_run_service_pb2.GetRunResponse]]:
-        """One run, as this process knows it. Where several replicas share a store, what another one has
-        committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-        quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+        """One run, as this process knows it. Where several replicas share a store, it may be older than what
+        another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+        mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+        never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
         """
 
     @_abc_1.abstractmethod
@@ -331,7 +338,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.WaitRunResponse, _abc.Awaitable[_run_service_pb2.WaitRunResponse]]:
         """Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-        or ended, at most 50 s or the call's deadline; then returns it as it stands.
+        or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+        would show: at another replica than the one that acknowledged it, a run that was opened again may
+        still be ended, a wait that was answered still open. min_seq rules that out.
         """
 
     @_abc_1.abstractmethod
@@ -340,7 +349,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_run_service_pb2.WatchRunResponse], _abc.AsyncIterator[_run_service_pb2.WatchRunResponse]]:
-        """The run as it stands, then again after changes; changes close together may be sent as one. A
+        """The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
         heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
         """
 

@@ -1720,8 +1720,10 @@ type WaitRunRequest struct {
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// For what.
 	Until WaitRunUntil `protobuf:"varint,3,opt,name=until,proto3,enum=perdure.v1.WaitRunUntil" json:"until,omitempty"`
-	// Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-	// answered is not seen again.
+	// Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+	// state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+	// passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+	// older than this seq only if there is no such record yet.
 	MinSeq int64 `protobuf:"varint,4,opt,name=min_seq,json=minSeq,proto3" json:"min_seq,omitempty"`
 	// How long; at most 50 s, unset means 30 s.
 	Wait *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`

@@ -71,9 +71,10 @@ type RunServiceClient interface {
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*ResumeRunResponse, error)
-	// One run, as this process knows it. Where several replicas share a store, what another one has
-	// committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-	// quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+	// One run, as this process knows it. Where several replicas share a store, it may be older than what
+	// another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+	// mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+	// never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	// Runs by (created_at, run_id) descending, without vars, output and error details.
 	// Errors: INVALID_PAGE_TOKEN.
@@ -83,9 +84,11 @@ type RunServiceClient interface {
 	// Waits of runs: the inbox. Oldest first. Errors: INVALID_PAGE_TOKEN.
 	ListWaits(ctx context.Context, in *ListWaitsRequest, opts ...grpc.CallOption) (*ListWaitsResponse, error)
 	// Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-	// or ended, at most 50 s or the call's deadline; then returns it as it stands.
+	// or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+	// would show: at another replica than the one that acknowledged it, a run that was opened again may
+	// still be ended, a wait that was answered still open. min_seq rules that out.
 	WaitRun(ctx context.Context, in *WaitRunRequest, opts ...grpc.CallOption) (*WaitRunResponse, error)
-	// The run as it stands, then again after changes; changes close together may be sent as one. A
+	// The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
 	// heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
 	WatchRun(ctx context.Context, in *WatchRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRunResponse], error)
 	// Cancels a run: at once, or through its workflow's on_cancel_node. A second cancel ends that path
@@ -360,9 +363,10 @@ type RunServiceServer interface {
 	// Errors: RUN_NOT_WAITING, WAIT_ENDED, WAIT_NOT_RESUMABLE, WAIT_KEY_MISMATCH, WAIT_ID_REQUIRED,
 	// ANSWER_NOT_ALLOWED, INVALID_JSON, PAYLOAD_TOO_LARGE, RUN_ENDED.
 	ResumeRun(context.Context, *ResumeRunRequest) (*ResumeRunResponse, error)
-	// One run, as this process knows it. Where several replicas share a store, what another one has
-	// committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-	// quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+	// One run, as this process knows it. Where several replicas share a store, it may be older than what
+	// another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+	// mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+	// never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	// Runs by (created_at, run_id) descending, without vars, output and error details.
 	// Errors: INVALID_PAGE_TOKEN.
@@ -372,9 +376,11 @@ type RunServiceServer interface {
 	// Waits of runs: the inbox. Oldest first. Errors: INVALID_PAGE_TOKEN.
 	ListWaits(context.Context, *ListWaitsRequest) (*ListWaitsResponse, error)
 	// Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-	// or ended, at most 50 s or the call's deadline; then returns it as it stands.
+	// or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+	// would show: at another replica than the one that acknowledged it, a run that was opened again may
+	// still be ended, a wait that was answered still open. min_seq rules that out.
 	WaitRun(context.Context, *WaitRunRequest) (*WaitRunResponse, error)
-	// The run as it stands, then again after changes; changes close together may be sent as one. A
+	// The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
 	// heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
 	WatchRun(*WatchRunRequest, grpc.ServerStreamingServer[WatchRunResponse]) error
 	// Cancels a run: at once, or through its workflow's on_cancel_node. A second cancel ends that path

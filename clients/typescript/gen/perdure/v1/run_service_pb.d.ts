@@ -965,8 +965,10 @@ export declare type WaitRunRequest = Message<"perdure.v1.WaitRunRequest"> & {
   until: WaitRunUntil;
 
   /**
-   * Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-   * answered is not seen again.
+   * Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+   * state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+   * passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+   * older than this seq only if there is no such record yet.
    *
    * @generated from field: int64 min_seq = 4;
    */
@@ -2450,9 +2452,10 @@ export declare const RunService: GenService<{
     output: typeof ResumeRunResponseSchema;
   },
   /**
-   * One run, as this process knows it. Where several replicas share a store, what another one has
-   * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-   * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+   * One run, as this process knows it. Where several replicas share a store, it may be older than what
+   * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+   * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+   * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
    *
    * @generated from rpc perdure.v1.RunService.GetRun
    */
@@ -2494,7 +2497,9 @@ export declare const RunService: GenService<{
   },
   /**
    * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-   * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+   * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+   * would show: at another replica than the one that acknowledged it, a run that was opened again may
+   * still be ended, a wait that was answered still open. min_seq rules that out.
    *
    * @generated from rpc perdure.v1.RunService.WaitRun
    */
@@ -2504,7 +2509,7 @@ export declare const RunService: GenService<{
     output: typeof WaitRunResponseSchema;
   },
   /**
-   * The run as it stands, then again after changes; changes close together may be sent as one. A
+   * The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
    * heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
    *
    * @generated from rpc perdure.v1.RunService.WatchRun

@@ -4053,8 +4053,10 @@ pub struct WaitRunRequest {
     /// For what.
     #[prost(enumeration="WaitRunUntil", tag="3")]
     pub until: i32,
-    /// Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-    /// answered is not seen again.
+    /// Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+    /// state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+    /// passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+    /// older than this seq only if there is no such record yet.
     #[prost(int64, tag="4")]
     pub min_seq: i64,
     /// How long; at most 50 s, unset means 30 s.

@@ -698,9 +698,10 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run, as this process knows it. Where several replicas share a store, what another one has
-     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+     * One run, as this process knows it. Where several replicas share a store, it may be older than what
+     * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+     * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+     * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     default void getRun(dev.perdure.v1.GetRunRequest request,
@@ -742,7 +743,9 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-     * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+     * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+     * would show: at another replica than the one that acknowledged it, a run that was opened again may
+     * still be ended, a wait that was answered still open. min_seq rules that out.
      * </pre>
      */
     default void waitRun(dev.perdure.v1.WaitRunRequest request,
@@ -752,7 +755,7 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * The run as it stands, then again after changes; changes close together may be sent as one. A
+     * The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
      * heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
      * </pre>
      */
@@ -970,9 +973,10 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run, as this process knows it. Where several replicas share a store, what another one has
-     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+     * One run, as this process knows it. Where several replicas share a store, it may be older than what
+     * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+     * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+     * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public void getRun(dev.perdure.v1.GetRunRequest request,
@@ -1018,7 +1022,9 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-     * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+     * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+     * would show: at another replica than the one that acknowledged it, a run that was opened again may
+     * still be ended, a wait that was answered still open. min_seq rules that out.
      * </pre>
      */
     public void waitRun(dev.perdure.v1.WaitRunRequest request,
@@ -1029,7 +1035,7 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * The run as it stands, then again after changes; changes close together may be sent as one. A
+     * The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
      * heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
      * </pre>
      */
@@ -1231,9 +1237,10 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run, as this process knows it. Where several replicas share a store, what another one has
-     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+     * One run, as this process knows it. Where several replicas share a store, it may be older than what
+     * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+     * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+     * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public dev.perdure.v1.GetRunResponse getRun(dev.perdure.v1.GetRunRequest request) throws io.grpc.StatusException {
@@ -1275,7 +1282,9 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-     * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+     * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+     * would show: at another replica than the one that acknowledged it, a run that was opened again may
+     * still be ended, a wait that was answered still open. min_seq rules that out.
      * </pre>
      */
     public dev.perdure.v1.WaitRunResponse waitRun(dev.perdure.v1.WaitRunRequest request) throws io.grpc.StatusException {
@@ -1285,7 +1294,7 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * The run as it stands, then again after changes; changes close together may be sent as one. A
+     * The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
      * heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
      * </pre>
      */
@@ -1479,9 +1488,10 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run, as this process knows it. Where several replicas share a store, what another one has
-     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+     * One run, as this process knows it. Where several replicas share a store, it may be older than what
+     * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+     * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+     * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public dev.perdure.v1.GetRunResponse getRun(dev.perdure.v1.GetRunRequest request) {
@@ -1523,7 +1533,9 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-     * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+     * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+     * would show: at another replica than the one that acknowledged it, a run that was opened again may
+     * still be ended, a wait that was answered still open. min_seq rules that out.
      * </pre>
      */
     public dev.perdure.v1.WaitRunResponse waitRun(dev.perdure.v1.WaitRunRequest request) {
@@ -1533,7 +1545,7 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * The run as it stands, then again after changes; changes close together may be sent as one. A
+     * The run as GetRun would show it, then again after changes; changes close together may be sent as one. A
      * heartbeat comes every 15 s without other messages; goodbye is last. Errors: TOO_MANY_STREAMS.
      * </pre>
      */
@@ -1729,9 +1741,10 @@ public final class RunServiceGrpc {
 
     /**
      * <pre>
-     * One run, as this process knows it. Where several replicas share a store, what another one has
-     * committed is known after 250 ms at the latest while something goes on (1 s else, unless a hint makes it
-     * quicker), and never forgotten again; WaitRun with min_seq reads what a reply of another one spoke of.
+     * One run, as this process knows it. Where several replicas share a store, it may be older than what
+     * another one has acknowledged: that is known here within 250 ms while something goes on (1 s else;
+     * mostly a hint makes it milliseconds), later only while a long transaction of another one is open, and
+     * never forgotten again. WaitRun with min_seq reads what a reply of another one spoke of.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.GetRunResponse> getRun(
@@ -1777,7 +1790,9 @@ public final class RunServiceGrpc {
     /**
      * <pre>
      * Waits until the run is settled (ended, waiting, parked, idle, or paused with no attempt leased)
-     * or ended, at most 50 s or the call's deadline; then returns it as it stands.
+     * or ended, at most 50 s or the call's deadline; then returns it as it stands. It begins with what GetRun
+     * would show: at another replica than the one that acknowledged it, a run that was opened again may
+     * still be ended, a wait that was answered still open. min_seq rules that out.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.perdure.v1.WaitRunResponse> waitRun(

@@ -176,8 +176,10 @@ private static final long serialVersionUID = 0L;
   private long minSeq_ = 0L;
   /**
    * <pre>
-   * Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-   * answered is not seen again.
+   * Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+   * state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+   * passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+   * older than this seq only if there is no such record yet.
    * </pre>
    *
    * <code>int64 min_seq = 4 [json_name = "minSeq"];</code>
@@ -945,8 +947,10 @@ private static final long serialVersionUID = 0L;
     private long minSeq_ ;
     /**
      * <pre>
-     * Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-     * answered is not seen again.
+     * Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+     * state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+     * passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+     * older than this seq only if there is no such record yet.
      * </pre>
      *
      * <code>int64 min_seq = 4 [json_name = "minSeq"];</code>
@@ -958,8 +962,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-     * answered is not seen again.
+     * Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+     * state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+     * passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+     * older than this seq only if there is no such record yet.
      * </pre>
      *
      * <code>int64 min_seq = 4 [json_name = "minSeq"];</code>
@@ -975,8 +981,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Do not return before the run has this seq: with the seq of a ResumeRun, the wait that was just
-     * answered is not seen again.
+     * Do not return before the run has this seq, whichever replica told of it: with the seq of a reply, no
+     * state from before it is seen (of a ResumeRun, not the wait that was just answered). A caller that
+     * passes the highest seq it was told of the run never goes back in time. Time being up, the run is
+     * older than this seq only if there is no such record yet.
      * </pre>
      *
      * <code>int64 min_seq = 4 [json_name = "minSeq"];</code>
