@@ -61,7 +61,7 @@ conformance: setup $(NODE_HOST) ## The clients' exam: hosts in other languages a
 
 .PHONY: robustness
 robustness: setup ## Crash enumeration, network and disk faults, traces, seeded mutants: the bounded part
-	$(PYTEST) tests/robustness $(PARALLEL) -m "not long" --ignore=tests/robustness/test_kill_loop.py $(PYTEST_ARGS)
+	$(PYTEST) tests/robustness -m "not long" --ignore=tests/robustness/test_kill_loop.py $(PYTEST_ARGS)
 
 .PHONY: kill-loop
 kill-loop: setup ## Load by real clients while servers and workers are killed, for three minutes; then the checker
