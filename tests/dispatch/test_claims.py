@@ -13,7 +13,13 @@ from perdure_server.dispatch.messages import FromWorker, Profile, ServedWorkflow
 from perdure_server.dispatch.registry import MAX_OVERTAKING
 from perdure_server.dispatch.routes import ReadyTask, Route, effect_route, node_route, serves
 from perdure_server.engine.cancel_run import cancel_run
-from perdure_server.engine.commands import CancelRunCommand, PauseRunCommand, UnpauseRunCommand
+from perdure_server.engine.commands import (
+    CancelRunCommand,
+    MigrateRunCommand,
+    PauseRunCommand,
+    UnpauseRunCommand,
+)
+from perdure_server.engine.migrate_run import migrate_run
 from perdure_server.engine.pause_run import pause_run
 from perdure_server.engine.unpause_run import unpause_run
 from perdure_server.kernel.model import Activity, RunState
@@ -320,3 +326,24 @@ def test_a_route_hands_out_like_a_sorted_list(seed: int) -> None:
             if best is not None:
                 del model[best.run_id]
         assert route.waiting == len(model)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_waiting_task_of_a_run_that_moved_is_for_workers_of_its_new_node(told: bool) -> None:
+    """Also where the move was made by another process, which does not tell."""
+    async with open_rig() as rig:
+        await rig.register(nodes("flow", "old"))
+        await rig.start("flow", "r1")
+        await rig.start("flow", "r2")
+        await rig.register(nodes("flow", "new"))
+        move = MigrateRunCommand(RunKey("default", "r1"), "", {"old": "new"})
+        rig.fan_out.muted = not told
+        assert (await migrate_run(rig.engine, move)).current_node == "new"
+        rig.fan_out.muted = False
+        former = await rig.connect(node_profile("former", "flow", "old"), credit=2)
+        latter = await rig.connect(node_profile("latter", "flow", "new"), credit=2)
+        assert await heard_runs(former, 1) == ["r2"]
+        await rig.advance(10)  # what nobody told is found by a poll
+        assert await heard_runs(latter, 1) == ["r1"]
+        assert [run.step.worker_id for run in [await rig.run("r1")] if run.step] == ["latter"]
+        assert rig.engine.counters["claims_lost"] == (0 if told else 1)

@@ -15,14 +15,15 @@ from functools import partial
 from typing import Final
 
 from perdure_server.dispatch.messages import Profile
-from perdure_server.dispatch.registry import Registry, row_route
-from perdure_server.dispatch.routes import ReadyTask, Route
+from perdure_server.dispatch.registry import Registry, row_route, step_route
+from perdure_server.dispatch.routes import ReadyTask, Route, RouteKey
 from perdure_server.dispatch.workers import UNKNOWN, Held, Seat
 from perdure_server.engine.core import Engine
 from perdure_server.engine.errors import ConflictError, DrainingError, StoreUnavailableError
 from perdure_server.engine.run_slot import Outcome
+from perdure_server.kernel.decision import Reason, Rejection
 from perdure_server.kernel.inputs import StepLeased
-from perdure_server.kernel.model import Activity
+from perdure_server.kernel.model import Activity, RunState
 from perdure_server.loop import Loop
 from perdure_server.storage.port import RunKey, RunQuery, RunSummary, TaskQuery, TaskRow
 
@@ -145,7 +146,7 @@ class Claims:
 
     def _submit(self, route: Route, seat: Seat, task: ReadyTask) -> None:
         key = RunKey(route.key[0], task.run_id)
-        future = self._engine.submit_nowait(key, StepLeased(task.step_id, seat.worker.profile.worker_id))
+        future = self._engine.submit_nowait(key, partial(_lease, route.key, task, seat.worker.profile.worker_id))
         self._under_way.add(future)
         future.add_done_callback(partial(self._answered, route, seat, task))
 
@@ -255,6 +256,16 @@ class Claims:
     def _spread(self, ready: ReadyTask) -> ReadyTask:
         own = zlib.crc32(f"{ready.run_id}/{self._engine.replica_id}".encode()) % SPREAD_US
         return ready._replace(queued_at=ready.queued_at // SPREAD_US * SPREAD_US + own)
+
+
+def _lease(route: RouteKey, task: ReadyTask, worker_id: str, run: RunState) -> StepLeased:
+    """The claim, if the run as it stands is still for workers of the route: it may have moved to another version.
+
+    Raises: Rejection.
+    """
+    if run.step is None or step_route(run) != route:
+        raise Rejection(Reason.NOT_DUE, "the task is for other workers now")
+    return StepLeased(task.step_id, worker_id)
 
 
 def _mark_seen(task: asyncio.Task[None]) -> None:

@@ -26,7 +26,7 @@ from perdure_server.dispatch.messages import (
     WorkerView,
 )
 from perdure_server.dispatch.polls import Polls
-from perdure_server.dispatch.registry import Registry, task_route
+from perdure_server.dispatch.registry import Registry, step_route, task_route
 from perdure_server.dispatch.reports import Reports
 from perdure_server.dispatch.routes import ReadyTask
 from perdure_server.dispatch.session import Session
@@ -258,7 +258,7 @@ class Dispatcher:
                 self._engine.counters["lapses"] += 1
             if not goes_on or after is None or (after.step_id, after.attempt) != (step.step_id, step.attempt):
                 self._registry.lease_ended(before, run)
-        elif before.activity is Activity.QUEUED and not step.server_side and not _ready(run):
+        elif before.activity is Activity.QUEUED and not step.server_side and not _ready_as(before, run):
             self._registry.forget_ready(before)
 
     # --- what other processes do (part of engine.follower.FollowListener) --------------------------
@@ -329,5 +329,7 @@ def _settle(future: asyncio.Future[Acked], answer: Acked | EngineError) -> None:
         future.set_exception(answer)
 
 
-def _ready(run: RunState) -> bool:
-    return run.activity is Activity.QUEUED and not run.paused
+def _ready_as(before: RunState, run: RunState) -> bool:
+    """Whether the task that waited before still does, for the same workers."""
+    ready = run.activity is Activity.QUEUED and not run.paused and run.step is not None
+    return ready and step_route(run) == step_route(before)

@@ -66,7 +66,7 @@ class Registry:
         self._started_at = clock.now()
         self._workers: dict[tuple[str, str], Worker] = {}
         self._routes: dict[RouteKey, Route] = {}
-        self._by_queue: dict[tuple[str, str], set[Route]] = {}
+        self._by_queue: dict[tuple[str, str], dict[Route, None]] = {}
         self._seats_by_queue: dict[tuple[str, str], list[Seat]] = {}
         self._backlogged: dict[Route, None] = {}
 
@@ -181,7 +181,7 @@ class Registry:
         if len(self._routes) > MAX_ROUTES:
             for route in [route for route in self._routes.values() if not route.seats and not route.waiting]:
                 del self._routes[route.key]
-                self._by_queue[route.key[0], route.key[1]].discard(route)
+                self._by_queue[route.key[0], route.key[1]].pop(route, None)
 
     def views(self, namespace: str) -> list[WorkerView]:
         """The workers of a namespace, by id: connected, or seen within the last minute."""
@@ -327,7 +327,7 @@ class Registry:
         if route is None:
             route = self._routes[key] = Route(key, self._started_at)
             place = key[0], key[1]
-            self._by_queue.setdefault(place, set()).add(route)
+            self._by_queue.setdefault(place, {})[route] = None
             for seat in self._seats_by_queue.get(place, ()):
                 if serves(seat.profile, key):
                     route.add_seat(seat)
